@@ -1,0 +1,7 @@
+//! Syncgate: an identity-aware gate for Argo CD.
+
+pub mod clock;
+pub mod digest;
+pub mod gate;
+pub mod identity;
+pub mod names;

@@ -28,12 +28,12 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     hex(&sha256(bytes))
 }
 
-/// The canonical bytes of a JSON value: UTF-8, keys sorted by their bytes, no white space between
-/// tokens. For the values stored here (integers, no floats) this is RFC 8785.
+/// The canonical bytes of a JSON value (RFC 8785): UTF-8, keys sorted, no white space between
+/// tokens, one form for each number and string.
 #[must_use]
 pub fn canonical_json(value: &serde_json::Value) -> Vec<u8> {
-    // `serde_json::Map` is a `BTreeMap` (the `preserve_order` feature is off), so keys come sorted.
-    value.to_string().into_bytes()
+    #[expect(clippy::expect_used, reason = "a `Value` has text keys and finite numbers only")]
+    serde_json_canonicalizer::to_vec(value).expect("a JSON value has a canonical form")
 }
 
 #[cfg(test)]

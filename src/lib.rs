@@ -1,7 +1,9 @@
 //! Syncgate: an identity-aware gate for Argo CD.
 
 pub mod clock;
+pub mod config;
 pub mod digest;
 pub mod gate;
 pub mod identity;
 pub mod names;
+pub mod pattern;

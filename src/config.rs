@@ -1,0 +1,167 @@
+//! The configuration: a TOML file becomes checked values, or every mistake in it at once.
+//!
+//! In: the text of the file and the folder it lies in (relative paths start there). Out: a
+//! [`Config`] whose every field is checked, or [`Problems`] with the key path of each mistake.
+//! Refused: unknown keys, secrets that cannot be read, a plain listener off loopback without being
+//! told so. Never: a default that opens something.
+
+mod environments;
+mod reader;
+mod secret;
+mod sections;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+pub use environments::{Applications, Assignment, ComponentRule, Environment, Mode, Traits};
+pub use secret::Secret;
+pub use sections::{
+    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls, Upstream,
+    Workload,
+};
+
+use reader::Table;
+
+/// Everything that the file says.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where callers reach the gate; used in links and in what `argocd login` is told.
+    pub url: url::Url,
+    /// The public listener.
+    pub listen: Listen,
+    /// The listener for probes and metrics.
+    pub admin: Option<Admin>,
+    /// The Argo CD API server.
+    pub upstream: Upstream,
+    /// The `SQLite` file of the record and the evidence.
+    pub store: PathBuf,
+    /// The folder of `schema.cedarschema` and `*.cedar`.
+    pub policies: PathBuf,
+    /// Who may vouch for callers.
+    pub issuers: Vec<Issuer>,
+    /// Which groups and workloads have which roles.
+    pub roles: Vec<RoleMapping>,
+    /// The environments; their order says nothing.
+    pub environments: Vec<Environment>,
+    /// Which workload reports the tests of which applications.
+    pub workloads: Vec<Workload>,
+    /// Repositories in which the gate may resolve names itself.
+    pub git: Vec<GitAccess>,
+}
+
+/// One mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The key path, such as `environment[1].requires[0].suite`.
+    pub key: String,
+    /// What is wrong, to be read behind the key.
+    pub message: String,
+}
+
+/// Every mistake of a file.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct Problems {
+    /// The file's name as it was given.
+    pub file: String,
+    /// At least one mistake, in the order of the file's sections.
+    pub list: Vec<Problem>,
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = self.list.len();
+        write!(
+            f,
+            "{}: {count} {}",
+            self.file,
+            if count == 1 { "mistake" } else { "mistakes" }
+        )?;
+        for problem in &self.list {
+            if problem.key.is_empty() {
+                write!(f, "\n  {}", problem.message)?;
+            } else {
+                write!(f, "\n  {}: {}", problem.key, problem.message)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    ///
+    /// # Errors
+    /// [`Problems`] with every mistake; an unreadable file is one.
+    pub fn load(path: &Path) -> Result<Self, Problems> {
+        let file = path.display().to_string();
+        let text = std::fs::read_to_string(path).map_err(|error| Problems {
+            file: file.clone(),
+            list: vec![Problem {
+                key: String::new(),
+                message: format!("cannot be read: {error}"),
+            }],
+        })?;
+        let base = path.parent().unwrap_or_else(|| Path::new("."));
+        Self::parse(&text, base).map_err(|list| Problems { file, list })
+    }
+
+    /// Checks `text`; relative paths in it start at `base`.
+    ///
+    /// # Errors
+    /// Every mistake, at least one.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, Vec<Problem>> {
+        let fields: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            vec![Problem {
+                key: String::new(),
+                message: error.to_string().trim_end().to_owned(),
+            }]
+        })?;
+        let mut problems = reader::Problems::default();
+        let config = Self::read(Table::root(fields), base, &mut problems);
+        let list = problems.into_list();
+        match config {
+            Some(config) if list.is_empty() => Ok(config),
+            _ => Err(list),
+        }
+    }
+
+    fn read(mut root: Table, base: &Path, problems: &mut reader::Problems) -> Option<Self> {
+        let url = root.required_parsed("url", problems, sections::external_url);
+        let listen = sections::listen(root.required_table("listen", problems), base, problems);
+        let admin = root
+            .table("admin", problems)
+            .and_then(|t| sections::admin(t, problems));
+        let upstream =
+            sections::upstream(root.required_table("upstream", problems), base, problems);
+        let store = base.join(
+            root.text("store", problems)
+                .unwrap_or_else(|| "syncgate.db".into()),
+        );
+        let policies = base.join(
+            root.text("policies", problems)
+                .unwrap_or_else(|| "policies".into()),
+        );
+        let issuers = sections::issuers(&mut root, base, problems);
+        let roles = sections::roles(&mut root, &issuers, problems);
+        let environments = environments::read(&mut root, problems);
+        let workloads = sections::workloads(&mut root, problems);
+        let git = sections::git(&mut root, base, problems);
+        root.finish(problems);
+        Some(Self {
+            url: url?,
+            listen: listen?,
+            admin,
+            upstream: upstream?,
+            store,
+            policies,
+            issuers,
+            roles,
+            environments,
+            workloads,
+            git,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! The sections of the file but the environments.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use jiff::SignedDuration;
+use url::Url;
+
+use super::reader::{Problems, Table};
+use super::secret::Secret;
+use crate::names::Role;
+use crate::pattern::Pattern;
+
+/// How long a stop waits for calls under way unless the file says otherwise.
+const DEFAULT_DRAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// The public listener.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// Address and port; port 0 takes a free one.
+    pub address: SocketAddr,
+    /// Certificate and key; absent is plain HTTP.
+    pub tls: Option<ServerTls>,
+    /// How long a stop waits for calls under way.
+    pub drain: SignedDuration,
+}
+
+/// Certificate chain and private key of a listener, both PEM files.
+#[derive(Clone, Debug)]
+pub struct ServerTls {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The key of the leaf.
+    pub key: PathBuf,
+}
+
+/// The listener for probes and metrics.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// Address and port; plain HTTP.
+    pub address: SocketAddr,
+}
+
+/// The Argo CD API server.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Scheme, host and port; `http` only on loopback.
+    pub url: Url,
+    /// A PEM file of the authorities to trust instead of the public ones.
+    pub ca: Option<PathBuf>,
+    /// The API token of the account that the gate uses.
+    pub token: Secret,
+}
+
+/// Someone who vouches for callers.
+#[derive(Clone, Debug)]
+pub struct Issuer {
+    /// The exact `iss` of its tokens, as written (a final slash counts); discovery starts here.
+    pub issuer: String,
+    /// A PEM file of the authorities to trust for it instead of the public ones.
+    pub ca: Option<PathBuf>,
+    /// Where its keys are, if not where discovery says.
+    pub jwks_uri: Option<Url>,
+    /// What it issues.
+    pub kind: IssuerKind,
+}
+
+/// What an issuer issues.
+#[derive(Clone, Debug)]
+pub enum IssuerKind {
+    /// Kubernetes projected service-account tokens.
+    Kubernetes {
+        /// The audience that a token must have.
+        audience: String,
+        /// A bearer token for reading discovery and keys, where the API server wants one.
+        token: Option<Secret>,
+    },
+    /// `OpenID` Connect ID tokens.
+    Oidc {
+        /// The public client that `argocd login --sso` uses.
+        cli_client_id: String,
+        /// The client of the web UI.
+        ui_client_id: Option<String>,
+        /// The scopes that `argocd login --sso` asks for.
+        scopes: Vec<String>,
+        /// The claim that holds the groups.
+        groups_claim: String,
+        /// The name shown to people.
+        name: String,
+    },
+}
+
+/// Who has a role.
+#[derive(Clone, Debug)]
+pub struct RoleMapping {
+    /// The role.
+    pub role: Role,
+    /// (issuer, group) pairs.
+    pub groups: Vec<(String, String)>,
+    /// (namespace, name) of Kubernetes service accounts.
+    pub service_accounts: Vec<(String, String)>,
+}
+
+/// Which applications' tests a workload reports.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Namespace and name of the Kubernetes service account.
+    pub service_account: (String, String),
+    /// The applications whose tests it runs.
+    pub applications: Pattern,
+}
+
+/// A repository in which the gate resolves names itself.
+#[derive(Clone, Debug)]
+pub struct GitAccess {
+    /// Patterns of the repository's URL, as applications name it.
+    pub repository: Pattern,
+    /// Branches from which a full SHA must be reachable.
+    pub branches: Vec<String>,
+    /// How to sign in; absent for repositories that want nothing.
+    pub credential: Option<GitCredential>,
+}
+
+/// How to sign in to a repository.
+#[derive(Clone, Debug)]
+pub enum GitCredential {
+    /// An SSH private key file.
+    SshKey(PathBuf),
+    /// A token for https.
+    Token(Secret),
+}
+
+/// The gate's own URL: http or https, no path.
+pub(super) fn external_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("`{text}` is not an http or https URL"));
+    }
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(format!("`{text}` must end behind host and port"));
+    }
+    Ok(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// An issuer, kept as written: `iss` is compared byte by byte.
+fn issuer(text: &str) -> Result<String, String> {
+    trusted_url(text).map(|_| text.to_owned())
+}
+
+/// A URL to which credentials go: https, or http on loopback.
+fn trusted_url(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
+        "http" => Err(format!("`{text}` is plain http off loopback; use https")),
+        other => Err(format!(
+            "`{other}` is not a scheme that can be used here; use https"
+        )),
+    }
+}
+
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is not an address and port such as `127.0.0.1:8443`"))
+}
+
+/// A file that must be readable now.
+fn file(
+    table: &mut Table,
+    key: &'static str,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<PathBuf> {
+    table.parsed(key, problems, |text| {
+        let path = base.join(text);
+        match std::fs::File::open(&path) {
+            Ok(_) => Ok(path),
+            Err(error) => Err(format!("cannot read {}: {error}", path.display())),
+        }
+    })
+}
+
+fn secret(
+    table: &mut Table,
+    key: &'static str,
+    base: &Path,
+    problems: &mut Problems,
+) -> Option<Secret> {
+    table.parsed(key, problems, |text| Secret::parse(text, base))
+}
+
+pub(super) fn listen(mut table: Table, base: &Path, problems: &mut Problems) -> Option<Listen> {
+    let address = table.required_parsed("address", problems, address);
+    let path = table.key("certificate");
+    let pair = (table.has("certificate"), table.has("key"));
+    let certificate = file(&mut table, "certificate", base, problems);
+    let key = file(&mut table, "key", base, problems);
+    let plaintext = table.flag("plaintext", problems);
+    let drain = table.duration("drain", problems).unwrap_or(DEFAULT_DRAIN);
+    match pair {
+        (true, true) if plaintext => problems.add(table.key("plaintext"), "contradicts certificate and key"),
+        (true, true) => {}
+        (false, false) if plaintext => {}
+        (false, false) if address.is_some_and(|a| a.ip().is_loopback()) => {}
+        (false, false) => problems.add(path, "is required off loopback; or say `plaintext = true` where something in front speaks TLS"),
+        _ => problems.add(path, "certificate and key belong together"),
+    }
+    table.finish(problems);
+    let tls = certificate
+        .zip(key)
+        .map(|(certificate, key)| ServerTls { certificate, key });
+    Some(Listen {
+        address: address?,
+        tls,
+        drain,
+    })
+}
+
+pub(super) fn admin(mut table: Table, problems: &mut Problems) -> Option<Admin> {
+    let address = table.required_parsed("address", problems, address);
+    table.finish(problems);
+    Some(Admin { address: address? })
+}
+
+pub(super) fn upstream(mut table: Table, base: &Path, problems: &mut Problems) -> Option<Upstream> {
+    let url = table.required_parsed("url", problems, trusted_url);
+    let ca = file(&mut table, "ca", base, problems);
+    let token = table.required_parsed("token", problems, |text| Secret::parse(text, base));
+    table.finish(problems);
+    Some(Upstream {
+        url: url?,
+        ca,
+        token: token?,
+    })
+}
+
+pub(super) fn issuers(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec<Issuer> {
+    let mut out: Vec<Issuer> = Vec::new();
+    let mut add = |key: String, issuer: Option<Issuer>, problems: &mut Problems| {
+        let Some(issuer) = issuer else { return };
+        if out.iter().any(|other| other.issuer == issuer.issuer) {
+            problems.add(key, format!("`{}` is declared twice", issuer.issuer));
+        }
+        out.push(issuer);
+    };
+    for mut table in root.tables("oidc", problems) {
+        let key = table.key("issuer");
+        let issuer = oidc(&mut table, base, problems);
+        table.finish(problems);
+        add(key, issuer, problems);
+    }
+    for mut table in root.tables("kubernetes", problems) {
+        let key = table.key("issuer");
+        let url = table.required_parsed("issuer", problems, issuer);
+        let audience = table.required("audience", problems);
+        let ca = file(&mut table, "ca", base, problems);
+        let jwks_uri = table.parsed("jwks_uri", problems, trusted_url);
+        let token = secret(&mut table, "token", base, problems);
+        table.finish(problems);
+        let kind = IssuerKind::Kubernetes { audience, token };
+        add(
+            key,
+            url.map(|issuer| Issuer {
+                issuer,
+                ca,
+                jwks_uri,
+                kind,
+            }),
+            problems,
+        );
+    }
+    out
+}
+
+fn oidc(table: &mut Table, base: &Path, problems: &mut Problems) -> Option<Issuer> {
+    let issuer = table.required_parsed("issuer", problems, issuer);
+    let cli_client_id = table.required("cli_client_id", problems);
+    let ui_client_id = table.text("ui_client_id", problems);
+    let groups_claim = table
+        .text("groups_claim", problems)
+        .unwrap_or_else(|| "groups".into());
+    let name = table
+        .text("name", problems)
+        .unwrap_or_else(|| "OpenID Connect".into());
+    let ca = file(table, "ca", base, problems);
+    let jwks_uri = table.parsed("jwks_uri", problems, trusted_url);
+    let scopes = if table.has("scopes") {
+        table.texts("scopes", problems)
+    } else {
+        ["openid", "profile", "email", "groups"]
+            .map(String::from)
+            .to_vec()
+    };
+    let kind = IssuerKind::Oidc {
+        cli_client_id,
+        ui_client_id,
+        scopes,
+        groups_claim,
+        name,
+    };
+    Some(Issuer {
+        issuer: issuer?,
+        ca,
+        jwks_uri,
+        kind,
+    })
+}
+
+pub(super) fn roles(
+    root: &mut Table,
+    issuers: &[Issuer],
+    problems: &mut Problems,
+) -> Vec<RoleMapping> {
+    let mut out = Vec::new();
+    for mut table in root.tables("role", problems) {
+        let role = table.required_parsed("name", problems, |text| Role::parse(text));
+        let mut groups = Vec::new();
+        for mut entry in table.tables("groups", problems) {
+            let key = entry.key("issuer");
+            let issuer = entry.required_parsed("issuer", problems, issuer);
+            let group = entry.required("group", problems);
+            entry.finish(problems);
+            let Some(issuer) = issuer else { continue };
+            if issuers.iter().any(|known| known.issuer == issuer) {
+                groups.push((issuer, group));
+            } else {
+                problems.add(key, format!("`{issuer}` is not an issuer of this file"));
+            }
+        }
+        let key = table.key("service_accounts");
+        let mut service_accounts = Vec::new();
+        for text in table.texts("service_accounts", problems) {
+            match service_account(&text) {
+                Ok(pair) => service_accounts.push(pair),
+                Err(message) => problems.add(&key, message),
+            }
+        }
+        table.finish(problems);
+        if let Some(role) = role {
+            out.push(RoleMapping {
+                role,
+                groups,
+                service_accounts,
+            });
+        }
+    }
+    out
+}
+
+fn service_account(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, name))
+            if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+        {
+            Ok((namespace.to_owned(), name.to_owned()))
+        }
+        _ => Err(format!("`{text}` is not `NAMESPACE/NAME`")),
+    }
+}
+
+pub(super) fn workloads(root: &mut Table, problems: &mut Problems) -> Vec<Workload> {
+    let mut out = Vec::new();
+    for mut table in root.tables("workload", problems) {
+        let account = table.required_parsed("service_account", problems, service_account);
+        let applications = table.required("applications", problems);
+        table.finish(problems);
+        if let Some(service_account) = account {
+            out.push(Workload {
+                service_account,
+                applications: Pattern::new(applications),
+            });
+        }
+    }
+    out
+}
+
+pub(super) fn git(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec<GitAccess> {
+    let mut out = Vec::new();
+    for mut table in root.tables("git", problems) {
+        let repository = Pattern::new(table.required("repository", problems));
+        let branches = table.texts("branches", problems);
+        let token = secret(&mut table, "token", base, problems);
+        let key = file(&mut table, "ssh_key", base, problems);
+        let credential = match (token, key) {
+            (Some(_), Some(_)) => {
+                problems.add(table.key("token"), "contradicts ssh_key; give one of them");
+                None
+            }
+            (Some(token), None) => Some(GitCredential::Token(token)),
+            (None, Some(key)) => Some(GitCredential::SshKey(key)),
+            (None, None) => None,
+        };
+        table.finish(problems);
+        out.push(GitAccess {
+            repository,
+            branches,
+            credential,
+        });
+    }
+    out
+}

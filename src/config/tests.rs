@@ -1,0 +1,162 @@
+//! Mistakes are named with their key path, all at once.
+
+use super::*;
+
+const GOOD: &str = r#"
+url = "https://gate.example"
+[listen]
+address = "127.0.0.1:0"
+[upstream]
+url = "https://argocd.example"
+token = "canary-token"
+[[oidc]]
+issuer = "https://idp.example/"
+cli_client_id = "argocd-cli"
+[[kubernetes]]
+issuer = "https://kubernetes.default.svc"
+audience = "syncgate"
+[[role]]
+name = "engineer"
+groups = [{ issuer = "https://idp.example/", group = "engineering" }]
+service_accounts = ["ci/deployer"]
+[[environment]]
+name = "staging"
+mode = "enforce"
+applications = { names = ["*-staging"] }
+component = "{component}-staging"
+[[environment]]
+name = "prod"
+mode = "observe"
+applications = { labels = { "tier" = "prod" } }
+component = "label:component"
+[[environment.requires]]
+suite = "integration"
+environment = "staging"
+max_age = "7d"
+[[workload]]
+service_account = "shop-staging/checkout-tests"
+applications = "checkout-*"
+"#;
+
+fn problems(text: &str) -> Vec<String> {
+    Config::parse(text, Path::new("."))
+        .unwrap_err()
+        .into_iter()
+        .map(|p| format!("{}: {}", p.key, p.message))
+        .collect()
+}
+
+#[test]
+fn a_good_file_is_taken() {
+    let config = Config::parse(GOOD, Path::new(".")).unwrap();
+    assert_eq!(config.environments.len(), 2);
+    let requirement = &config.environments[1].requires[0];
+    assert_eq!(
+        requirement.max_age,
+        Some(jiff::SignedDuration::from_hours(7 * 24))
+    );
+    assert_eq!(config.issuers[0].issuer, "https://idp.example/");
+    assert!(!format!("{config:?}").contains("canary-token"));
+}
+
+#[test]
+fn every_mistake_is_named_with_its_key_path() {
+    let text = r#"
+urll = "https://gate.example"
+[listen]
+address = "localhost"
+[upstream]
+url = "http://argocd.example"
+token = "${SYNCGATE_TEST_NOT_SET}"
+[[role]]
+name = "engineer"
+groups = [{ issuer = "https://other.example", group = "x" }]
+service_accounts = ["no-slash"]
+[[environment]]
+name = "Staging"
+mode = "warn"
+applications = {}
+component = "staging"
+varies = ["helm"]
+[[environment.requires]]
+environment = "nowhere"
+max_age = "soon"
+"#;
+    let expected = [
+        "url: is required",
+        "listen.address: `localhost` is not an address and port such as `127.0.0.1:8443`",
+        "upstream.url: `http://argocd.example` is plain http off loopback; use https",
+        "upstream.token: names the environment variable `SYNCGATE_TEST_NOT_SET`, which is not set",
+        "role[0].groups[0].issuer: `https://other.example` is not an issuer of this file",
+        "role[0].service_accounts: `no-slash` is not `NAMESPACE/NAME`",
+        "environment[0].requires[0].suite: is required",
+        "environment[0].requires[0].max_age: is not a duration such as `30s` or `7d`",
+        "environment[0].name: \"Staging\" is not an environment name (lower-case letters, digits, `-`, `.`)",
+        "environment[0].mode: `warn` is not a mode; use `enforce` or `observe`",
+        "environment[0].applications: fits every application; name at least one of names, projects, clusters, namespaces, labels",
+        "environment[0].component: `staging` is neither `label:NAME` nor a name with `{component}` in it",
+        "environment[0].varies: `helm` changes what runs, so it may never vary",
+        "environment[0].requires[0].environment: `nowhere` is not an environment of this file",
+    ];
+    let found = problems(text);
+    for line in expected {
+        assert!(
+            found.iter().any(|p| p == line),
+            "missing: {line}\nfound: {found:#?}"
+        );
+    }
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("urll: is not a key; keys here: ")),
+        "{found:#?}"
+    );
+    assert!(
+        found
+            .iter()
+            .any(|p| p.starts_with("listen.certificate: is required off loopback"))
+    );
+    assert_eq!(found.len(), expected.len() + 2, "{found:#?}");
+}
+
+#[test]
+fn plain_http_off_loopback_must_be_said() {
+    let open = GOOD.replace("127.0.0.1:0", "0.0.0.0:8080");
+    assert_eq!(problems(&open).len(), 1);
+    let said = open.replace("\"0.0.0.0:8080\"", "\"0.0.0.0:8080\"\nplaintext = true");
+    Config::parse(&said, Path::new(".")).unwrap();
+}
+
+#[test]
+fn an_application_in_two_environments_is_in_none() {
+    let config = Config::parse(GOOD, Path::new(".")).unwrap();
+    let labels = [("tier".to_owned(), "prod".to_owned())].into();
+    let traits = environments::Traits {
+        name: "checkout-staging",
+        project: "shop",
+        cluster: "in-cluster",
+        namespace: "shop",
+        labels: &labels,
+    };
+    assert_eq!(
+        Assignment::of(&config.environments, traits).name(),
+        "ambiguous"
+    );
+    let none = std::collections::BTreeMap::new();
+    let traits = environments::Traits {
+        labels: &none,
+        ..traits
+    };
+    assert_eq!(
+        Assignment::of(&config.environments, traits).name(),
+        "staging"
+    );
+    let traits = environments::Traits {
+        name: "other",
+        ..traits
+    };
+    assert_eq!(
+        Assignment::of(&config.environments, traits).name(),
+        "unassigned"
+    );
+}

@@ -32,7 +32,10 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// tokens, one form for each number and string.
 #[must_use]
 pub fn canonical_json(value: &serde_json::Value) -> Vec<u8> {
-    #[expect(clippy::expect_used, reason = "a `Value` has text keys and finite numbers only")]
+    #[expect(
+        clippy::expect_used,
+        reason = "a `Value` has text keys and finite numbers only"
+    )]
     serde_json_canonicalizer::to_vec(value).expect("a JSON value has a canonical form")
 }
 

@@ -1,0 +1,29 @@
+//! Named places at which a test stops the process, to kill it there.
+//!
+//! Only with the feature `failpoints`, which a release build refuses; without it [`reach`] is
+//! nothing. A test names a place and a file in `SYNCGATE_FAILPOINT=PLACE=FILE`: on reaching the
+//! place the process creates the file and waits there for its SIGKILL.
+
+#[cfg(all(feature = "failpoints", not(debug_assertions)))]
+compile_error!("the feature `failpoints` is for tests only and may not be in a release build");
+
+/// The opening entry is durable, nothing has been forwarded.
+pub const BEFORE_FORWARD: &str = "before-forward";
+/// The upstream has answered, the closing entry is not written.
+pub const AFTER_FORWARD: &str = "after-forward";
+
+/// Waits here for ever if the test asked for `place`.
+#[cfg(feature = "failpoints")]
+pub async fn reach(place: &str) {
+    let asked = std::env::var("SYNCGATE_FAILPOINT").unwrap_or_default();
+    if let Some((name, file)) = asked.split_once('=')
+        && name == place
+        && std::fs::write(file, place).is_ok()
+    {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Nothing: this build has no fail points.
+#[cfg(not(feature = "failpoints"))]
+pub async fn reach(_place: &str) {}

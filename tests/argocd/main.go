@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"syncgate.dev/tests/argocd/check"
+	"syncgate.dev/tests/argocd/facts"
 	"syncgate.dev/tests/argocd/kubelet"
 	"syncgate.dev/tests/argocd/programs"
 	"syncgate.dev/tests/argocd/up"
@@ -19,6 +21,8 @@ import (
 const usage = `usage: argocd-rig COMMAND [flags]
 
   up      start a control plane, print one line of JSON, stay until SIGTERM
+  check   start a control plane, try what it promises with the stock CLI, stop it
+  facts   print every API method and message of the pinned Argo CD as JSON
   names   print the names of the programs inside, one per line
 
 or the name of a program inside: %s
@@ -28,6 +32,8 @@ Flags of a command: argocd-rig COMMAND --help
 // commands are ours; each gets the arguments after its name and returns the exit code.
 var commands = map[string]func(args []string) int{
 	"up":         up.Main,
+	"check":      check.Main,
+	"facts":      facts.Main,
 	kubelet.Name: kubelet.Main,
 	"names":      names,
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // patience is how long a component may take to stop before it is killed: all state is thrown away anyway.
-const patience = 5 * time.Second
+const patience = 3 * time.Second
 
 type component struct {
 	name string

@@ -1,4 +1,5 @@
 // What is tried, one function each.
+
 package check
 
 import (

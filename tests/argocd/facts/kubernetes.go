@@ -1,5 +1,6 @@
 // Messages of Kubernetes that those of Argo CD refer to. Their packages register no descriptors any more; the tags of
 // their Go types say the same.
+
 package facts
 
 import (

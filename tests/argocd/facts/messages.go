@@ -1,4 +1,5 @@
 // Messages and their fields, as .proto files declare them.
+
 package facts
 
 import (

@@ -1,4 +1,5 @@
 // Methods and their REST bindings.
+
 package facts
 
 import (

@@ -1,4 +1,5 @@
 // One container: a process group in a mount namespace of its own.
+
 package kubelet
 
 import (

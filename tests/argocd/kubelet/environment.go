@@ -1,4 +1,5 @@
 // The environment variables of a container.
+
 package kubelet
 
 import (

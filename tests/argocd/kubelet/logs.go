@@ -1,4 +1,5 @@
 // Container logs: a line of a file per line of output, and the endpoint where kube-apiserver reads them.
+
 package kubelet
 
 import (

@@ -1,4 +1,5 @@
 // The Node: one, on loopback, always ready.
+
 package kubelet
 
 import (

@@ -1,4 +1,5 @@
 // The volumes of a Pod, as folders with files.
+
 package kubelet
 
 import (

@@ -1,4 +1,5 @@
 // One Pod, from its volumes to its last status.
+
 package kubelet
 
 import (
@@ -271,7 +272,7 @@ func (w *worker) update(ctx context.Context, change func(*corev1.PodStatus)) {
 	}
 }
 
-// conditions follow from phase and containers.
+// conditions follow from phase and containers; one that does not change keeps its time.
 func conditions(pod *corev1.Pod, status corev1.PodStatus) []corev1.PodCondition {
 	ready := len(status.ContainerStatuses) == len(pod.Spec.Containers)
 	for _, c := range status.ContainerStatuses {
@@ -282,7 +283,13 @@ func conditions(pod *corev1.Pod, status corev1.PodStatus) []corev1.PodCondition 
 		if holds {
 			value, reason = corev1.ConditionTrue, ""
 		}
-		return corev1.PodCondition{Type: kind, Status: value, Reason: reason, LastTransitionTime: metav1.Now()}
+		since := metav1.Now()
+		for _, before := range status.Conditions {
+			if before.Type == kind && before.Status == value {
+				since = before.LastTransitionTime
+			}
+		}
+		return corev1.PodCondition{Type: kind, Status: value, Reason: reason, LastTransitionTime: since}
 	}
 	unready := "ContainersNotReady"
 	if status.Phase == corev1.PodSucceeded {

@@ -1,4 +1,5 @@
 // Argo CD: the server, its helpers and the stock CLI, started as cmd/main.go of Argo CD starts them.
+
 package programs
 
 import (

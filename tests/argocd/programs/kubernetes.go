@@ -1,4 +1,5 @@
 // Kubernetes: the API server, the controller manager, and the etcd below them.
+
 package programs
 
 import (

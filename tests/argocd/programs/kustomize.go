@@ -1,4 +1,5 @@
 // kustomize: repo-server runs a binary of that name from PATH.
+
 package programs
 
 import "sigs.k8s.io/kustomize/kustomize/v5/commands"

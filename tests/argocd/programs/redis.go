@@ -1,4 +1,5 @@
 // miniredis: the Redis that Argo CD caches in.
+
 package programs
 
 import (

@@ -1,4 +1,5 @@
 // The AppProject and the Applications of the shop.
+
 package up
 
 import (

@@ -1,4 +1,5 @@
 // Signing in to argocd-server, as anyone would over its REST API, to issue the account's token.
+
 package up
 
 import (

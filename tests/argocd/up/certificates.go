@@ -1,4 +1,5 @@
 // Keys and certificates: one certificate authority for all of the control plane.
+
 package up
 
 import (

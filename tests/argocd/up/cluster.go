@@ -1,4 +1,5 @@
 // How to reach the Kubernetes API: keys, the administrator's token, kubeconfig files, clients.
+
 package up
 
 import (
@@ -21,6 +22,9 @@ import (
 )
 
 const argocdNamespace = "argocd"
+
+// argocdAccounts are the service accounts of those parts of Argo CD that talk to the API.
+var argocdAccounts = []string{"argocd-server", "argocd-application-controller", "argocd-applicationset-controller"}
 
 type cluster struct {
 	dir        string

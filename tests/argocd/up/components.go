@@ -1,4 +1,5 @@
 // The flags and environment of every component.
+
 package up
 
 import (
@@ -95,8 +96,9 @@ func argocdServer(l layout, k cluster, p ports, o Options) component {
 	}}
 }
 
-func argocdRepoServer(l layout, k cluster, p ports, o Options) component {
-	return component{name: "argocd-repo-server", env: argocdEnv(l, p, k.kubeconfig, o), args: []string{
+// argocdRepoServer does not talk to the Kubernetes API.
+func argocdRepoServer(l layout, p ports, o Options) component {
+	return component{name: "argocd-repo-server", env: argocdEnv(l, p, "", o), args: []string{
 		"--address=127.0.0.1", "--port=" + strconv.Itoa(p.repo),
 		"--metrics-address=127.0.0.1", "--metrics-port=" + strconv.Itoa(p.repoMetrics),
 		"--disable-tls", "--client-ca-path=",

@@ -1,4 +1,5 @@
 // The Git repositories: bare, with one commit of a fixed date, and beside each a clone for tests to commit in.
+
 package up
 
 import (

@@ -1,4 +1,5 @@
 // Argo CD's own install.yaml, applied to the cluster but for its workloads, which run as our child processes.
+
 package up
 
 import (

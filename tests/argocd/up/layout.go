@@ -1,4 +1,5 @@
 // Where everything lies below the state folder.
+
 package up
 
 import (

@@ -1,4 +1,5 @@
 // Free ports on the loopback interface.
+
 package up
 
 import (

@@ -1,4 +1,5 @@
 // Child processes: each in a process group of its own, with a log file, watched, and none left behind.
+
 package up
 
 import (
@@ -52,8 +53,18 @@ func newSupervisor(bin, logs string, onExit func(error)) (*supervisor, error) {
 	return &supervisor{bin: bin, logs: logs, onExit: onExit}, nil
 }
 
-// start runs a program of the folder bin. The kernel kills it when this process dies.
-func (s *supervisor) start(c component) error {
+// start runs programs of the folder bin.
+func (s *supervisor) start(components ...component) error {
+	for _, c := range components {
+		if err := s.startOne(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// startOne runs a program; the kernel kills it when this process dies.
+func (s *supervisor) startOne(c component) error {
 	logPath := filepath.Join(s.logs, c.name+".log")
 	logFile, err := os.Create(logPath)
 	if err != nil {
@@ -188,5 +199,5 @@ func tail(path string, lines int) string {
 		return err.Error()
 	}
 	all := strings.Split(strings.TrimRight(string(data), "\n"), "\n")
-	return strings.Join(all[max(0, len(all)-lines):], "\n") + "\n(all of it: " + path + ")"
+	return strings.Join(all[max(0, len(all)-lines):], "\n") + "\n(with --keep, all of it stays in " + path + ")"
 }

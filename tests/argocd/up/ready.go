@@ -1,4 +1,5 @@
 // Waiting until a component answers.
+
 package up
 
 import (

@@ -1,5 +1,8 @@
 // The one line of JSON that tells a test what was started.
+
 package up
+
+import "runtime/debug"
 
 // Report is what `up` prints when everything is ready.
 type Report struct {
@@ -51,4 +54,21 @@ type Versions struct {
 	ArgoCD     string `json:"argocd"`
 	Kubernetes string `json:"kubernetes"`
 	Etcd       string `json:"etcd"`
+}
+
+// versions are read from the modules that this program was built from.
+func versions() Versions {
+	var v Versions
+	info, _ := debug.ReadBuildInfo()
+	for _, module := range info.Deps {
+		switch module.Path {
+		case "github.com/argoproj/argo-cd/v3":
+			v.ArgoCD = module.Version
+		case "k8s.io/kubernetes":
+			v.Kubernetes = module.Version
+		case "go.etcd.io/etcd/server/v3":
+			v.Etcd = module.Version
+		}
+	}
+	return v
 }

@@ -4,23 +4,17 @@ package up
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
-
-	"syncgate.dev/tests/argocd/fixtures"
-	"syncgate.dev/tests/argocd/kubelet"
 )
 
 const (
@@ -110,8 +104,8 @@ func run(o Options) error {
 	starting, cancel := context.WithTimeoutCause(ctx, atMost, errTooLong)
 	report, err := start(starting, s, l, o)
 	cancel()
-	if errors.Is(err, errStopped) {
-		return nil
+	if ctx.Err() != nil {
+		return whyEnded(ctx) // and not how the stage took it
 	}
 	if err != nil {
 		return err
@@ -123,129 +117,15 @@ func run(o Options) error {
 	fmt.Println(string(line))
 
 	<-ctx.Done()
+	return whyEnded(ctx)
+}
+
+// whyEnded is nil when somebody asked for the end, or else what broke.
+func whyEnded(ctx context.Context) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errStopped) {
 		return cause
 	}
 	return nil
-}
-
-// start brings everything up, in order, and returns what to report.
-func start(ctx context.Context, s *supervisor, l layout, o Options) (*Report, error) {
-	p, err := freePorts()
-	if err != nil {
-		return nil, err
-	}
-	k, err := newCluster(l, p)
-	if err != nil {
-		return nil, err
-	}
-	c, err := k.connect()
-	if err != nil {
-		return nil, err
-	}
-	https, err := trusting(k.ca.path)
-	if err != nil {
-		return nil, err
-	}
-	if err := fixtures.WriteImages(l.images); err != nil {
-		return nil, err
-	}
-	repositories, err := createRepositories(l)
-	if err != nil {
-		return nil, err
-	}
-	password, argocdURL := rand.Text(), fmt.Sprintf("https://localhost:%d", p.argocd)
-	configured, err := argocdSettings(argocdURL, account, password, o.Reconciliation)
-	if err != nil {
-		return nil, err
-	}
-	namespaces := []string{argocdNamespace}
-	for _, environment := range fixtures.Environments {
-		namespaces = append(namespaces, fixtures.Namespace(environment))
-	}
-	var token string
-
-	for _, stage := range []struct {
-		what  string
-		steps []func() error
-	}{
-		{"etcd and Redis", []func() error{
-			func() error { return s.start(etcd(l, p)) },
-			func() error { return s.start(miniredis(p)) },
-			func() error {
-				return s.wait(ctx, "etcd", answers200(http.DefaultClient, "http://"+loopback(p.etcd)+"/health"))
-			},
-			func() error { return s.wait(ctx, "miniredis", accepts(loopback(p.redis))) },
-		}},
-		{"kube-apiserver", []func() error{
-			func() error { return s.start(kubeAPIServer(k, p)) },
-			func() error { return s.wait(ctx, "kube-apiserver", readyz(c)) },
-		}},
-		{"kube-controller-manager and kubelet", []func() error{
-			func() error { return createNamespaces(ctx, c, namespaces...) },
-			func() error { return s.start(kubeControllerManager(k)) },
-			func() error { return s.start(kubeletRunner(l, k, p, o)) },
-			func() error { return s.wait(ctx, "kube-controller-manager", hasDefaultAccounts(c, namespaces...)) },
-			func() error { return s.wait(ctx, self, hasNode(c, kubelet.NodeName)) },
-		}},
-		{"Argo CD's custom resources, roles and settings", []func() error{
-			func() error {
-				return install(ctx, c, filepath.Join(filepath.Dir(s.bin), "argo-cd", "install.yaml"), configured)
-			},
-			func() error { return serveTLS(ctx, c, k.serving) },
-			func() error { return openDiscovery(ctx, c) },
-			func() error {
-				return k.asServiceAccounts(ctx, c, "argocd-server", "argocd-application-controller", "argocd-applicationset-controller")
-			},
-			func() error { return s.wait(ctx, "kube-apiserver", servesApplications(c)) },
-		}},
-		{"Argo CD", []func() error{
-			func() error { return s.start(argocdRepoServer(l, k, p, o)) },
-			func() error { return s.start(argocdApplicationController(l, k, p, o)) },
-			func() error { return s.start(argocdApplicationSetController(l, k, p, o)) },
-			func() error { return s.start(argocdServer(l, k, p, o)) },
-			func() error {
-				return s.wait(ctx, "argocd-repo-server", answers200(http.DefaultClient, "http://"+loopback(p.repoMetrics)+"/healthz"))
-			},
-			func() error {
-				return s.wait(ctx, "argocd-application-controller", answers200(http.DefaultClient, "http://"+loopback(p.controllerMetrics)+"/healthz"))
-			},
-			func() error {
-				return s.wait(ctx, "argocd-applicationset-controller", answers200(http.DefaultClient, "http://"+loopback(p.appsetMetrics)+"/metrics"))
-			},
-			func() error { return s.wait(ctx, "argocd-server", answers200(https, argocdURL+"/healthz?full=true")) },
-			func() (err error) {
-				token, err = accountToken(ctx, https, argocdURL, password, account)
-				return err
-			},
-		}},
-		{"the shop", []func() error{
-			func() error { return createApplications(ctx, c, l.gitURL(), o.Children) },
-			func() error { return s.wait(ctx, "argocd-application-controller", compared(c)) },
-		}},
-	} {
-		say("starting " + stage.what)
-		for _, step := range stage.steps {
-			if err := step(); err != nil {
-				return nil, fmt.Errorf("starting %s: %w", stage.what, err)
-			}
-		}
-	}
-	say("ready")
-
-	return &Report{
-		Dir: l.root, Bin: s.bin, CLI: filepath.Join(s.bin, "argocd"), Images: l.images, Logs: l.logs,
-		ArgoCD: ArgoCD{
-			URL: argocdURL, CA: k.ca.path, Username: "admin", Password: password,
-			Account: account, AccountToken: token,
-		},
-		Kubernetes: Kubernetes{
-			URL: k.url, CA: k.ca.path, Kubeconfig: k.kubeconfig, Token: k.adminToken,
-			ServiceAccountIssuer: k.issuer(), JWKSURI: k.jwksURI(),
-		},
-		Git:      Git{Root: l.git, Repositories: repositories},
-		Versions: versions(),
-	}, nil
 }
 
 // stopWhenAsked ends the run on a signal or, if told to, at the end of standard input.
@@ -262,23 +142,6 @@ func stopWhenAsked(stop context.CancelCauseFunc, withStdin bool) {
 			stop(errStopped)
 		}()
 	}
-}
-
-// versions are read from the modules that this program was built from.
-func versions() Versions {
-	var v Versions
-	info, _ := debug.ReadBuildInfo()
-	for _, module := range info.Deps {
-		switch module.Path {
-		case "github.com/argoproj/argo-cd/v3":
-			v.ArgoCD = module.Version
-		case "k8s.io/kubernetes":
-			v.Kubernetes = module.Version
-		case "go.etcd.io/etcd/server/v3":
-			v.Etcd = module.Version
-		}
-	}
-	return v
 }
 
 var began = time.Now()

@@ -77,13 +77,12 @@ func (w *worker) run(ctx context.Context) {
 		w.finish(ctx, corev1.PodFailed, "NotPlayed", "the rig's kubelet plays restartPolicy Never only, not "+string(policy))
 		return
 	}
+	defer os.RemoveAll(w.volumesDir()) // tokens must not outlive the Pod
 	prepared, err := w.prepare(ctx)
 	if err != nil {
 		w.finish(ctx, corev1.PodFailed, reasonOf(err), err.Error())
 		return
 	}
-	defer os.RemoveAll(w.volumesDir()) // tokens must not outlive the Pod
-
 	for _, c := range prepared.init {
 		if w.runContainer(ctx, c) != 0 {
 			w.finish(ctx, corev1.PodFailed, reasonOf(context.Cause(ctx)), "init container "+c.spec.Name+" failed")

@@ -1,0 +1,100 @@
+//! What `syncgate` does on the command line.
+//!
+//! In: parsed options. Out: text or JSON on standard output, sentences on standard error, an exit
+//! code. Every command that talks to a gate takes its address and credential in the same way
+//! ([`GateOptions`]).
+
+mod evidence;
+mod log;
+mod policy;
+mod serve;
+
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+/// Exit code: refused, failed, not verified.
+const NO: u8 = 1;
+/// Exit code: mistakes in the configuration (`EX_USAGE` of sysexits.h, as the contract has it).
+const CONFIGURATION: u8 = 64;
+/// Exit code: cannot be reached (`EX_UNAVAILABLE`).
+const UNREACHABLE: u8 = 69;
+
+/// One command.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Tell the story with stand-ins: a sync is refused, tests are reported, the sync goes through
+    ///
+    /// Needs nothing: it starts the real gate over a small stand-in of Argo CD and a token issuer,
+    /// both in this process, walks through the story, and stays up for you to try more.
+    Demo(serve::DemoOptions),
+    /// Test runs: submit a report, list, show
+    #[command(subcommand)]
+    Evidence(evidence::EvidenceCommand),
+    /// The log of decisions: list, show
+    #[command(subcommand)]
+    Log(log::LogCommand),
+    /// Policies: check, test
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Run the gate
+    Serve(serve::ServeOptions),
+}
+
+/// How to reach a gate.
+#[derive(Args, Clone)]
+pub struct GateOptions {
+    /// The gate's URL
+    #[arg(long, env = "SYNCGATE_URL", value_name = "URL")]
+    gate: Option<url::Url>,
+    /// A file with the token to sign in with; read at each use
+    #[arg(long, env = "SYNCGATE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// The token itself; a file is safer
+    #[arg(long, env = "SYNCGATE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    token: Option<String>,
+    /// A PEM file of the authorities to trust for the gate
+    #[arg(long, env = "SYNCGATE_CA_FILE", value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// The form of what is printed.
+#[derive(Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// JSON, for programs.
+    Json,
+    /// Text, for people.
+    #[default]
+    Text,
+}
+
+/// Runs one command to its end.
+#[must_use]
+pub fn run(command: Command) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return complain(NO, &format!("the runtime does not start: {error}")),
+    };
+    match command {
+        Command::Demo(options) => runtime.block_on(serve::demo(options)),
+        Command::Evidence(command) => runtime.block_on(evidence::run(command)),
+        Command::Log(command) => runtime.block_on(log::run(command)),
+        Command::Policy(command) => policy::run(command),
+        Command::Serve(options) => runtime.block_on(serve::serve(options)),
+    }
+}
+
+/// Prints to standard output. A reader that has gone (`| head`) is no failure.
+fn say(text: &str) {
+    let mut out = std::io::stdout().lock();
+    let _ = writeln!(out, "{}", text.trim_end_matches('\n'));
+}
+
+/// Prints a sentence to standard error and gives the exit code.
+fn complain(code: u8, sentence: &str) -> ExitCode {
+    let mut out = std::io::stderr().lock();
+    let _ = writeln!(out, "syncgate: {sentence}");
+    ExitCode::from(code)
+}

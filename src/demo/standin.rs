@@ -1,0 +1,221 @@
+//! The demo's stand-in of Argo CD: the REST calls of the story and nothing else.
+//!
+//! It keeps four applications (two components in two environments), resolves `main` to the commit
+//! that the story last pushed, and runs an operation as Argo CD does as far as the gate can see:
+//! the resolved commit in `operation`, then `operationState` Running while the test Job runs, then
+//! Succeeded with the sync result. Everything else is 501.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use tokio::sync::broadcast;
+
+use crate::clock::Clock;
+
+/// The repository that every application names.
+const REPOSITORY: &str = "https://git.shop.example/shop.git";
+
+/// What the stand-in answers.
+pub(super) enum Answer {
+    /// One JSON document.
+    Json(StatusCode, Value),
+    /// The stream of watch events: what is there now, then what changes.
+    Watch(Vec<Value>, broadcast::Receiver<Value>),
+}
+
+/// The state of the stand-in.
+pub(super) struct StandIn {
+    applications: Mutex<BTreeMap<String, Value>>,
+    events: broadcast::Sender<Value>,
+    clock: Clock,
+}
+
+impl StandIn {
+    /// The applications of the story, all OutOfSync at `commit`.
+    pub(super) fn new(commit: &str, clock: Clock) -> Self {
+        let mut applications = BTreeMap::new();
+        for component in ["cart", "checkout"] {
+            for environment in ["staging", "prod"] {
+                let application = application(component, environment, commit, &clock);
+                applications.insert(format!("{component}-{environment}"), application);
+            }
+        }
+        let (events, _) = broadcast::channel(64);
+        Self { applications: Mutex::new(applications), events, clock }
+    }
+
+    /// The branch `main` moves to `commit`: every application is compared with it.
+    pub(super) fn push(&self, commit: &str) {
+        self.change_all(|application| {
+            set(application, "/status/sync/revision", json!(commit));
+            set(application, "/status/sync/status", json!("OutOfSync"));
+        });
+    }
+
+    /// The Job of the running operation of `name` has ended with success.
+    pub(super) fn finish_operation(&self, name: &str) {
+        let now = self.clock.now().to_string();
+        self.change(name, |application| {
+            let sync = application.pointer("/status/operationState/operation/sync").cloned();
+            let sync = sync.unwrap_or_default();
+            set(application, "/status/operationState/phase", json!("Succeeded"));
+            set(application, "/status/operationState/finishedAt", json!(now));
+            set(application, "/status/operationState/syncResult", json!({
+                "revision": sync["revision"], "source": sync["source"], "resources": [],
+            }));
+            set(application, "/status/sync/status", json!("Synced"));
+            set(application, "/status/health/status", json!("Healthy"));
+        });
+    }
+
+    /// Answers one call.
+    pub(super) fn answer(&self, method: &Method, path: &str, body: &[u8]) -> Answer {
+        let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
+        match (method, segments.as_slice()) {
+            (&Method::GET, ["api", "version"]) => {
+                Answer::Json(StatusCode::OK, json!({"Version": "v3.6.1+stand-in"}))
+            }
+            (&Method::GET, ["api", "v1", "applications"]) => {
+                let items: Vec<Value> = self.snapshot();
+                Answer::Json(StatusCode::OK, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+            }
+            (&Method::GET, ["api", "v1", "stream", "applications"]) => {
+                let events = self.events.subscribe();
+                let now = self.snapshot().into_iter().map(|a| event("ADDED", a)).collect();
+                Answer::Watch(now, events)
+            }
+            (&Method::GET, ["api", "v1", "applications", name]) => match self.get(name) {
+                Some(application) => Answer::Json(StatusCode::OK, application),
+                None => no_such_application(),
+            },
+            (&Method::POST, ["api", "v1", "applications", name, "sync"]) => self.sync(name, body),
+            _ => Answer::Json(StatusCode::NOT_IMPLEMENTED, error(12, "the stand-in plays the story only")),
+        }
+    }
+
+    /// The names of the applications whose operation is running, with its commit.
+    pub(super) fn running(&self) -> Vec<(String, String)> {
+        let mut out = Vec::new();
+        for application in self.snapshot() {
+            let phase = application.pointer("/status/operationState/phase");
+            let commit = application.pointer("/status/operationState/operation/sync/revision");
+            if let (Some("Running"), Some(commit)) =
+                (phase.and_then(Value::as_str), commit.and_then(Value::as_str))
+                && let Some(name) = application["metadata"]["name"].as_str()
+            {
+                out.push((name.to_owned(), commit.to_owned()));
+            }
+        }
+        out
+    }
+
+    fn sync(&self, name: &str, body: &[u8]) -> Answer {
+        let Ok(request) = serde_json::from_slice::<Value>(body) else {
+            return Answer::Json(StatusCode::BAD_REQUEST, error(3, "the body is not JSON"));
+        };
+        let now = self.clock.now().to_string();
+        let changed = self.change(name, |application| {
+            let asked = request["revision"].as_str().filter(|text| !text.is_empty());
+            let resolved = match asked {
+                Some(sha) if crate::names::is_full_sha(sha) => json!(sha),
+                _ => application["status"]["sync"]["revision"].clone(),
+            };
+            let operation = json!({
+                "sync": {"revision": resolved, "source": application["spec"]["source"]},
+                "info": request["infos"],
+                "initiatedBy": {"username": "syncgate"},
+            });
+            set(application, "/operation", operation.clone());
+            set(application, "/status/operationState", json!({
+                "phase": "Running", "startedAt": now, "operation": operation,
+            }));
+        });
+        match changed {
+            Some(application) => Answer::Json(StatusCode::OK, application),
+            None => no_such_application(),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<Value> {
+        self.lock().get(name).cloned()
+    }
+
+    fn snapshot(&self) -> Vec<Value> {
+        self.lock().values().cloned().collect()
+    }
+
+    fn change_all(&self, change: impl Fn(&mut Value)) {
+        let names: Vec<String> = self.lock().keys().cloned().collect();
+        for name in names {
+            self.change(&name, &change);
+        }
+    }
+
+    /// Changes one application and tells the watchers. Gives it as it is then.
+    fn change(&self, name: &str, change: impl FnOnce(&mut Value)) -> Option<Value> {
+        let mut applications = self.lock();
+        let application = applications.get_mut(name)?;
+        change(application);
+        // Nobody may be watching.
+        let _ = self.events.send(event("MODIFIED", application.clone()));
+        Some(application.clone())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
+        self.applications.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn application(component: &str, environment: &str, commit: &str, clock: &Clock) -> Value {
+    let name = format!("{component}-{environment}");
+    let source = json!({
+        "repoURL": REPOSITORY,
+        "path": format!("components/{component}/overlays/{environment}"),
+        "targetRevision": "main",
+    });
+    let destination =
+        json!({"server": "https://kubernetes.default.svc", "namespace": format!("shop-{environment}")});
+    let uid = crate::digest::sha256_hex(name.as_bytes());
+    json!({
+        "metadata": {
+            "name": name, "namespace": "argocd", "uid": uid, "resourceVersion": "1",
+            "creationTimestamp": clock.now().to_string(), "labels": {"component": component},
+        },
+        "spec": {"project": "shop", "source": source, "destination": destination},
+        "status": {
+            "sync": {
+                "status": "OutOfSync", "revision": commit,
+                "comparedTo": {"source": source, "destination": destination},
+            },
+            "health": {"status": "Missing"},
+        },
+    })
+}
+
+fn event(kind: &str, application: Value) -> Value {
+    json!({"result": {"type": kind, "application": application}})
+}
+
+fn error(code: u16, message: &str) -> Value {
+    json!({"error": message, "code": code, "message": message})
+}
+
+/// As Argo CD answers for an application that is not there.
+fn no_such_application() -> Answer {
+    Answer::Json(StatusCode::FORBIDDEN, error(7, "permission denied"))
+}
+
+/// Sets the value at a JSON pointer whose parents are objects (made where missing).
+fn set(value: &mut Value, pointer: &str, new: Value) {
+    let mut place = value;
+    for key in pointer.split('/').skip(1) {
+        if !place.is_object() {
+            *place = json!({});
+        }
+        let Value::Object(fields) = place else { return };
+        place = fields.entry(key).or_insert(Value::Null);
+    }
+    *place = new;
+}

@@ -1,0 +1,290 @@
+//! The record of one request while it is being made.
+//!
+//! Begun before anything else happens and filled by the stages, so that no way through the pipeline
+//! can forget it. It becomes an opening entry before a forward ([`Draft::open`]), or opening and
+//! closing together where the gate answers or refuses.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::Response;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::argocd::operation::Effect;
+use crate::argocd::request::{Body as CallBody, Call};
+use crate::body::Body;
+use crate::forward::{Ending, OnEnd, StreamEnd};
+use crate::identity::Caller;
+use crate::listener::Connection;
+use crate::names::DecisionId;
+use crate::planner::Plan;
+use crate::policy::{Answer, Denial, Permitted, Policies};
+use crate::record::{Door, Durability, OpenRecord, Opening, Outcome, Planned, UpstreamStatus, Word};
+use crate::respond::{self, About, Form, Rejection};
+
+/// What is known of a request so far.
+pub struct Draft {
+    opening: Opening,
+    /// How refusals are worded.
+    pub form: Form,
+    effect: Effect,
+    note: Option<String>,
+    opened: bool,
+    started: Instant,
+}
+
+impl Draft {
+    /// A draft of a request that has just come in.
+    #[must_use]
+    pub fn begin(app: &App, connection: &Connection) -> Self {
+        let at = app.clock.now();
+        let opening = Opening {
+            decision: DecisionId::new(at),
+            at,
+            door: Door::Api,
+            operation: "unknown".to_owned(),
+            effect: Effect::Read.word().to_owned(),
+            wire: "unknown".to_owned(),
+            caller: None,
+            remote: Some(connection.peer.ip()),
+            applications: Vec::new(),
+            planned: Vec::new(),
+            word: Word::Refuse,
+            determining: Vec::new(),
+            policy_digest: None,
+            schema_digest: None,
+            evaluation: Value::Null,
+            request: Value::Null,
+        };
+        Self {
+            opening,
+            form: Form::Rest,
+            effect: Effect::Read,
+            note: None,
+            opened: false,
+            started: Instant::now(),
+        }
+    }
+
+    /// The decision that this request gets.
+    #[must_use]
+    pub fn decision(&self) -> DecisionId {
+        self.opening.decision
+    }
+
+    /// Notes what is asked for, and in which form to answer.
+    pub fn operation(&mut self, name: &str, effect: Effect, form: Form, wire: &str) {
+        name.clone_into(&mut self.opening.operation);
+        wire.clone_into(&mut self.opening.wire);
+        self.form = form;
+        self.effect(effect);
+    }
+
+    /// Notes the effect, where it turns out to be another than the operation's own.
+    pub fn effect(&mut self, effect: Effect) {
+        self.effect = effect;
+        effect.word().clone_into(&mut self.opening.effect);
+    }
+
+    /// Notes who calls.
+    pub fn caller(&mut self, caller: &Caller) {
+        self.opening.caller = Some(caller.into());
+    }
+
+    /// Notes a cause for those who may read the log.
+    pub fn note(&mut self, cause: impl Into<String>) {
+        self.note = Some(cause.into());
+    }
+
+    /// Notes the application and the further facts of a call.
+    pub fn call(&mut self, call: &Call) {
+        self.opening.applications = call.app.iter().map(|target| target.app.clone()).collect();
+        if let CallBody::Sync(request) = &call.body {
+            self.opening.request = json!({
+                "revision": request.revision(),
+                "revisions": request.revisions().map(|(p, r)| json!([p, r])).collect::<Vec<_>>(),
+                "dry_run": request.is_dry_run(),
+                "partial": request.is_partial(),
+                "force": request.is_forced(),
+                "prune": request.prunes(),
+                "local": request.is_local(),
+            });
+        }
+    }
+
+    /// Notes further facts of a request of our own API.
+    pub fn facts(&mut self, applications: Vec<crate::names::AppRef>, request: Value) {
+        self.opening.applications = applications;
+        self.opening.request = request;
+    }
+
+    /// Notes what would be rolled out, and by which policies it is about to be decided.
+    pub fn planned(&mut self, plan: &Plan, policies: &Policies) {
+        let planned = plan.applications.iter().filter(|p| p.plan.is_some() || p.finding.is_some());
+        self.opening.planned = planned
+            .map(|p| Planned {
+                application: p.facts.app.clone(),
+                plan: p.plan.clone(),
+                finding: p.finding.clone(),
+            })
+            .collect();
+        self.opening.policy_digest = Some(policies.digest().to_owned());
+        self.opening.schema_digest = Some(policies.schema_digest().to_owned());
+    }
+
+    /// Notes a permission and what is needed to decide it again.
+    pub fn permitted<T>(&mut self, permitted: &Permitted<T>) {
+        self.opening.determining = permitted.policies().into_iter().map(str::to_owned).collect();
+        self.evaluated(&permitted.grounds().answers);
+    }
+
+    /// Notes a refusal by the policies.
+    pub fn denied(&mut self, denial: &Denial) {
+        self.opening.word = Word::Deny;
+        self.opening.determining = denial.policies().into_iter().map(str::to_owned).collect();
+        self.evaluated(&denial.answers);
+        let errors = denial.answers.iter().flat_map(|answer| &answer.errors);
+        let errors: Vec<&str> = errors.map(String::as_str).collect();
+        if !errors.is_empty() {
+            self.note(errors.join("; "));
+        }
+    }
+
+    fn evaluated(&mut self, answers: &[Answer]) {
+        // Reads are too many to keep what they could be decided from again.
+        if self.effect != Effect::Read {
+            self.opening.evaluation = answers.iter().map(|answer| answer.recorded.clone()).collect();
+        }
+    }
+
+    /// Stores the opening entry; nothing may be forwarded unless this gives a record.
+    ///
+    /// # Errors
+    /// [`Rejection::RecordBehind`] when storage is behind, else [`Rejection::Internal`].
+    pub async fn open(
+        &mut self,
+        app: &App,
+        word: Word,
+        durability: Durability,
+    ) -> Result<OpenRecord, Rejection> {
+        self.opening.word = word;
+        self.opened = true;
+        let opened = app.recorder.open(self.opening.clone(), durability).await;
+        let mut record = opened.map_err(|error| {
+            tracing::error!(decision = %self.decision(), error = crate::telemetry::chain(&error), "not recorded");
+            if error.is_behind() { Rejection::RecordBehind } else { Rejection::Internal }
+        })?;
+        if let Some(note) = self.note.take() {
+            record.note(note);
+        }
+        Ok(record)
+    }
+
+    /// What to do when the upstream's answer has ended: close the record, count.
+    pub fn on_end(&self, app: &Arc<App>, record: OpenRecord) -> OnEnd {
+        let tasks = app.tasks.clone();
+        let (operation, effect) = (self.opening.operation.clone(), self.effect);
+        Box::new(move |end: StreamEnd| {
+            let outcome = outcome(&end);
+            let code = match (end.grpc_status, end.status) {
+                (Some(code), _) => format!("grpc-{code}"),
+                (None, Some(status)) => status.as_str().to_owned(),
+                (None, None) => "none".to_owned(),
+            };
+            count(&operation, effect, "forwarded", &code);
+            metrics::histogram!("syncgate_upstream_seconds").record(end.elapsed.as_secs_f64());
+            tasks.spawn(record.close(outcome));
+        })
+    }
+
+    /// Records an answer of our own, and gives it.
+    ///
+    /// # Errors
+    /// As [`Draft::open`].
+    pub async fn answer(
+        &mut self,
+        app: &App,
+        response: Response<Body>,
+    ) -> Result<Response<Body>, Rejection> {
+        let durability = self.durability();
+        let record = self.open(app, Word::Answer, durability).await?;
+        record.close(Outcome::Answered).await;
+        self.count("answered", response.status().as_str());
+        Ok(response)
+    }
+
+    /// Records a refusal and gives the answer for it, in the form that the caller speaks.
+    pub async fn refuse(mut self, app: &App, rejection: Rejection) -> Response<Body> {
+        self.count("refused", rejection.word());
+        let decision = self.decision();
+        tracing::info!(
+            %decision,
+            operation = self.opening.operation,
+            caller = self.opening.caller.as_ref().map(|caller| caller.display.as_str()),
+            code = rejection.word(),
+            "refused"
+        );
+        if !self.opened {
+            let word = self.opening.word;
+            // A refusal stands even where it cannot be recorded; `open` has logged that.
+            if let Ok(record) = self.open(app, word, Durability::Queued).await {
+                record.close(Outcome::Refused { code: rejection.word().to_owned() }).await;
+            }
+        }
+        let link = app.link(decision);
+        respond::reject(self.form, &rejection, About { decision, link: Some(&link) })
+    }
+
+    /// The answer for a request whose handling broke off.
+    #[must_use]
+    pub fn broken(&self, error: &dyn std::error::Error) -> Response<Body> {
+        tracing::error!(decision = %self.decision(), error = crate::telemetry::chain(error), "handling broke off");
+        let about = About { decision: self.decision(), link: None };
+        respond::reject(self.form, &Rejection::Internal, about)
+    }
+
+    /// How durable the entries of this request are: what changes something waits.
+    #[must_use]
+    pub fn durability(&self) -> Durability {
+        match self.effect {
+            Effect::Read => Durability::Queued,
+            Effect::Administer | Effect::Deploy | Effect::Report | Effect::Write => {
+                Durability::BeforeProceeding
+            }
+        }
+    }
+
+    fn count(&self, outcome: &'static str, code: &str) {
+        count(&self.opening.operation, self.effect, outcome, code);
+        metrics::histogram!("syncgate_decision_seconds").record(self.started.elapsed().as_secs_f64());
+    }
+}
+
+fn count(operation: &str, effect: Effect, outcome: &'static str, code: &str) {
+    metrics::counter!(
+        "syncgate_requests_total",
+        "operation" => operation.to_owned(),
+        "effect" => effect.word(),
+        "outcome" => outcome,
+        "code" => code.to_owned(),
+    )
+    .increment(1);
+}
+
+fn outcome(end: &StreamEnd) -> Outcome {
+    let status = match (end.grpc_status, end.status) {
+        (Some(code), _) => Some(UpstreamStatus::Grpc(code)),
+        (None, Some(status)) => Some(UpstreamStatus::Http(status.as_u16())),
+        (None, None) => None,
+    };
+    match (end.how, status) {
+        (Ending::Failed(fault), _) => Outcome::Failed { stage: fault.word().to_owned() },
+        (Ending::Cancelled | Ending::Completed, Some(status)) => Outcome::Forwarded {
+            status,
+            upstream_ms: u64::try_from(end.elapsed.as_millis()).unwrap_or(u64::MAX),
+            bytes: end.bytes,
+        },
+        (Ending::Cancelled | Ending::Completed, None) => Outcome::Abandoned,
+    }
+}

@@ -1,0 +1,481 @@
+//! The gate's own API under `/syncgate/v1/`: test runs and the log.
+//!
+//! In: requests with the same credentials as Argo CD's API. Out: JSON, or RFC 9457 problem details.
+//! Every call is a Cedar decision with a record, like any other. Cookies are not taken for what
+//! changes something: a page of another site could send them.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::COOKIE;
+use http::request::Parts;
+use http::{HeaderName, Method, Request, Response, StatusCode};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::argocd::client::Refresh;
+use crate::argocd::operation::Effect;
+use crate::body::{self, Body};
+use crate::draft::Draft;
+use crate::evidence::binding::{self, Claims};
+use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
+use crate::evidence::service::{self, Reporter, Subject};
+use crate::gate::AppFacts;
+use crate::identity::Caller;
+use crate::names::{AppRef, Component};
+use crate::pipeline::{authenticate, sign_in};
+use crate::planner::{self, Plan, Planned};
+use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
+use crate::record::{self, Word};
+use crate::respond::{Form, Rejection, ok_json};
+use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// How many entries or runs a list gives unless asked for fewer.
+const LIST: u32 = 100;
+const RUNS: &str = "GET, POST";
+const GET: &str = "GET";
+const POST: &str = "POST";
+
+/// What is asked for, by method and path.
+enum Page {
+    FinishRun(String),
+    ListLog,
+    ListRuns,
+    OpenRun,
+    ReportAttempts(String),
+    ShowLog(String),
+    ShowRun(String),
+}
+
+impl Page {
+    fn of(method: &Method, path: &str) -> Result<Self, Rejection> {
+        let rest = path.strip_prefix("/syncgate/v1/").unwrap_or_default();
+        let segments: Vec<&str> = rest.split('/').collect();
+        let (allowed, page) = match segments.as_slice() {
+            ["log"] => (GET, Self::ListLog),
+            ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
+            ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
+            ["runs"] => (RUNS, Self::ListRuns),
+            ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
+            ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
+            ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            _ => {
+                let sentence = "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
+                return Err(Rejection::NotFound { sentence: sentence.to_owned() });
+            }
+        };
+        if allowed.split(", ").any(|one| one == method.as_str()) {
+            Ok(page)
+        } else {
+            Err(Rejection::WrongMethod { allowed })
+        }
+    }
+
+    /// The action that policies know, and its effect.
+    fn action(&self) -> (&'static str, Effect) {
+        match self {
+            Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
+            Self::ListRuns | Self::ShowRun(_) => ("Run.read", Effect::Read),
+            Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
+                ("Run.report", Effect::Report)
+            }
+        }
+    }
+}
+
+/// Answers one request of our own API.
+pub(crate) async fn handle(app: Arc<App>, mut draft: Draft, request: Request<Body>) -> Response<Body> {
+    draft.form = Form::Own;
+    let (head, body) = request.into_parts();
+    let page = match Page::of(&head.method, head.uri.path()) {
+        Ok(page) => page,
+        Err(rejection) => return draft.refuse(&app, rejection).await,
+    };
+    let (action, effect) = page.action();
+    draft.operation(action, effect, Form::Own, "own");
+    let reads = effect == Effect::Read;
+    let about = draft.decision();
+    let task = {
+        let app = Arc::clone(&app);
+        async move {
+            match line(&app, &mut draft, page, head, body).await {
+                Ok(response) => response,
+                Err(rejection) => draft.refuse(&app, rejection).await,
+            }
+        }
+    };
+    if reads {
+        return task.await;
+    }
+    // A report that has begun is stored whole, although the reporter left.
+    match app.tasks.spawn(task).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(decision = %about, error = crate::telemetry::chain(&error), "handling broke off");
+            let about = crate::respond::About { decision: about, link: None };
+            crate::respond::reject(Form::Own, &Rejection::Internal, about)
+        }
+    }
+}
+
+async fn line(
+    app: &App,
+    draft: &mut Draft,
+    page: Page,
+    head: Parts,
+    body: Body,
+) -> Result<Response<Body>, Rejection> {
+    let caller = authenticate(app, draft, &head.headers).await?.ok_or_else(sign_in)?;
+    if page.action().1 != Effect::Read && head.headers.contains_key(COOKIE) {
+        let sentence = "send the token in the header Authorization, without cookies";
+        return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+    }
+    let body = body::collect(body, MAX_BODY_BYTES).await.map_err(|error| match error {
+        body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
+        body::Error::Read(_) => Rejection::BadRequest { sentence: error.to_string() },
+    })?;
+    match page {
+        Page::ListLog => list_log(app, draft, &caller, &head).await,
+        Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
+        Page::ListRuns => list_runs(app, draft, &caller, &head).await,
+        Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
+        Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
+        Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
+    }
+}
+
+/// Asks the policies about one resource; a denial is a refusal.
+fn ask(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    action: &str,
+    planned: Option<&Planned>,
+) -> Result<(), Rejection> {
+    let policies = app.policies.current();
+    let context = Context {
+        finding: FindingWord::None,
+        now: app.clock.now(),
+        bound: false,
+        wire: "own",
+        mode: Mode::Enforce,
+        sync: None,
+    };
+    let resource =
+        planned.map_or(Resource::Gate, |planned| Resource::Application(&planned.facts));
+    draft.planned(&Plan { action: "", applications: Vec::new() }, &policies);
+    let question = Question { caller, action, resource, context };
+    match decide(&policies, &[question], ()) {
+        Decision::Allow(permitted) => {
+            draft.permitted(&permitted);
+            Ok(())
+        }
+        Decision::Deny(denial) => {
+            draft.denied(&denial);
+            let what = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
+            let advice = denial.advice().join(", or ");
+            let separator = if advice.is_empty() { "" } else { ": " };
+            let sentence = format!("{action}{what} refused for {}{separator}{advice}", caller.display());
+            Err(Rejection::Policy { sentence })
+        }
+    }
+}
+
+async fn list_log(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    head: &Parts,
+) -> Result<Response<Body>, Rejection> {
+    ask(app, draft, caller, "Log.read", None)?;
+    let mut filter = DecisionFilter { limit: LIST, ..DecisionFilter::default() };
+    for (key, value) in query(head) {
+        match key.as_str() {
+            "application" => filter.application = Some(value),
+            "application_namespace" => filter.application_namespace = Some(value),
+            "operation" => filter.operation = Some(value),
+            "before" => filter.before = Some(Seq(number(&key, &value)?)),
+            "limit" => filter.limit = limit(&key, &value)?,
+            _ => return Err(unknown_parameter(&key)),
+        }
+    }
+    let list = record::view::list(&app.store, filter).await.map_err(|error| internal(&error))?;
+    answer(app, draft, StatusCode::OK, &list).await
+}
+
+async fn show_log(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    decision: &str,
+) -> Result<Response<Body>, Rejection> {
+    ask(app, draft, caller, "Log.read", None)?;
+    let missing = || Rejection::NotFound { sentence: "there is no such decision".to_owned() };
+    let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
+    let entry = record::view::show(&app.store, crate::names::DecisionId(id))
+        .await
+        .map_err(|error| internal(&error))?
+        .ok_or_else(missing)?;
+    answer(app, draft, StatusCode::OK, &entry).await
+}
+
+async fn list_runs(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    head: &Parts,
+) -> Result<Response<Body>, Rejection> {
+    let mut filter = RunFilter { limit: LIST, ..RunFilter::default() };
+    for (key, value) in query(head) {
+        match key.as_str() {
+            "application" => filter.application = Some(value),
+            "application_namespace" => filter.application_namespace = Some(value),
+            "component" => filter.component = Some(parsed(&key, value)?),
+            "environment" => filter.environment = Some(parsed(&key, value)?),
+            "suite" => filter.suite = Some(parsed(&key, value)?),
+            "commit" => filter.commit = Some(parsed(&key, value)?),
+            "limit" => filter.limit = limit(&key, &value)?,
+            _ => return Err(unknown_parameter(&key)),
+        }
+    }
+    let runs = app.runs.list(filter).await.map_err(|error| report_refused(&error))?;
+    let mut readable = Vec::new();
+    let mut known: Vec<(AppRef, bool)> = Vec::new();
+    for run in runs {
+        let application = AppRef {
+            namespace: run.application_namespace.clone(),
+            name: run.application.clone(),
+        };
+        let may = match known.iter().find(|(known, _)| *known == application) {
+            Some((_, may)) => *may,
+            None => {
+                let may = may_read(app, caller, &application).await;
+                known.push((application, may));
+                may
+            }
+        };
+        if may {
+            readable.push(run);
+        }
+    }
+    answer(app, draft, StatusCode::OK, &json!({ "runs": readable })).await
+}
+
+/// Whether `caller` may read the runs of `application`. One that Argo CD does not give may not be.
+async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
+    let Ok(planned) = known(app, caller, application).await else { return false };
+    let mut unrecorded = Draft::unrecorded(app);
+    ask(app, &mut unrecorded, caller, "Run.read", Some(&planned)).is_ok()
+}
+
+async fn show_run(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+) -> Result<Response<Body>, Rejection> {
+    let missing =
+        || Rejection::NotFound { sentence: "there is no such run, or you may not see it".to_owned() };
+    let id = ulid::Ulid::from_string(run).map_err(|_| missing())?;
+    let view = app.runs.show(RunId(id)).await.map_err(|error| report_refused(&error))?;
+    let view = view.ok_or_else(missing)?;
+    let application = AppRef {
+        namespace: view.summary.application_namespace.clone(),
+        name: view.summary.application.clone(),
+    };
+    draft.facts(vec![application.clone()], Value::Null);
+    if !may_read(app, caller, &application).await {
+        return Err(missing());
+    }
+    answer(app, draft, StatusCode::OK, &view).await
+}
+
+/// What policies know of `application`, from the index where it has it.
+async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
+    let json = match app.index.get(application) {
+        Some(json) => json,
+        None => Arc::new(read(app, application).await?),
+    };
+    planner::about(app, caller, &json)
+}
+
+async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
+    let answer = app.argocd.application(application, None, Refresh::None).await;
+    answer.map_err(|error| planner::refused(application, &error))
+}
+
+async fn open_run(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    head: &Parts,
+    body: &Bytes,
+) -> Result<Response<Body>, Rejection> {
+    let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
+    let application = new.application_ref();
+    draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
+    let key = match head.headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str()) {
+        None => None,
+        Some(Ok(key)) => Some(key),
+        Some(Err(_)) => {
+            let sentence = "the header Idempotency-Key is not printable ASCII";
+            return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+        }
+    };
+    // Read afresh: which commit runs is the whole point.
+    let json = read(app, &application).await?;
+    let planned = planner::about(app, caller, &json)?;
+    ask(app, draft, caller, "Run.report", Some(&planned))?;
+    let environment = planner::environment(app, &planned.facts).ok_or_else(|| {
+        let name = &planned.facts.environment;
+        Rejection::BadRequest {
+            sentence: format!("{application} is {name}: it must belong to exactly one environment"),
+        }
+    })?;
+    let component = Component::parse(planned.facts.component.clone()).map_err(|_| {
+        let sentence = format!("{application} has no component by the rule of its environment");
+        Rejection::BadRequest { sentence }
+    })?;
+    let facts = facts(&json)?;
+    let claims = Claims { commits: new.commits.as_deref() };
+    let binding = binding::bind(&facts, claims, &environment.varies)
+        .map_err(|error| Rejection::Conflict { sentence: error.to_string(), next: None })?;
+    let subject = Subject {
+        application: planned.facts.app.clone(),
+        environment: environment.name.clone(),
+        component,
+    };
+    let unique = caller.unique();
+    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let opened = app.runs.open(reporter, key, new, &subject, binding).await;
+    let opened = opened.map_err(|error| report_refused(&error))?;
+    answer(app, draft, StatusCode::CREATED, &opened).await
+}
+
+async fn report(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+    body: &Bytes,
+) -> Result<Response<Body>, Rejection> {
+    let batch: AttemptBatch = run::read(body).map_err(|error| invalid(&error))?;
+    let unique = caller.unique();
+    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    may_report(app, draft, caller, reporter, run).await?;
+    let taken = app.runs.add(reporter, run, batch).await.map_err(|error| report_refused(&error))?;
+    answer(app, draft, StatusCode::OK, &taken).await
+}
+
+async fn finish(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+    body: &Bytes,
+) -> Result<Response<Body>, Rejection> {
+    let end: Finish = run::read(body).map_err(|error| invalid(&error))?;
+    let unique = caller.unique();
+    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let application = may_report(app, draft, caller, reporter, run).await?;
+    let now = facts(&read(app, &application).await?)?;
+    let finished = app.runs.finish(reporter, run, &end, &now).await;
+    let finished = finished.map_err(|error| report_refused(&error))?;
+    answer(app, draft, StatusCode::OK, &finished).await
+}
+
+/// Asks again for each batch: what the policies take away ends at once. Gives the application.
+async fn may_report(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    reporter: Reporter<'_>,
+    run: &str,
+) -> Result<AppRef, Rejection> {
+    let stored = app.runs.own(reporter, run).await.map_err(|error| report_refused(&error))?;
+    let application = stored.run.application;
+    draft.facts(vec![application.clone()], json!({ "run": run }));
+    let planned = known(app, caller, &application).await?;
+    ask(app, draft, caller, "Run.report", Some(&planned))?;
+    Ok(application)
+}
+
+fn facts(json: &Value) -> Result<AppFacts, Rejection> {
+    AppFacts::from_json(json).map_err(|error| {
+        tracing::error!(error = crate::telemetry::chain(&error), "cannot read an application");
+        Rejection::UpstreamFailed
+    })
+}
+
+async fn answer<T: Serialize>(
+    app: &App,
+    draft: &mut Draft,
+    status: StatusCode,
+    value: &T,
+) -> Result<Response<Body>, Rejection> {
+    let json = serde_json::to_vec(value).map_err(|error| internal(&error))?;
+    let response = ok_json(status, json, draft.decision());
+    draft.record(app, Word::Permit, response).await
+}
+
+fn report_refused(error: &service::Error) -> Rejection {
+    let sentence = error.to_string();
+    match error {
+        service::Error::Gap { next, .. } => Rejection::Conflict { sentence, next: Some(*next) },
+        service::Error::Invalid(_) | service::Error::TooMany { .. } => {
+            Rejection::BadRequest { sentence }
+        }
+        service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
+        service::Error::KeyReused { .. }
+        | service::Error::OtherEnvironment { .. }
+        | service::Error::Over { .. }
+        | service::Error::StillReporting { .. } => Rejection::Conflict { sentence, next: None },
+        service::Error::Store(crate::store::Error::Behind) => Rejection::RecordBehind,
+        service::Error::Store(_) => internal(error),
+    }
+}
+
+fn internal(error: &dyn std::error::Error) -> Rejection {
+    tracing::error!(error = crate::telemetry::chain(error), "our own API failed");
+    Rejection::Internal
+}
+
+fn invalid(error: &run::Invalid) -> Rejection {
+    Rejection::BadRequest { sentence: error.to_string() }
+}
+
+fn query(head: &Parts) -> Vec<(String, String)> {
+    let query = head.uri.query().unwrap_or_default();
+    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+}
+
+fn unknown_parameter(key: &str) -> Rejection {
+    Rejection::BadRequest { sentence: format!("`{key}` is not a parameter of this page") }
+}
+
+fn parsed<T: TryFrom<String>>(key: &str, value: String) -> Result<T, Rejection>
+where
+    T::Error: std::fmt::Display,
+{
+    T::try_from(value)
+        .map_err(|error| Rejection::BadRequest { sentence: format!("`{key}`: {error}") })
+}
+
+fn number(key: &str, value: &str) -> Result<u64, Rejection> {
+    value
+        .parse()
+        .map_err(|_| Rejection::BadRequest { sentence: format!("`{key}` is not a number") })
+}
+
+fn limit(key: &str, value: &str) -> Result<u32, Rejection> {
+    let limit = number(key, value)?;
+    u32::try_from(limit)
+        .ok()
+        .filter(|limit| (1..=crate::store::MAX_ROWS).contains(limit))
+        .ok_or_else(|| Rejection::BadRequest {
+            sentence: format!("`{key}` must be from 1 to {}", crate::store::MAX_ROWS),
+        })
+}

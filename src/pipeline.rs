@@ -1,0 +1,327 @@
+//! One request, one straight line.
+//!
+//! classify → authenticate → read → plan (with evidence) → decide → store the opening entry →
+//! forward with the pinned commits → close the record. A stage that refuses gives a [`Rejection`],
+//! which is recorded and answered in one place. What changes something runs on a task of its own
+//! and finishes although the client leaves; a read ends with its client.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::CONTENT_LENGTH;
+use http::request::Parts;
+use http::{HeaderMap, Request, Response};
+
+use crate::app::App;
+use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
+use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::request::{self, Body as CallBody, Call};
+use crate::argocd::table::{Answer, Handling, Kind};
+use crate::argocd::{answers, framing};
+use crate::body::{self, Body};
+use crate::draft::Draft;
+use crate::failpoint;
+use crate::forward::{Channel, Detach, Outbound, Shape};
+use crate::identity::{Caller, SchemeOutcome};
+use crate::listener::Connection;
+use crate::planner::{self, Plan};
+use crate::policy::{Decision, Permitted, decide};
+use crate::record::{Durability, Word};
+use crate::respond::{Credential, Form, Rejection};
+use crate::surface::Surface;
+use crate::{deployed, filtered, local, own};
+
+/// Answers one request of the public listener.
+pub async fn handle(app: Arc<App>, connection: Connection, request: Request<Body>) -> Response<Body> {
+    let mut draft = Draft::begin(&app, &connection);
+    if Surface::of(request.uri().path()) == Surface::Own {
+        return own::handle(app, draft, request).await;
+    }
+    let (head, body) = request.into_parts();
+    let class = match classify(&head.method, &head.uri, &head.headers) {
+        Ok(class) => class,
+        Err(error) => {
+            draft.form = Form::of_content_type(&head.headers);
+            let sentence = error.to_string();
+            return draft.refuse(&app, Rejection::UnknownOperation { sentence }).await;
+        }
+    };
+    match class {
+        Class::NonApi { what, forward_path, .. } => {
+            draft.operation(&format!("{what:?}"), Effect::Read, Form::Rest, "rest");
+            let request = Request::from_parts(head, body);
+            match beside_api(&app, &mut draft, what, forward_path, request).await {
+                Ok(response) => response,
+                Err(rejection) => draft.refuse(&app, rejection).await,
+            }
+        }
+        Class::Api(classified) => {
+            let effect = classified.operation.effect();
+            draft.operation(
+                classified.operation.name(),
+                effect,
+                form(classified.wire),
+                wire_word(classified.wire),
+            );
+            let line = api(Arc::clone(&app), draft, classified, head, body);
+            if effect == Effect::Read {
+                return line.await;
+            }
+            // What changes something is finished, and its record closed, although the client left.
+            match app.tasks.spawn(line).await {
+                Ok(response) => response,
+                Err(error) => Draft::begin(&app, &connection).broken(&error),
+            }
+        }
+    }
+}
+
+async fn api(
+    app: Arc<App>,
+    mut draft: Draft,
+    classified: Classified,
+    head: Parts,
+    body: Body,
+) -> Response<Body> {
+    match api_line(&app, &mut draft, classified, head, body).await {
+        Ok(response) => response,
+        Err(rejection) => draft.refuse(&app, rejection).await,
+    }
+}
+
+/// The line itself.
+async fn api_line(
+    app: &Arc<App>,
+    draft: &mut Draft,
+    classified: Classified,
+    head: Parts,
+    body: Body,
+) -> Result<Response<Body>, Rejection> {
+    let row = classified.operation.row();
+    if let Handling::Refuse(sentence) = row.handling {
+        return Err(Rejection::Policy { sentence: sentence.to_owned() });
+    }
+    let caller = match row.handling {
+        // What everybody may see does not depend on a credential, so a stale one is no obstacle:
+        // the CLI asks for both before it renews its token.
+        Handling::Answer(Answer::Version | Answer::Settings | Answer::UserInfo) => {
+            authenticate(app, draft, &head.headers).await.ok().flatten()
+        }
+        _ => authenticate(app, draft, &head.headers).await?,
+    };
+    let body = read(body).await?;
+    let call = Call::parse(classified, &body).map_err(|error| bad_request(&error))?;
+    if let Handling::Answer(answer) = row.handling {
+        return local::answer(app, draft, answer, caller.as_deref(), &call).await;
+    }
+    let caller = caller.ok_or_else(sign_in)?;
+    draft.effect(call.effect());
+    draft.call(&call);
+    if planner::reaches_argo_objects(&call) {
+        let sentence = "an Application, ApplicationSet or AppProject is changed by its own calls, \
+                        not as a resource of another application";
+        return Err(Rejection::Policy { sentence: sentence.to_owned() });
+    }
+    let _lock = match &call.app {
+        Some(target) if call.effect() == Effect::Deploy => app.lock(&target.app).await,
+        _ => None,
+    };
+    let plan = planner::plan(app, &caller, &call).await?;
+    let permitted = permit(app, draft, &caller, &plan, call)?;
+    send(app, draft, &caller, &plan, permitted, head).await
+}
+
+/// Who calls, if anybody. Notes the caller in the draft.
+///
+/// # Errors
+/// [`Rejection::Unauthenticated`] for a credential that does not hold.
+pub(crate) async fn authenticate(
+    app: &App,
+    draft: &mut Draft,
+    headers: &HeaderMap,
+) -> Result<Option<Arc<Caller>>, Rejection> {
+    match app.identity.authenticate(headers).await {
+        SchemeOutcome::Absent => Ok(None),
+        SchemeOutcome::Verify(caller) => {
+            draft.caller(&caller);
+            Ok(Some(caller))
+        }
+        SchemeOutcome::Reject(reason) => {
+            draft.note(reason.detail().unwrap_or_else(|| reason.code().to_owned()));
+            Err(Rejection::Unauthenticated {
+                credential: Credential::Invalid,
+                sentence: reason.to_string(),
+            })
+        }
+    }
+}
+
+/// The refusal of a call without a credential.
+pub(crate) fn sign_in() -> Rejection {
+    Rejection::Unauthenticated {
+        credential: Credential::Absent,
+        sentence: "sign in first: argocd login --sso, or send a bearer token".to_owned(),
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, Rejection> {
+    // One message and its frame.
+    let limit = framing::MAX_MESSAGE_BYTES + 5;
+    body::collect(body, limit).await.map_err(|error| match error {
+        body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
+        body::Error::Read(_) => Rejection::BadRequest { sentence: error.to_string() },
+    })
+}
+
+fn bad_request(error: &request::Error) -> Rejection {
+    Rejection::BadRequest { sentence: crate::telemetry::chain(error) }
+}
+
+/// Asks the policies. A refusal tells of missing tests only where tests are all that is missing.
+fn permit(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    plan: &Plan,
+    call: Call,
+) -> Result<Permitted<Call>, Rejection> {
+    let policies = app.policies.current();
+    let questions = plan.questions(caller, wire_word(call.wire), app.clock.now());
+    draft.planned(plan, &policies);
+    match decide(&policies, &questions, call) {
+        Decision::Allow(permitted) => {
+            draft.permitted(&permitted);
+            Ok(permitted)
+        }
+        Decision::Deny(denial) => {
+            draft.denied(&denial);
+            Err(crate::refusal::of(plan, caller, &denial))
+        }
+    }
+}
+
+/// Stores the opening entry, forwards, and sees to the closing one.
+async fn send(
+    app: &Arc<App>,
+    draft: &mut Draft,
+    caller: &Caller,
+    plan: &Plan,
+    permitted: Permitted<Call>,
+    head: Parts,
+) -> Result<Response<Body>, Rejection> {
+    let effect = permitted.call().effect();
+    let durability =
+        if effect == Effect::Read { Durability::Queued } else { Durability::BeforeProceeding };
+    let word = if permitted.observed().is_some() { Word::ObserveDeny } else { Word::Permit };
+    let decision = draft.decision();
+    let request = rewrite(draft, caller, plan, &permitted, head)?;
+    let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
+    if is_sync {
+        deployed::permitted(app, decision, plan).await?;
+    }
+    let record = draft.open(app, word, durability).await?;
+    failpoint::reach(failpoint::BEFORE_FORWARD).await;
+    let row = permitted.call().operation.row();
+    let outbound = Outbound {
+        channel: channel(permitted.call().wire),
+        decision,
+        detach: if effect == Effect::Read { Detach::No } else { Detach::Yes },
+        shape: if row.kind == Kind::ServerStream { Shape::Stream } else { Shape::Message },
+        on_end: Some(draft.on_end(app, record)),
+    };
+    let response = app.upstream.send(&permitted, outbound, request).await;
+    failpoint::reach(failpoint::AFTER_FORWARD).await;
+    let response = response.map_err(|error| {
+        tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
+        draft.answered_elsewhere();
+        Rejection::from(&error)
+    })?;
+    if is_sync && response.status().is_success() {
+        deployed::verify(app, decision, plan, permitted.call()).await?;
+    }
+    match row.handling {
+        Handling::Filter => filtered::filter(app, caller, permitted.call(), response),
+        Handling::Answer(_) | Handling::Forward | Handling::Refuse(_) => Ok(response),
+    }
+}
+
+/// The request as it is sent on: path and body written anew from what was decided on; of the
+/// headers only those that the forward room lets through.
+fn rewrite(
+    draft: &Draft,
+    caller: &Caller,
+    plan: &Plan,
+    permitted: &Permitted<Call>,
+    head: Parts,
+) -> Result<Request<Body>, Rejection> {
+    let mut call = permitted.call().clone();
+    if let CallBody::Sync(request) = &mut call.body {
+        let only = plan.applications.first();
+        let pinned = only.and_then(|planned| planned.plan.as_ref());
+        let retry = only.and_then(|planned| answers::retry(&planned.spec_retry));
+        let (decision, name) = (draft.decision(), caller.display());
+        match pinned {
+            Some(pinned) if permitted.observed().is_none() => request
+                .pin(&pinned.sources, pinned.multi_source, retry, &decision, &name)
+                .map_err(|error| bad_request(&error))?,
+            // A dry run that resolves to nothing, or an environment that only observes.
+            _ => request.stamp(&decision, &name),
+        }
+    }
+    let body = call.forward_body().map_err(|error| bad_request(&error))?;
+    let mut head = head;
+    head.uri = call.forward_path.parse().map_err(|_| Rejection::Internal)?;
+    head.headers.remove(CONTENT_LENGTH);
+    Ok(Request::from_parts(head, body::full(body)))
+}
+
+/// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;
+/// the rest is refused until there is a policy for it.
+async fn beside_api(
+    app: &Arc<App>,
+    draft: &mut Draft,
+    what: NonApi,
+    forward_path: String,
+    request: Request<Body>,
+) -> Result<Response<Body>, Rejection> {
+    let sentence = match what {
+        NonApi::UiAsset | NonApi::Healthz | NonApi::Download => {
+            return local::public(app, draft, forward_path, request).await;
+        }
+        NonApi::AuthLogout => return Ok(local::logout(draft)),
+        NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {
+            "this gate does not sign browsers in yet: sign in with argocd login --sso"
+        }
+        NonApi::Badge
+        | NonApi::Extensions
+        | NonApi::Swagger
+        | NonApi::Terminal
+        | NonApi::Webhook => "this part of Argo CD is not reachable through the gate",
+    };
+    Err(Rejection::UnknownOperation { sentence: sentence.to_owned() })
+}
+
+fn form(wire: Wire) -> Form {
+    match wire {
+        Wire::Grpc => Form::Grpc,
+        Wire::GrpcWeb => Form::GrpcWeb,
+        Wire::Rest | Wire::RestStream => Form::Rest,
+    }
+}
+
+fn channel(wire: Wire) -> Channel {
+    match wire {
+        Wire::Grpc => Channel::Grpc,
+        Wire::GrpcWeb => Channel::GrpcWeb,
+        Wire::Rest | Wire::RestStream => Channel::Rest,
+    }
+}
+
+/// How policies and records call a wire.
+fn wire_word(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Grpc => "grpc",
+        Wire::GrpcWeb => "grpc-web",
+        Wire::Rest | Wire::RestStream => "rest",
+    }
+}

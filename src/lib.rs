@@ -5,4 +5,5 @@ pub mod digest;
 pub mod gate;
 pub mod identity;
 pub mod names;
+pub mod record;
 pub mod store;

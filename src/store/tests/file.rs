@@ -1,0 +1,160 @@
+//! The file: created, reopened, refused.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::*;
+
+#[tokio::test]
+async fn a_new_store_is_readable_by_its_owner_alone_and_durable_at_every_commit() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.append(opening(decision())).await.unwrap();
+    for suffix in ["", "-wal", "-shm", ".lock"] {
+        let path = format!("{}{suffix}", folder.path().display());
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{path}");
+    }
+    let settings: (String, i64, bool) = store
+        .write("read settings", |db| {
+            Ok((
+                db.pragma_query_value(None, "journal_mode", |row| row.get(0))?,
+                db.pragma_query_value(None, "synchronous", |row| row.get(0))?,
+                db.pragma_query_value(None, "foreign_keys", |row| row.get(0))?,
+            ))
+        })
+        .await
+        .unwrap();
+    assert_eq!(settings, ("wal".into(), 2, true), "2 is FULL");
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_there_after_reopening() {
+    let folder = Folder::new();
+    let (first, second) = (decision(), decision());
+    let store = folder.open();
+    store.append(opening(first)).await.unwrap();
+    store.append(closing(first)).await.unwrap();
+    store.close().await;
+
+    let store = folder.open();
+    assert_eq!(store.append(opening(second)).await.unwrap(), Seq(2));
+    let (open, close) = store.entry_by_decision(first).await.unwrap();
+    let open = open.unwrap();
+    assert_eq!(open.bytes, opening(first).bytes);
+    assert_eq!(open.at, opening(first).at, "to the last digit");
+    assert_eq!(close.unwrap().seq, Seq(1));
+}
+
+#[tokio::test]
+async fn closing_writes_what_is_queued_and_takes_no_more() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let hold = store.hold().await;
+    for _ in 0..50 {
+        drop(store.append_queued(opening(decision())).await.unwrap());
+    }
+    let other = store.clone();
+    tokio::join!(store.close(), other.close(), async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        drop(hold);
+    });
+    let refused = store.append(opening(decision())).await;
+    assert!(matches!(refused, Err(Error::Closed)), "{refused:?}");
+    assert!(matches!(store.unclosed().await, Err(Error::Closed)));
+    assert_eq!(whole_log(&folder.open()).await.len(), 50);
+}
+
+#[tokio::test]
+async fn a_store_that_is_dropped_still_writes_what_is_queued() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let last = store.append_queued(opening(decision())).await.unwrap();
+    drop(store);
+    assert_eq!(last.durable().await.unwrap(), Seq(0));
+}
+
+#[tokio::test]
+async fn a_second_process_is_kept_out_until_the_first_has_closed() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let refused = Store::open(&folder.path());
+    assert!(matches!(refused, Err(Error::InUse { .. })), "{refused:?}");
+    store.close().await;
+    folder.open();
+}
+
+#[tokio::test]
+async fn readers_see_what_is_committed_beside_a_running_gate_and_after_it() {
+    let folder = Folder::new();
+    let store = folder.open();
+    store.append(opening(decision())).await.unwrap();
+    let reader = Store::open_read_only(&folder.path()).unwrap();
+    assert_eq!(whole_log(&reader).await.len(), 1);
+    store.append(opening(decision())).await.unwrap();
+    assert_eq!(whole_log(&reader).await.len(), 2);
+    let refused = reader.append(opening(decision())).await;
+    assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
+    assert!(reader.try_append(opening(decision())).is_err());
+    reader.close().await;
+    store.close().await;
+
+    let reader = Store::open_read_only(&folder.path()).unwrap();
+    assert_eq!(whole_log(&reader).await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    folder.open().close().await;
+    let db = Connection::open(folder.path()).unwrap();
+    db.pragma_update(None, "user_version", 99).unwrap();
+    drop(db);
+    for refused in [
+        Store::open(&folder.path()),
+        Store::open_read_only(&folder.path()),
+    ] {
+        let error = refused.unwrap_err();
+        let text = error.to_string();
+        assert!(
+            matches!(error, Error::Schema { found: 99, .. }),
+            "{error:?}"
+        );
+        assert!(
+            text.ends_with("has schema 99; this version of syncgate works with 1"),
+            "{text}"
+        );
+    }
+    let db = Connection::open(folder.path()).unwrap();
+    let version: i64 = db
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 99);
+}
+
+#[test]
+fn the_database_of_another_program_is_refused() {
+    let folder = Folder::new();
+    let db = Connection::open(folder.path()).unwrap();
+    db.execute_batch("CREATE TABLE theirs (x)").unwrap();
+    drop(db);
+    let refused = Store::open(&folder.path());
+    assert!(matches!(refused, Err(Error::NotOurs { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let folder = Folder::new();
+    std::fs::write(folder.path(), "these are my notes, dear to me").unwrap();
+    let refused = Store::open(&folder.path());
+    assert!(matches!(refused, Err(Error::Open { .. })), "{refused:?}");
+    let left = std::fs::read_to_string(folder.path()).unwrap();
+    assert_eq!(left, "these are my notes, dear to me");
+}
+
+#[test]
+fn reading_what_is_not_there_creates_nothing() {
+    let folder = Folder::new();
+    let refused = Store::open_read_only(&folder.path());
+    assert!(matches!(refused, Err(Error::Open { .. })), "{refused:?}");
+    assert!(!folder.path().exists());
+}

@@ -1,0 +1,425 @@
+//! What the store keeps, as plain structs.
+//!
+//! Each row type says what a caller gives; what the server adds (its sequence number, how many
+//! batches it holds) is in the `Stored…` type around it. The types carry serde so that other rooms
+//! can show them; the store itself keeps scalars in columns and lists as JSON.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+
+/// The place of a row in the order in which the server stored it. For log entries it is the index
+/// of the leaf in the Merkle tree (RFC 6962 §2.1): dense, from 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seq(pub u64);
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+// --- the log -----------------------------------------------------------------------------------
+
+/// Which half of a record an entry is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EntryKind {
+    /// The second: what became of the call.
+    Close,
+    /// The first: what was decided, and from what.
+    Open,
+}
+
+impl EntryKind {
+    /// The word in the `kind` column and in the entry's bytes.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Close => "close",
+            Self::Open => "open",
+        }
+    }
+}
+
+/// A log entry to append. The bytes are fixed by then; the sequence number is given by the writer
+/// and is not part of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct NewEntry {
+    /// The decision it belongs to.
+    pub decision: DecisionId,
+    /// Opening or closing.
+    pub kind: EntryKind,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The operation, for queries; openings only.
+    pub operation: Option<String>,
+    /// The applications it is about, for queries; openings only.
+    pub applications: Vec<AppRef>,
+    /// The canonical bytes.
+    pub bytes: Vec<u8>,
+    /// The RFC 6962 leaf hash of the bytes.
+    pub leaf: [u8; 32],
+}
+
+/// A log entry as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredEntry {
+    /// Its place in the log.
+    pub seq: Seq,
+    /// The decision it belongs to.
+    pub decision: DecisionId,
+    /// Opening or closing.
+    pub kind: EntryKind,
+    /// When it was made.
+    pub at: Timestamp,
+    /// The canonical bytes.
+    pub bytes: Vec<u8>,
+    /// The RFC 6962 leaf hash of the bytes, as stored (not recomputed).
+    pub leaf: [u8; 32],
+}
+
+/// An opening entry with its closing one, if that is there yet.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoredDecision {
+    /// What was decided.
+    pub opening: StoredEntry,
+    /// What became of it.
+    pub closing: Option<StoredEntry>,
+}
+
+/// Which decisions to list; an absent field does not restrict.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct DecisionFilter {
+    /// Only openings before this place in the log (for paging).
+    pub before: Option<Seq>,
+    /// Only openings about the application of this name, in whatever namespace.
+    pub application: Option<String>,
+    /// Only openings about an application in this namespace; needs `application`.
+    pub application_namespace: Option<String>,
+    /// Only openings of this operation.
+    pub operation: Option<String>,
+    /// How many at most; the store gives no more than [`MAX_ROWS`](super::MAX_ROWS).
+    pub limit: u32,
+}
+
+// --- evidence ----------------------------------------------------------------------------------
+
+/// The identifier of one test run (a ULID).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RunId(pub Ulid);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A run as it is opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RunRow {
+    /// Its identifier.
+    pub id: RunId,
+    /// The reporter's key under which the same run is given again, where it sent one.
+    pub idempotency_key: Option<String>,
+    /// Who reports it: `Caller::unique`.
+    pub reporter: String,
+    /// The decision that let it be reported.
+    pub decision: DecisionId,
+    /// The application whose tests ran.
+    pub application: AppRef,
+    /// The environment it belongs to.
+    pub environment: EnvironmentName,
+    /// The component it deploys.
+    pub component: Component,
+    /// The suite that ran.
+    pub suite: Suite,
+    /// What was tested, one per source; empty when the reporter could not say.
+    pub commits: Vec<Commit>,
+    /// The digest of the whole source(s), where known.
+    pub source_digest: Option<SourceDigest>,
+    /// The digest of what must match for promotion, where known.
+    pub promotion_digest: Option<SourceDigest>,
+    /// Whether the tree had uncommitted changes; absent when the reporter could not say.
+    pub dirty: Option<bool>,
+    /// What the test tool collected.
+    pub collected: Collected,
+    /// The test tool.
+    pub tool: Tool,
+    /// The options that choose among tests (`-k expr`).
+    pub options: Vec<String>,
+    /// The operation that the run is bound to, for a hook's run.
+    pub operation: Option<OperationBinding>,
+    /// When the tests began, as the reporter says.
+    pub started_at: Timestamp,
+    /// When the gate opened the run.
+    pub received_at: Timestamp,
+    /// Whether it counts as evidence.
+    pub counting: Counting,
+}
+
+/// What the test tool collected before it ran anything.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Collected {
+    /// How many tests.
+    pub tests: u64,
+    /// SHA-256 of their sorted identifiers, in hexadecimal, where the tool says it.
+    pub digest: Option<String>,
+    /// How many were deselected.
+    pub deselected: u64,
+}
+
+/// The test tool, as it describes itself.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Tool {
+    /// Its name (`pytest`).
+    pub name: String,
+    /// Its version.
+    pub version: Option<String>,
+    /// The version of the reporting plugin.
+    pub plugin: Option<String>,
+    /// The version of Python.
+    pub python: Option<String>,
+    /// The platform (`linux`).
+    pub platform: Option<String>,
+}
+
+/// The Argo CD operation that a hook's run is bound to.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OperationBinding {
+    /// `operationState.startedAt`.
+    pub started_at: Timestamp,
+    /// The uid of the Application object.
+    pub uid: String,
+}
+
+/// Whether a run counts as evidence, and why.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Counting {
+    /// Whether it counts.
+    pub state: CountingState,
+    /// Why, in words; empty where the state says it all.
+    pub reason: String,
+}
+
+/// See [`Counting`].
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CountingState {
+    /// It counts.
+    Counts,
+    /// It will be known later: the operation it is bound to has not ended.
+    Pending,
+    /// It does not, whatever its verdict.
+    Void,
+}
+
+/// A run as it is stored.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct StoredRun {
+    /// The place among all runs; newest is highest.
+    pub seq: Seq,
+    /// How many batches of attempts are stored, which is the sequence number of the next.
+    pub batches: u64,
+    /// What was reported when it was opened; `counting` is as it stands now.
+    pub run: RunRow,
+    /// How it ended, once it has.
+    pub finish: Option<FinishRow>,
+}
+
+/// How a run ended.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct FinishRow {
+    /// The decision that let it be finished.
+    pub decision: DecisionId,
+    /// The exit status of the test tool.
+    pub exit_status: i64,
+    /// When, as the reporter says.
+    pub finished_at: Timestamp,
+    /// How many batches the reporter says it sent.
+    pub batches: u64,
+    /// How many attempts the reporter says it sent.
+    pub attempts: u64,
+    /// Whether the tool was interrupted.
+    pub interrupted: bool,
+    /// How many stored batches the verdict was computed from.
+    pub judged_batches: u64,
+    /// What Syncgate makes of the attempts.
+    pub verdict: Verdict,
+    /// Why, where it is not a pass.
+    pub reasons: Vec<Reason>,
+    /// How many tests by outcome.
+    pub tests: BTreeMap<String, u64>,
+    /// Whether the run counts from now on.
+    pub counting: Counting,
+}
+
+/// What Syncgate makes of a run.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Tests failed.
+    Failed,
+    /// Every test passed, and there were tests.
+    Passed,
+    /// It cannot be judged: empty, incomplete, dirty, of an unknown commit.
+    Refused,
+}
+
+/// One reason of a verdict.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Reason {
+    /// A stable word (`no-tests`).
+    pub code: String,
+    /// A sentence for people.
+    pub detail: String,
+}
+
+/// One attempt of one test.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct AttemptRow {
+    /// The test's identifier (`tests/test_a.py::test_x[1]`).
+    pub test: String,
+    /// Which attempt, from 1.
+    pub attempt: u32,
+    /// How it went.
+    pub outcome: TestOutcome,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// When it began, as the reporter says.
+    pub started_at: Timestamp,
+    /// The beginning of the failure text.
+    pub message: Option<String>,
+    /// The worker of a parallel run.
+    pub worker: Option<String>,
+}
+
+/// How one attempt went, in pytest's words.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestOutcome {
+    /// It failed outside the test itself (a fixture).
+    Error,
+    /// It failed.
+    Failed,
+    /// It passed.
+    Passed,
+    /// It was not run.
+    Skipped,
+    /// It failed, and was expected to.
+    Xfailed,
+    /// It passed, and was expected to fail.
+    Xpassed,
+}
+
+/// What became of [`insert_run`](super::Store::insert_run).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum InsertOutcome {
+    /// The reporter has opened a run under this key before: here it is, nothing was stored.
+    Existing(Box<StoredRun>),
+    /// It is stored.
+    Inserted(Seq),
+}
+
+/// What became of [`append_attempts`](super::Store::append_attempts).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum AppendOutcome {
+    /// A batch of this number is there already; nothing was stored.
+    AlreadyStored {
+        /// The number of the next batch.
+        next: u64,
+    },
+    /// The run is finished and takes no more attempts.
+    Finished,
+    /// A batch before this one is missing; nothing was stored.
+    Gap {
+        /// The number of the next batch.
+        next: u64,
+    },
+    /// The batch is stored.
+    Stored {
+        /// The number of the next batch.
+        next: u64,
+    },
+}
+
+/// What became of [`finish_run`](super::Store::finish_run).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum FinishOutcome {
+    /// It was finished before; this is how, and nothing was changed.
+    AlreadyFinished(Box<StoredRun>),
+    /// It is finished now.
+    Finished(Box<StoredRun>),
+    /// Another batch arrived after the verdict was computed: compute it again.
+    Moved {
+        /// How many batches there are now.
+        batches: u64,
+    },
+}
+
+/// Which runs to list, newest first; an absent field does not restrict.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct RunFilter {
+    /// The application's name, in whatever namespace.
+    pub application: Option<String>,
+    /// The application's namespace; needs `application`.
+    pub application_namespace: Option<String>,
+    /// The component.
+    pub component: Option<Component>,
+    /// The environment.
+    pub environment: Option<EnvironmentName>,
+    /// The suite.
+    pub suite: Option<Suite>,
+    /// Runs that tested this commit, in whichever source.
+    pub commit: Option<Commit>,
+    /// How many at most; the store gives no more than [`MAX_ROWS`](super::MAX_ROWS).
+    pub limit: u32,
+}
+
+// --- deployments -------------------------------------------------------------------------------
+
+/// One application of one permitted deploy: what becomes the incumbent when it succeeds.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct DeploymentRow {
+    /// The decision that permitted it.
+    pub decision: DecisionId,
+    /// The application.
+    pub application: AppRef,
+    /// The uid of the Application object.
+    pub uid: String,
+    /// Its environment.
+    pub environment: EnvironmentName,
+    /// The component it deploys.
+    pub component: Component,
+    /// What it was pinned to, one per source.
+    pub commits: Vec<Commit>,
+    /// The digest of the whole source(s).
+    pub source_digest: SourceDigest,
+    /// When the operation began, once that is known.
+    pub started_at: Option<Timestamp>,
+    /// How far it has come.
+    pub state: DeploymentState,
+}
+
+/// How far a deployment has come.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeploymentState {
+    /// It ended, and not well.
+    Failed,
+    /// Nobody can tell any more: Argo CD has forgotten the operation.
+    Lost,
+    /// It was permitted; the operation has not been seen.
+    Permitted,
+    /// The operation runs.
+    Running,
+    /// The operation ended well.
+    Succeeded,
+}

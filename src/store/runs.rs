@@ -1,0 +1,291 @@
+//! Test runs: opened once per key, finished once, listed newest first.
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params_from_iter};
+
+use super::codec::{
+    from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, namespace, plain, seq,
+    unsigned,
+};
+use super::fault::{Error, Fault};
+use super::log::collect;
+use super::rows::{
+    Counting, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId, RunRow, Seq, StoredRun,
+};
+use super::{MAX_ROWS, Store, capped, codec};
+use crate::names::{AppRef, Component, EnvironmentName, Suite};
+
+const READ: &str = "read runs";
+
+impl Store {
+    /// Stores a run. When its reporter has opened one under the same idempotency key before, that
+    /// one is given back and nothing is stored.
+    ///
+    /// # Errors
+    /// [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or [`Error::Failed`]; nothing was
+    /// stored then.
+    pub async fn insert_run(&self, run: &RunRow) -> Result<InsertOutcome, Error> {
+        let run = run.clone();
+        self.write("store a run", move |db| insert(db, &run)).await
+    }
+
+    /// Stores how `run` ended. It stays with the first end; and a verdict that was computed from
+    /// fewer batches than there are is not stored.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRun`], [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or
+    /// [`Error::Failed`]; nothing was stored then.
+    pub async fn finish_run(&self, run: RunId, finish: &FinishRow) -> Result<FinishOutcome, Error> {
+        let finish = finish.clone();
+        self.write("finish a run", move |db| self::finish(db, run, &finish))
+            .await
+    }
+
+    /// Stores whether `run` counts from now on, and why.
+    ///
+    /// # Errors
+    /// As [`finish_run`](Self::finish_run).
+    pub async fn set_counting(&self, run: RunId, counting: Counting) -> Result<(), Error> {
+        self.write(
+            "store whether a run counts",
+            move |db| match set_counting(db, run, &counting)? {
+                0 => Err(Error::NoSuchRun { run }.into()),
+                _ => Ok(()),
+            },
+        )
+        .await
+    }
+
+    /// The run `id`, if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Failed`], [`Error::Unreadable`] or [`Error::Closed`].
+    pub async fn run(&self, id: RunId) -> Result<Option<StoredRun>, Error> {
+        self.read(READ, move |db| find(db, id)).await
+    }
+
+    /// The runs that `filter` asks for, newest first.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn runs(&self, filter: RunFilter) -> Result<Vec<StoredRun>, Error> {
+        self.read(READ, move |db| {
+            let (sql, values) = runs_sql(&filter);
+            let mut query = db.prepare_cached(&sql)?;
+            collect(query.query(params_from_iter(values))?, run_of)
+        })
+        .await
+    }
+
+    /// The newest `limit` runs of `suite` for `component` in `environment`, newest first.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn runs_for(
+        &self,
+        component: &Component,
+        environment: &EnvironmentName,
+        suite: &Suite,
+        limit: u32,
+    ) -> Result<Vec<StoredRun>, Error> {
+        self.runs(RunFilter {
+            component: Some(component.clone()),
+            environment: Some(environment.clone()),
+            suite: Some(suite.clone()),
+            limit,
+            ..RunFilter::default()
+        })
+        .await
+    }
+
+    /// Runs of which it is not known yet whether they count, oldest first, at most [`MAX_ROWS`].
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn pending_runs(&self) -> Result<Vec<StoredRun>, Error> {
+        self.read(READ, |db| {
+            let sql = "SELECT * FROM run WHERE counting = 'pending' ORDER BY seq LIMIT ?1";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query([MAX_ROWS])?, run_of)
+        })
+        .await
+    }
+}
+
+fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
+    if let Some(key) = &run.idempotency_key {
+        let existing = db
+            .prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
+            .query_row((&run.reporter, key), |row| Ok(run_of(row)))
+            .optional()?
+            .transpose()?;
+        if let Some(existing) = existing {
+            return Ok(InsertOutcome::Existing(Box::new(existing)));
+        }
+    }
+    let seq = insert_row(db, run)?;
+    let mut commit =
+        db.prepare_cached("INSERT OR IGNORE INTO run_commit (commit_id, run) VALUES (?1, ?2)")?;
+    for tested in &run.commits {
+        commit.execute((tested.as_str(), seq))?;
+    }
+    let seq = u64::try_from(seq).map_err(|error| codec::unreadable("seq", error))?;
+    Ok(InsertOutcome::Inserted(Seq(seq)))
+}
+
+fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
+    let mut insert = db.prepare_cached(
+        "INSERT INTO run (id, idempotency_key, reporter, decision, application,
+             application_namespace, environment, component, suite, commits, source_digest,
+             promotion_digest, dirty, collected, tool, options, operation, started_at,
+             received_at, counting, counting_reason)
+         VALUES (:id, :idempotency_key, :reporter, :decision, :application,
+             :application_namespace, :environment, :component, :suite, :commits, :source_digest,
+             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :started_at,
+             :received_at, :counting, :counting_reason)
+         RETURNING seq",
+    )?;
+    let operation = run
+        .operation
+        .as_ref()
+        .map(|operation| json("operation", operation))
+        .transpose()?;
+    let seq = insert.query_row(
+        named_params! {
+            ":id": run.id.to_string(),
+            ":idempotency_key": run.idempotency_key,
+            ":reporter": run.reporter,
+            ":decision": run.decision.to_string(),
+            ":application": run.application.name,
+            ":application_namespace": run.application.namespace.as_deref().unwrap_or_default(),
+            ":environment": run.environment.as_str(),
+            ":component": run.component.as_str(),
+            ":suite": run.suite.as_str(),
+            ":commits": json("commits", &run.commits)?,
+            ":source_digest": maybe_text("source_digest", run.source_digest.as_ref())?,
+            ":promotion_digest": maybe_text("promotion_digest", run.promotion_digest.as_ref())?,
+            ":dirty": run.dirty,
+            ":collected": json("collected", &run.collected)?,
+            ":tool": json("tool", &run.tool)?,
+            ":options": json("options", &run.options)?,
+            ":operation": operation,
+            ":started_at": run.started_at.to_string(),
+            ":received_at": run.received_at.to_string(),
+            ":counting": codec::text("counting", &run.counting.state)?,
+            ":counting_reason": run.counting.reason,
+        },
+        |row| row.get(0),
+    )?;
+    Ok(seq)
+}
+
+fn finish(db: &Connection, id: RunId, finish: &FinishRow) -> Result<FinishOutcome, Fault> {
+    let before = find(db, id)?.ok_or(Error::NoSuchRun { run: id })?;
+    if before.finish.is_some() {
+        return Ok(FinishOutcome::AlreadyFinished(Box::new(before)));
+    }
+    if before.batches != finish.judged_batches {
+        return Ok(FinishOutcome::Moved {
+            batches: before.batches,
+        });
+    }
+    db.prepare_cached("UPDATE run SET finish = ?2 WHERE id = ?1")?
+        .execute((id.to_string(), json("finish", finish)?))?;
+    set_counting(db, id, &finish.counting)?;
+    let after = find(db, id)?.ok_or(Error::NoSuchRun { run: id })?;
+    Ok(FinishOutcome::Finished(Box::new(after)))
+}
+
+fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<usize, Fault> {
+    let state = codec::text("counting", &counting.state)?;
+    let changed = db
+        .prepare_cached("UPDATE run SET counting = ?2, counting_reason = ?3 WHERE id = ?1")?
+        .execute((id.to_string(), state, &counting.reason))?;
+    Ok(changed)
+}
+
+fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
+    db.prepare_cached("SELECT * FROM run WHERE id = ?1")?
+        .query_row([id.to_string()], |row| Ok(run_of(row)))
+        .optional()?
+        .transpose()
+}
+
+/// The query for `filter` and its parameters. The index of commits leads where it can: one commit
+/// has few runs.
+pub(super) fn runs_sql(filter: &RunFilter) -> (String, Vec<Value>) {
+    let mut wanted = String::from("1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut want = |condition: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            wanted.push_str(" AND ");
+            wanted.push_str(condition);
+            values.push(value.to_owned().into());
+        }
+    };
+    want(
+        "tested.commit_id = ?",
+        filter.commit.as_ref().map(|it| it.as_str()),
+    );
+    want(
+        "run.component = ?",
+        filter.component.as_ref().map(|it| it.as_str()),
+    );
+    want(
+        "run.environment = ?",
+        filter.environment.as_ref().map(|it| it.as_str()),
+    );
+    want("run.suite = ?", filter.suite.as_ref().map(|it| it.as_str()));
+    want("run.application = ?", filter.application.as_deref());
+    if filter.application.is_some() {
+        want(
+            "run.application_namespace = ?",
+            filter.application_namespace.as_deref(),
+        );
+    }
+    let (from, place) = match &filter.commit {
+        Some(_) => (
+            "run_commit tested CROSS JOIN run ON run.seq = tested.run",
+            "tested.run",
+        ),
+        None => ("run", "run.seq"),
+    };
+    values.push(i64::from(capped(filter.limit)).into());
+    let sql = format!("SELECT run.* FROM {from} WHERE {wanted} ORDER BY {place} DESC LIMIT ?");
+    (sql, values)
+}
+
+fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
+    Ok(StoredRun {
+        seq: seq(row, "seq")?,
+        batches: unsigned(row, "batches")?,
+        run: RunRow {
+            id: from_text(row, "id")?,
+            idempotency_key: plain(row, "idempotency_key")?,
+            reporter: plain(row, "reporter")?,
+            decision: from_text(row, "decision")?,
+            application: AppRef {
+                namespace: namespace(plain(row, "application_namespace")?),
+                name: plain(row, "application")?,
+            },
+            environment: from_text(row, "environment")?,
+            component: from_text(row, "component")?,
+            suite: from_text(row, "suite")?,
+            commits: from_json(row, "commits")?,
+            source_digest: maybe_from_text(row, "source_digest")?,
+            promotion_digest: maybe_from_text(row, "promotion_digest")?,
+            dirty: plain(row, "dirty")?,
+            collected: from_json(row, "collected")?,
+            tool: from_json(row, "tool")?,
+            options: from_json(row, "options")?,
+            operation: maybe_json(row, "operation")?,
+            started_at: from_text(row, "started_at")?,
+            received_at: from_text(row, "received_at")?,
+            counting: Counting {
+                state: from_text(row, "counting")?,
+                reason: plain(row, "counting_reason")?,
+            },
+        },
+        finish: maybe_json(row, "finish")?,
+    })
+}

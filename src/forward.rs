@@ -11,6 +11,7 @@
 mod connect;
 mod deadline;
 mod error;
+pub mod filter;
 mod headers;
 mod observe;
 mod pool;

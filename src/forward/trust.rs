@@ -1,0 +1,211 @@
+//! Where the upstream is, and whose certificates are trusted there.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use http::uri::{Authority, Scheme};
+use hyper_rustls::ConfigBuilderExt as _;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::{self, PemObject as _};
+use rustls_pki_types::{CertificateDer, ServerName};
+use url::{Host, Url};
+
+use super::Plaintext;
+use super::pool::Trust;
+
+/// Why the upstream's configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// A certificate in the file is not one.
+    #[error("`{}` holds a certificate that cannot be used", path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rustls::Error,
+    },
+    /// The URL is not one of an Argo CD server.
+    #[error("`{url}` is not the address of an upstream: {what}")]
+    BadUrl {
+        /// The URL, without user and password.
+        url: String,
+        /// What is wrong.
+        what: &'static str,
+    },
+    /// The file holds no certificate.
+    #[error("`{}` holds no certificate: it should be PEM with the certificates to trust", path.display())]
+    NoCertificate {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The credential would travel in clear text.
+    #[error(
+        "`{url}` would send the upstream token in clear text: use https, or allow plaintext for \
+         this upstream"
+    )]
+    PlaintextBeyondLoopback {
+        /// The URL.
+        url: String,
+    },
+    /// The file is not there or not PEM.
+    #[error("the certificates in `{}` cannot be read", path.display())]
+    ReadCertificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
+    },
+    /// The system's certificates cannot be read.
+    #[error("the certificates that this system trusts cannot be read: name a file of them")]
+    SystemCertificates(#[source] std::io::Error),
+    /// The TLS library refuses its own defaults.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+}
+
+/// The address of the upstream, taken apart.
+pub(super) struct Target {
+    pub(super) scheme: Scheme,
+    pub(super) authority: Authority,
+    pub(super) root: Arc<str>,
+}
+
+pub(super) fn target(url: &Url, plaintext: Plaintext) -> Result<Target, SetupError> {
+    let bad = |what| SetupError::BadUrl {
+        url: shown(url),
+        what,
+    };
+    let scheme = match url.scheme() {
+        "https" => Scheme::HTTPS,
+        "http" if plaintext == Plaintext::Anywhere || is_loopback(url) => Scheme::HTTP,
+        "http" => return Err(SetupError::PlaintextBeyondLoopback { url: shown(url) }),
+        _ => return Err(bad("it begins with neither `https://` nor `http://`")),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(bad("it holds a user or password"));
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err(bad("it holds a query or fragment"));
+    }
+    let authority = Authority::try_from(url.authority()).map_err(|_| bad("it names no host"))?;
+    Ok(Target {
+        scheme,
+        authority,
+        root: url.path().trim_end_matches('/').into(),
+    })
+}
+
+fn shown(url: &Url) -> String {
+    let mut shown = url.clone();
+    // Both fail only for a URL that cannot have them.
+    let _ = shown.set_username("");
+    let _ = shown.set_password(None);
+    shown.to_string()
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    }
+}
+
+/// Whom to trust for `url`: those in `ca` alone, or the system's.
+pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
+    if url.scheme() != "https" {
+        return Ok(None);
+    }
+    let bad = |what| SetupError::BadUrl {
+        url: shown(url),
+        what,
+    };
+    let name = url.host_str().ok_or(bad("it names no host"))?;
+    let name = name.trim_start_matches('[').trim_end_matches(']');
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|_| bad("no certificate can be issued for its host"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(SetupError::Tls)?;
+    let builder = match ca {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder
+            .with_native_roots()
+            .map_err(SetupError::SystemCertificates)?,
+    };
+    Ok(Some((builder.with_no_client_auth(), name)))
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
+    let unreadable = |source| SetupError::ReadCertificates {
+        path: path.into(),
+        source,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let certificate = certificate.map_err(unreadable)?;
+        roots
+            .add(certificate)
+            .map_err(|source| SetupError::BadCertificate {
+                path: path.into(),
+                source,
+            })?;
+    }
+    if roots.is_empty() {
+        return Err(SetupError::NoCertificate { path: path.into() });
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(url: &str, plaintext: Plaintext) -> Result<String, String> {
+        target(&Url::parse(url).unwrap(), plaintext)
+            .map(|t| format!("{}://{}{}", t.scheme, t.authority, t.root))
+            .map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_credential_goes_in_clear_text_to_this_machine_only() {
+        use Plaintext::{Anywhere, LoopbackOnly};
+        for url in [
+            "http://127.0.0.1:8080",
+            "http://[::1]:80",
+            "http://localhost",
+        ] {
+            assert!(checked(url, LoopbackOnly).is_ok(), "{url}");
+        }
+        for url in [
+            "http://10.0.0.1",
+            "http://localhost.example",
+            "http://argocd",
+        ] {
+            let refused = checked(url, LoopbackOnly).unwrap_err();
+            assert!(refused.contains("clear text"), "{refused}");
+            assert!(checked(url, Anywhere).is_ok(), "{url}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_kept_and_what_is_no_address_is_refused() {
+        let ok = checked("https://cd.example/argo/", Plaintext::LoopbackOnly);
+        assert_eq!(ok.unwrap(), "https://cd.example/argo");
+        for (url, what) in [
+            ("ftp://cd.example", "neither"),
+            ("https://me:secret@cd.example", "user"),
+            ("https://cd.example/?a=b", "query"),
+        ] {
+            let refused = checked(url, Plaintext::Anywhere).unwrap_err();
+            assert!(
+                refused.contains(what) && !refused.contains("secret"),
+                "{refused}"
+            );
+        }
+    }
+}

@@ -5,3 +5,4 @@ pub mod digest;
 pub mod gate;
 pub mod identity;
 pub mod names;
+pub mod policy;

@@ -23,6 +23,7 @@ mod facts;
 mod fit;
 mod live;
 mod load;
+mod parse;
 mod permit;
 mod problem;
 mod question;
@@ -34,7 +35,7 @@ mod watch;
 
 use std::path::Path;
 
-pub use cases::{CaseResult, answer_again};
+pub use cases::{CaseError, CaseResult, answer_again};
 pub use decide::{Answer, Decision, Denial, DenialCode, decide};
 pub use live::{Live, Reload, ReloadStatus};
 pub use load::{Policies, Written};

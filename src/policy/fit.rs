@@ -11,7 +11,8 @@ use cedar_policy::{EntityTypeName, Schema};
 use jiff::Timestamp;
 
 use super::facts::{Facts, Kind};
-use super::load::{Policies, parse_schema};
+use super::load::Policies;
+use super::parse::parse_schema;
 use super::problem::{Fault, Problem};
 use super::question::{
     ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,

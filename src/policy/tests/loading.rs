@@ -299,19 +299,25 @@ fn a_case_that_comes_out_otherwise_says_how() {
 #[test]
 fn cases_that_are_none() {
     for (cases, expected) in [
-        ("[", "not a file of cases: EOF"),
-        ("[{}]", "case 1: missing field `name`"),
+        ("[", "edited.cases.json:1:1: not a file of cases: EOF"),
+        ("[{}]", "case `number 1`: wrong form: missing field `name`"),
         (
             r#"[{"name": "n", "caller": {"role": []}, "action": "Log.read", "decision": "deny"}]"#,
-            "case 1: unknown field `role`",
+            "case `n`: wrong form: unknown field `role`",
         ),
         (
             r#"[{"name": "n", "caller": {}, "action": "Nothing", "decision": "deny"}]"#,
-            "`n`: the schema has no action `Nothing`",
+            "case `n`: the schema has no action `Nothing`",
         ),
         (
             r#"[{"name": "n", "caller": {}, "action": "Run.read", "decision": "deny"}]"#,
-            "`n`: `Run.read` needs an `application`",
+            "case `n`: `Run.read` needs an `application`",
+        ),
+        (
+            r#"[{"name": "n", "request": {"principal": "Ada", "action": "Syncgate::Action::\"Log.read\"",
+                 "resource": "Syncgate::Gate::\"syncgate\""}, "entities": [], "decision": "deny",
+                 "reason": []}]"#,
+            "case `n`: its context does not fit the schema:",
         ),
     ] {
         let told = with_cases(ONE, cases).to_string();

@@ -1,0 +1,259 @@
+//! The two forms of a case, and how the short one is filled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::decide::Verdict;
+use super::super::facts::Kind;
+use super::super::load::Policies;
+use super::super::question::{
+    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+};
+use super::CaseError;
+use crate::identity::{Caller, Subject};
+use crate::names::{AppRef, Role};
+
+/// The form of `cedar run-tests`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Long {
+    pub(super) name: String,
+    pub(super) request: LongRequest,
+    pub(super) entities: Value,
+    pub(super) decision: Expected,
+    pub(super) reason: Vec<String>,
+    #[serde(default)]
+    pub(super) num_errors: usize,
+}
+
+/// Its request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LongRequest {
+    pub(super) principal: String,
+    pub(super) action: String,
+    pub(super) resource: String,
+    #[serde(default = "empty_object")]
+    pub(super) context: Value,
+}
+
+/// The short form.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Short {
+    pub(super) name: String,
+    caller: ShortCaller,
+    action: String,
+    application: Option<ShortApplication>,
+    #[serde(default)]
+    context: ShortContext,
+    pub(super) decision: Expected,
+    pub(super) reason: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) num_errors: usize,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShortCaller {
+    #[serde(default)]
+    kind: CallerKind,
+    #[serde(default)]
+    roles: BTreeSet<Role>,
+    #[serde(default)]
+    groups: BTreeSet<String>,
+    issuer: Option<String>,
+    subject: Option<String>,
+    /// Whether configuration lets this workload report the application's tests.
+    #[serde(default)]
+    tests: bool,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum CallerKind {
+    #[default]
+    Person,
+    Workload,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ShortApplication {
+    name: Option<String>,
+    namespace: Option<String>,
+    uid: Option<String>,
+    environment: String,
+    project: Option<String>,
+    component: Option<String>,
+    cluster: Option<String>,
+    destination_namespace: Option<String>,
+    labels: BTreeMap<String, String>,
+    auto_sync: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ShortContext {
+    finding: Option<FindingWord>,
+    now: Option<Timestamp>,
+    bound: bool,
+    wire: Wire,
+    mode: Option<Mode>,
+    sync: Option<SyncOptions>,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Wire {
+    #[default]
+    Grpc,
+    GrpcWeb,
+    Own,
+    Rest,
+}
+
+/// The decision that is expected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Expected {
+    #[serde(alias = "Allow")]
+    Allow,
+    #[serde(alias = "Deny")]
+    Deny,
+}
+
+fn empty_object() -> Value {
+    Value::Object(serde_json::Map::new())
+}
+
+impl Expected {
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Deny => "deny",
+        }
+    }
+}
+
+impl Short {
+    /// Asks as the gate asks, with everything that is left open filled.
+    pub(super) fn ask(&self, policies: &Policies) -> Result<Verdict, CaseError> {
+        let caller = self.caller.filled();
+        let application = self
+            .application
+            .as_ref()
+            .map(|app| app.filled(self.caller.tests));
+        let question = Question {
+            caller: &caller,
+            action: &self.action,
+            resource: match &application {
+                Some(application) => Resource::Application(application),
+                None => self.singleton(policies)?,
+            },
+            context: self.context.filled(&self.action),
+        };
+        let answer = policies.answer(&question);
+        let (allowed, policies, errors) = (answer.allowed, answer.policies, answer.errors);
+        Ok(Verdict {
+            allowed,
+            policies,
+            errors,
+        })
+    }
+
+    /// What a case without an application is about, by its action.
+    fn singleton(&self, policies: &Policies) -> Result<Resource<'static>, CaseError> {
+        let action = Kind::Action.uid(&self.action);
+        let kinds: Vec<_> = policies
+            .schema()
+            .resources_for_action(&action)
+            .into_iter()
+            .flatten()
+            .collect();
+        if kinds.contains(&Kind::ArgoCd.type_name()) {
+            Ok(Resource::ArgoCd)
+        } else if kinds.contains(&Kind::Gate.type_name()) {
+            Ok(Resource::Gate)
+        } else if kinds.is_empty() {
+            Err(CaseError::UnknownAction {
+                action: self.action.clone(),
+            })
+        } else {
+            Err(CaseError::NeedsApplication {
+                action: self.action.clone(),
+            })
+        }
+    }
+}
+
+impl ShortCaller {
+    fn filled(&self) -> Caller {
+        let issuer = "https://idp.example";
+        let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
+        let subject = match self.kind {
+            CallerKind::Person => Subject::OidcUser {
+                email: Some(format!("{}@example.com", subject())),
+                subject: subject(),
+                name: None,
+            },
+            CallerKind::Workload => Subject::KubernetesAccount {
+                namespace: "tests".into(),
+                name: subject(),
+                pod: None,
+            },
+        };
+        Caller {
+            subject,
+            issuer: self.issuer.clone().unwrap_or_else(|| issuer.into()),
+            groups: self.groups.clone(),
+            roles: self.roles.clone(),
+            expires_at: Timestamp::MAX,
+        }
+    }
+}
+
+impl ShortApplication {
+    fn filled(&self, tested_by_caller: bool) -> ApplicationFacts {
+        let or =
+            |value: &Option<String>, other: &str| value.clone().unwrap_or_else(|| other.to_owned());
+        let name = format!("checkout-{}", self.environment);
+        ApplicationFacts {
+            app: AppRef {
+                namespace: self.namespace.clone(),
+                name: or(&self.name, &name),
+            },
+            uid: self.uid.clone(),
+            project: or(&self.project, "default"),
+            environment: self.environment.clone(),
+            component: or(&self.component, "checkout"),
+            cluster: or(&self.cluster, "https://kubernetes.default.svc"),
+            destination_namespace: or(&self.destination_namespace, "default"),
+            labels: self.labels.clone(),
+            auto_sync: self.auto_sync,
+            tested_by_caller,
+        }
+    }
+}
+
+impl ShortContext {
+    fn filled(&self, action: &str) -> Context {
+        let options = SyncOptions::belong_to(action).then(SyncOptions::default);
+        Context {
+            finding: self.finding.unwrap_or(FindingWord::None),
+            now: self.now.unwrap_or(Timestamp::UNIX_EPOCH),
+            bound: self.bound,
+            wire: match self.wire {
+                Wire::Grpc => "grpc",
+                Wire::GrpcWeb => "grpc-web",
+                Wire::Own => "own",
+                Wire::Rest => "rest",
+            },
+            mode: self.mode.unwrap_or(Mode::Enforce),
+            sync: self.sync.or(options),
+        }
+    }
+}

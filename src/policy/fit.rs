@@ -1,0 +1,140 @@
+//! Whether a folder's schema fits the requests of this gate.
+//!
+//! A folder may be older than the binary. An action that its schema lacks, or an attribute that it
+//! does not know, would make every such request an error, and so a refusal, at the worst moment;
+//! here it is found before the folder takes effect. Each kind of request that the shipped schema
+//! admits is tried once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cedar_policy::{EntityTypeName, Schema};
+use jiff::Timestamp;
+
+use super::facts::{Facts, Kind};
+use super::load::Policies;
+use super::parse::parse_schema;
+use super::problem::{Fault, Problem};
+use super::question::{
+    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+};
+use super::source::{SCHEMA, Source};
+use crate::identity::{Caller, Subject};
+use crate::names::AppRef;
+
+/// How many are told; the rest has the same cause.
+const MAX_TOLD: usize = 8;
+
+/// What does not fit, each once.
+pub(super) fn problems(policies: &Policies) -> Vec<Problem> {
+    let shipped = match parse_schema(&Source::shipped().schema) {
+        Ok(schema) => schema,
+        Err(problems) => return problems,
+    };
+    let mut told = BTreeSet::new();
+    let mut problems = Vec::new();
+    for (action, person, resource) in requests(&shipped) {
+        let Some(message) = unfit(policies, &caller(person), &action, resource) else {
+            continue;
+        };
+        if told.insert(message.clone()) && problems.len() < MAX_TOLD {
+            problems.push(Problem {
+                file: SCHEMA.into(),
+                place: None,
+                fault: Fault::SchemaUnfit { action, message },
+            });
+        }
+    }
+    problems
+}
+
+fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> Option<String> {
+    let Some(known) = policies.action(action) else {
+        return Some(format!("there is no action `{action}`"));
+    };
+    let application = application();
+    let question = Question {
+        caller,
+        action,
+        resource: match resource {
+            Kind::Application => Resource::Application(&application),
+            Kind::Gate => Resource::Gate,
+            _ => Resource::ArgoCd,
+        },
+        context: Context {
+            finding: FindingWord::None,
+            now: Timestamp::UNIX_EPOCH,
+            bound: false,
+            wire: "grpc",
+            mode: Mode::Enforce,
+            sync: SyncOptions::belong_to(action).then(SyncOptions::default),
+        },
+    };
+    let refusal = policies.request(known, &Facts::of(&question)).err()?;
+    Some(refusal.errors.join(", "))
+}
+
+/// Every kind of request that `schema` admits, sorted: action, whether a person asks, resource.
+fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
+    let kind = |name: &EntityTypeName| {
+        let kinds = [Kind::Application, Kind::Gate];
+        kinds
+            .into_iter()
+            .find(|kind| kind.type_name() == name)
+            .unwrap_or(Kind::ArgoCd)
+    };
+    let mut requests: Vec<_> = schema
+        .request_envs()
+        .map(|env| {
+            let person = env.principal() == Kind::Person.type_name();
+            (
+                env.action().id().unescaped().to_owned(),
+                person,
+                kind(env.resource()),
+            )
+        })
+        .collect();
+    requests.sort_unstable();
+    requests
+}
+
+fn caller(person: bool) -> Caller {
+    let name = || "probe".to_owned();
+    Caller {
+        subject: if person {
+            Subject::OidcUser {
+                subject: name(),
+                email: Some(name()),
+                name: None,
+            }
+        } else {
+            Subject::KubernetesAccount {
+                namespace: name(),
+                name: name(),
+                pod: None,
+            }
+        },
+        issuer: name(),
+        groups: BTreeSet::from([name()]),
+        roles: BTreeSet::new(),
+        expires_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn application() -> ApplicationFacts {
+    let name = || "probe".to_owned();
+    ApplicationFacts {
+        app: AppRef {
+            namespace: None,
+            name: name(),
+        },
+        uid: None,
+        project: name(),
+        environment: name(),
+        component: name(),
+        cluster: name(),
+        destination_namespace: name(),
+        labels: BTreeMap::from([(name(), name())]),
+        auto_sync: false,
+        tested_by_caller: true,
+    }
+}

@@ -1,0 +1,193 @@
+//! What is asked of the policies: who, does what, to what, in which circumstances.
+//!
+//! One [`Question`] is one Cedar request. A call that rolls out several applications asks one
+//! question for each.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::gate::Finding;
+use crate::identity::Caller;
+use crate::names::AppRef;
+
+/// The environment of an application that matches none.
+pub const UNASSIGNED: &str = "unassigned";
+/// The environment of an application that matches two or more.
+pub const AMBIGUOUS: &str = "ambiguous";
+
+/// One question.
+#[derive(Clone, Debug)]
+pub struct Question<'a> {
+    /// Who calls.
+    pub caller: &'a Caller,
+    /// What they want to do, as the schema names it: `ApplicationService.Sync`.
+    pub action: &'a str,
+    /// What they want to do it to.
+    pub resource: Resource<'a>,
+    /// The circumstances.
+    pub context: Context,
+}
+
+/// What a call is about.
+#[derive(Clone, Copy, Debug)]
+pub enum Resource<'a> {
+    /// One application.
+    Application(&'a ApplicationFacts),
+    /// Argo CD itself.
+    ArgoCd,
+    /// This gate.
+    Gate,
+}
+
+/// What policies know of an application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApplicationFacts {
+    /// Its name.
+    pub app: AppRef,
+    /// The uid of the object; absent while it does not exist.
+    pub uid: Option<String>,
+    /// Its Argo CD project.
+    pub project: String,
+    /// The name of its environment, or [`UNASSIGNED`], or [`AMBIGUOUS`].
+    pub environment: String,
+    /// What is promoted; empty where no environment says.
+    pub component: String,
+    /// The destination's server, or its name.
+    pub cluster: String,
+    /// The namespace of the destination.
+    pub destination_namespace: String,
+    /// The labels of the object.
+    pub labels: BTreeMap<String, String>,
+    /// Whether Argo CD syncs it by itself.
+    pub auto_sync: bool,
+    /// Whether configuration lets the caller report its tests.
+    pub tested_by_caller: bool,
+}
+
+impl ApplicationFacts {
+    /// Whether it belongs to no environment, or to more than one: readable, never deployable.
+    #[must_use]
+    pub fn is_unplaced(&self) -> bool {
+        [UNASSIGNED, AMBIGUOUS].contains(&self.environment.as_str())
+    }
+}
+
+/// The circumstances of one question.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// What the gate found about the tests.
+    pub finding: FindingWord,
+    /// When.
+    pub now: Timestamp,
+    /// Whether the credential is bound to a key that the caller holds.
+    pub bound: bool,
+    /// How the request came: `grpc`, `grpc-web`, `rest` or `own`.
+    pub wire: &'static str,
+    /// What the environment does with a refusal.
+    pub mode: Mode,
+    /// How an operation was asked for: of `Sync` and `Rollback`, and of nothing else.
+    pub sync: Option<SyncOptions>,
+}
+
+/// What an environment does with a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Mode {
+    /// Refuses.
+    Enforce,
+    /// Forwards unchanged and records what would have been refused.
+    Observe,
+}
+
+impl Mode {
+    /// The word that policies see.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Observe => "observe",
+        }
+    }
+}
+
+/// How a sync or rollback was asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "the independent switches of Argo CD's request"
+)]
+pub struct SyncOptions {
+    /// Nothing is to be changed.
+    pub dry_run: bool,
+    /// Only some resources.
+    pub partial: bool,
+    /// What is no longer in Git is to be deleted.
+    pub prune: bool,
+    /// Resources may be deleted and made anew.
+    pub force: bool,
+    /// Resources are replaced, not applied.
+    pub replace: bool,
+    /// The manifests came with the request, not from Git.
+    pub local: bool,
+}
+
+impl SyncOptions {
+    /// Whether requests of `action` carry these options. They always do, or never.
+    #[must_use]
+    pub fn belong_to(action: &str) -> bool {
+        ["ApplicationService.Rollback", "ApplicationService.Sync"].contains(&action)
+    }
+}
+
+/// What the gate found, as one word. The facts behind it are in [`Finding`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FindingWord {
+    /// Something is missing.
+    Blocked,
+    /// The environment requires nothing.
+    Exempt,
+    /// These commits were permitted and ran here, and have not failed since.
+    Incumbent,
+    /// The call rolls nothing out, so nothing was looked for.
+    None,
+    /// Every requirement is met.
+    Satisfied,
+}
+
+impl FindingWord {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Blocked,
+        Self::Exempt,
+        Self::Incumbent,
+        Self::None,
+        Self::Satisfied,
+    ];
+
+    /// The word that policies see in `context.finding`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Blocked => "blocked",
+            Self::Exempt => "exempt",
+            Self::Incumbent => "incumbent",
+            Self::None => "none",
+            Self::Satisfied => "satisfied",
+        }
+    }
+}
+
+impl From<&Finding> for FindingWord {
+    fn from(finding: &Finding) -> Self {
+        match finding {
+            Finding::Blocked { .. } => Self::Blocked,
+            Finding::Exempt => Self::Exempt,
+            Finding::Incumbent => Self::Incumbent,
+            Finding::Satisfied { .. } => Self::Satisfied,
+        }
+    }
+}

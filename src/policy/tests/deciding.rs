@@ -1,0 +1,322 @@
+//! Questions, answers and decisions.
+
+use super::super::{Decision, Denial, DenialCode, Permitted, answer_again, decide};
+use super::*;
+
+fn allowed(decision: Decision<&'static str>) -> Permitted<&'static str> {
+    match decision {
+        Decision::Allow(permitted) => permitted,
+        Decision::Deny(denial) => panic!("refused: {denial:?}"),
+    }
+}
+
+fn denied(decision: Decision<&'static str>) -> Denial {
+    match decision {
+        Decision::Allow(permitted) => panic!("permitted: {permitted:?}"),
+        Decision::Deny(denial) => denial,
+    }
+}
+
+#[test]
+fn a_permit_carries_the_call_and_what_permitted_it() {
+    let (caller, app) = (person(&["release-manager"]), app("prod"));
+    let question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+    let permitted = allowed(decide(shipped(), &[question], "the call"));
+    assert_eq!(permitted.policies(), ["release-manager-deploy"]);
+    assert_eq!(permitted.observed(), None);
+    let (call, grounds) = permitted.into_parts();
+    assert_eq!(call, "the call");
+    assert_eq!(grounds.answers.len(), 1);
+}
+
+#[test]
+fn missing_tests_are_the_reason_only_where_tests_would_help() {
+    let app = app("prod");
+    let refusal = |role| {
+        let caller = person(&[role]);
+        denied(decide(
+            shipped(),
+            &[about(&caller, SYNC, &app, FindingWord::Blocked)],
+            "",
+        ))
+    };
+
+    let manager = refusal("release-manager");
+    assert_eq!(
+        (manager.code, manager.evidence),
+        (DenialCode::Evidence, true)
+    );
+    assert_eq!(manager.policies(), ["evidence-required"]);
+    assert_eq!(
+        manager.advice(),
+        ["run the missing tests for these commits, or roll out a commit that has passed them"]
+    );
+
+    let engineer = refusal("engineer");
+    assert_eq!(
+        (engineer.code, engineer.evidence),
+        (DenialCode::NotPermitted, false)
+    );
+    assert_eq!(
+        engineer.advice(),
+        [
+            "deploying to prod needs the role `release-manager`",
+            "changing Argo CD itself needs the role `platform-admin`"
+        ],
+        "the role that permits least comes first"
+    );
+}
+
+#[test]
+fn a_caller_without_a_role_may_nothing() {
+    let caller = person(&[]);
+    for (name, groups) in shipped()
+        .actions()
+        .iter()
+        .filter(|(_, groups)| !groups.is_empty())
+    {
+        for environment in ["dev", "unassigned"] {
+            let app = app(environment);
+            for resource in [
+                Resource::Application(&app),
+                Resource::ArgoCd,
+                Resource::Gate,
+            ] {
+                let context = context(name, FindingWord::Satisfied);
+                let question = Question {
+                    caller: &caller,
+                    action: name,
+                    resource,
+                    context,
+                };
+                let denial = denied(decide(shipped(), &[question], ""));
+                assert_ne!(denial.code, DenialCode::Evidence, "{name} {groups:?}");
+                assert_ne!(
+                    denial.code,
+                    DenialCode::UnassignedEnvironment,
+                    "{name} {groups:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_unknown_action_is_refused() {
+    let (caller, app) = (person(&["platform-admin"]), app("dev"));
+    for action in [
+        "ApplicationService.Explode",
+        "",
+        "deploy\"",
+        "applicationservice.sync",
+    ] {
+        let question = about(&caller, action, &app, FindingWord::Satisfied);
+        let denial = denied(decide(shipped(), &[question], ""));
+        assert_eq!(denial.code, DenialCode::PolicyError, "{action}");
+        assert_eq!(
+            denial.answers[0].errors,
+            [format!("the schema has no action `{action}`")]
+        );
+    }
+}
+
+#[test]
+fn an_action_on_the_wrong_kind_of_resource_is_refused() {
+    let caller = person(&["platform-admin"]);
+    let context = context(SYNC, FindingWord::Satisfied);
+    let question = Question {
+        caller: &caller,
+        action: SYNC,
+        resource: Resource::ArgoCd,
+        context,
+    };
+    assert_eq!(
+        denied(decide(shipped(), &[question], "")).code,
+        DenialCode::PolicyError
+    );
+}
+
+#[test]
+fn a_sync_without_its_options_is_refused() {
+    let (caller, app) = (person(&["platform-admin"]), app("dev"));
+    let mut question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+    question.context.sync = None;
+    assert_eq!(
+        denied(decide(shipped(), &[question], "")).code,
+        DenialCode::PolicyError
+    );
+}
+
+#[test]
+fn a_call_about_nothing_is_refused() {
+    let denial = denied(decide(shipped(), &[], ""));
+    assert_eq!(
+        (denial.code, denial.evidence),
+        (DenialCode::PolicyError, false)
+    );
+}
+
+/// Cedar alone skips a forbid that errs and says yes; `now` plus the largest number overflows.
+#[test]
+fn a_forbid_that_errs_is_a_refusal() {
+    let policies = edited(
+        r#"
+        @id("everything") permit (principal, action, resource);
+        @id("erring") forbid (principal, action, resource)
+          when { context.now + 9223372036854775807 == 0 };
+        "#,
+    )
+    .unwrap();
+    let (caller, app) = (person(&["platform-admin"]), app("dev"));
+    for finding in FindingWord::ALL {
+        let denial = denied(decide(
+            &policies,
+            &[about(&caller, SYNC, &app, finding)],
+            "",
+        ));
+        assert_eq!(
+            (denial.code, denial.evidence),
+            (DenialCode::PolicyError, false)
+        );
+        assert_eq!(denial.answers[0].errors.len(), 1);
+        assert_eq!(
+            denial.answers[0].errors[0],
+            "error while evaluating policy `erring`: integer overflow while attempting to add the \
+             values `1795406400` and `9223372036854775807`"
+        );
+    }
+}
+
+#[test]
+fn every_application_of_a_call_must_be_permitted() {
+    let caller = person(&["engineer"]);
+    let (staging, prod) = (app("staging"), app("prod"));
+    let questions = [
+        about(&caller, SYNC, &staging, FindingWord::Satisfied),
+        about(&caller, SYNC, &prod, FindingWord::Satisfied),
+    ];
+    let denial = denied(decide(shipped(), &questions, ""));
+    assert_eq!(denial.code, DenialCode::NotPermitted);
+    assert_eq!(
+        denial.answers.iter().map(|a| a.allowed).collect::<Vec<_>>(),
+        [true, false]
+    );
+}
+
+#[test]
+fn one_refusal_that_tests_cannot_mend_hides_that_tests_are_missing() {
+    let caller = person(&["engineer"]);
+    let (staging, prod) = (app("staging"), app("prod"));
+    let questions = [
+        about(&caller, SYNC, &staging, FindingWord::Blocked),
+        about(&caller, SYNC, &prod, FindingWord::Blocked),
+    ];
+    let denial = denied(decide(shipped(), &questions, ""));
+    assert_eq!(
+        (denial.code, denial.evidence),
+        (DenialCode::NotPermitted, false)
+    );
+}
+
+#[test]
+fn what_belongs_nowhere_is_refused_as_such() {
+    for environment in ["unassigned", "ambiguous"] {
+        let app = app(environment);
+        for role in ["engineer", "platform-admin"] {
+            let caller = person(&[role]);
+            let question = about(&caller, SYNC, &app, FindingWord::Blocked);
+            let denial = denied(decide(shipped(), &[question], ""));
+            assert_eq!(denial.code, DenialCode::UnassignedEnvironment);
+            assert!(!denial.evidence);
+        }
+        let caller = person(&[]);
+        let question = about(&caller, SYNC, &app, FindingWord::Blocked);
+        let denial = denied(decide(shipped(), &[question], ""));
+        assert_eq!(
+            denial.code,
+            DenialCode::NotPermitted,
+            "a stranger is not told"
+        );
+    }
+}
+
+#[test]
+fn an_environment_that_observes_permits_and_keeps_the_refusal() {
+    let (caller, prod) = (person(&["engineer"]), app("prod"));
+    let mut question = about(&caller, SYNC, &prod, FindingWord::Blocked);
+    question.context.mode = Mode::Observe;
+    let permitted = allowed(decide(shipped(), &[question.clone()], ""));
+    assert_eq!(
+        permitted.observed().map(|d| d.code),
+        Some(DenialCode::NotPermitted)
+    );
+    assert!(permitted.policies().is_empty(), "nothing permitted it");
+
+    let enforced = about(&caller, SYNC, &prod, FindingWord::Blocked);
+    let denial = denied(decide(shipped(), &[question, enforced], ""));
+    assert_eq!(
+        denial.answers.len(),
+        2,
+        "an environment that enforces is not overruled"
+    );
+}
+
+#[test]
+fn only_an_application_in_an_environment_can_be_observed() {
+    let caller = person(&[]);
+    for environment in ["unassigned", "ambiguous"] {
+        let app = app(environment);
+        let mut question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+        question.context.mode = Mode::Observe;
+        denied(decide(shipped(), &[question], ""));
+    }
+    for (action, resource) in [
+        ("ProjectService.Update", Resource::ArgoCd),
+        ("Log.read", Resource::Gate),
+    ] {
+        let mut context = context(action, FindingWord::None);
+        context.mode = Mode::Observe;
+        denied(decide(
+            shipped(),
+            &[Question {
+                caller: &caller,
+                action,
+                resource,
+                context,
+            }],
+            "",
+        ));
+    }
+}
+
+#[test]
+fn a_test_job_reports_for_what_it_tests_and_for_nothing_else() {
+    let policies = shipped();
+    let caller = workload(&["test-job"]);
+    let (mut own, other) = (app("staging"), app("staging"));
+    own.tested_by_caller = true;
+    for action in ["Run.report", "Run.read", GET] {
+        let yes = about(&caller, action, &own, FindingWord::None);
+        assert_eq!(policies.answer(&yes).policies, ["test-job"], "{action}");
+        let no = about(&caller, action, &other, FindingWord::None);
+        assert!(!policies.answer(&no).allowed, "{action}");
+    }
+}
+
+#[test]
+fn names_from_outside_stay_names() {
+    let policies = shipped();
+    let mut caller = person(&["engineer"]);
+    caller.issuer = r#"x" ]; permit(principal, action, resource); //"#.into();
+    let mut facts = app("staging");
+    facts.app.name = "\"}\u{202e}\0\n, Syncgate::Role::\"platform-admin\"".into();
+    facts.labels.insert("a\"b".into(), "\\\"".into());
+    let question = about(&caller, GET, &facts, FindingWord::None);
+    let answer = policies.answer(&question);
+    assert_eq!(
+        (answer.allowed, &*answer.policies),
+        (true, &["engineer-read".to_owned()][..])
+    );
+    let again = answer_again(policies, &answer.recorded).unwrap();
+    assert_eq!(again, (answer.allowed, answer.policies));
+}

@@ -3,14 +3,225 @@
 //! In: the headers of a request. Out: a [`Caller`] whose credential was verified, or the reason
 //! why not. A scheme has three outcomes ([`SchemeOutcome`]); what was rejected never falls through
 //! to the next scheme. Never: a claim that was not verified, a credential in a log or an error.
+//!
+//! For example: the `argocd` command sends its ID token as the metadata `token`. [`credential`]
+//! finds it, and that there is no other; [`jwt`] takes it apart and tells its issuer, and with the
+//! issuer the scheme; [`keys`] has that issuer's keys, or gets them; with the right key the
+//! claims come out; [`oidc`] reads the person and groups from them, [`roles`] the roles.
 
-use std::collections::BTreeSet;
+pub mod config;
+pub mod credential;
+pub mod jwt;
+pub mod keys;
+pub mod reason;
+pub mod roles;
+
+mod cache;
+mod json;
+mod kubernetes;
+mod oidc;
+
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
+use http::HeaderMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
+use self::cache::VerifiedTokens;
+use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
+use self::credential::Credential;
+use self::jwt::{Claims, UnverifiedToken};
+use self::keys::{IssuerKeys, Origin};
+use self::kubernetes::Kubernetes;
+use self::oidc::Oidc;
+use self::reason::{Quoted, Reason, Scheme};
+use self::roles::RoleMapping;
+use crate::clock::Clock;
 use crate::names::Role;
+
+/// What came of looking for a credential.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemeOutcome {
+    /// The request carries none.
+    Absent,
+    /// It carries one that does not count; nothing else is tried.
+    Reject(Reason),
+    /// It carries one that counts.
+    Verify(Arc<Caller>),
+}
+
+/// Establishes who calls. Built once, shared by all requests.
+#[derive(Debug)]
+pub struct Identity {
+    issuers: HashMap<Arc<str>, Issuer>,
+    roles: Vec<RoleMapping>,
+    verified: VerifiedTokens,
+    clock: Clock,
+}
+
+/// One configured issuer.
+#[derive(Debug)]
+struct Issuer {
+    name: Arc<str>,
+    rules: Rules,
+    keys: Arc<IssuerKeys>,
+}
+
+/// How the claims of an issuer's tokens are read.
+#[derive(Debug)]
+enum Rules {
+    Kubernetes(Kubernetes),
+    Oidc(Oidc),
+}
+
+impl Identity {
+    /// Checks `config`, reads the files it names, and starts on `tasks` one refresher of keys for
+    /// each issuer, which runs until `stop`. Tokens are judged by `clock`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the configuration, at once.
+    pub fn new(
+        config: IdentityConfig,
+        clock: Clock,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) -> Result<Self, Vec<SetupError>> {
+        let mut errors = config.check();
+        let mut issuers = HashMap::new();
+        let times = config.refresh;
+        let oidc = config.oidc.into_iter().map(|o| Issuer::oidc(o, times));
+        let kubernetes = config.kubernetes.into_iter();
+        let kubernetes = kubernetes.map(|k| Issuer::kubernetes(k, times));
+        for issuer in oidc.chain(kubernetes) {
+            match issuer {
+                Ok(issuer) => {
+                    issuers.insert(Arc::clone(&issuer.name), issuer);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for issuer in issuers.values() {
+            tasks.spawn(Arc::clone(&issuer.keys).run(stop.clone()));
+        }
+        Ok(Self {
+            issuers,
+            roles: config.roles,
+            verified: VerifiedTokens::new(),
+            clock,
+        })
+    }
+
+    /// Who calls, by the headers of the request. Waits for an issuer's keys if the token names one
+    /// that is not known, no longer than [`RefreshTimes::wait`].
+    pub async fn authenticate(&self, headers: &HeaderMap) -> SchemeOutcome {
+        let verified = match Credential::from_headers(headers) {
+            Ok(None) => return SchemeOutcome::Absent,
+            Ok(Some(credential)) => self.verify(credential.token()).await,
+            Err(reason) => Err(reason),
+        };
+        match verified {
+            Ok(caller) => SchemeOutcome::Verify(caller),
+            Err(reason) => SchemeOutcome::Reject(reason),
+        }
+    }
+
+    /// The issuers whose keys could not be read yet: nobody of theirs can call. For `/ready`.
+    #[must_use]
+    pub fn issuers_without_keys(&self) -> Vec<&str> {
+        let without = self.issuers.values();
+        let without = without.filter(|issuer| issuer.keys.current().is_empty());
+        without.map(|issuer| &*issuer.name).collect()
+    }
+
+    async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
+        let unverified = UnverifiedToken::parse(token)?;
+        let issuer = self.issuers.get(unverified.issuer());
+        let issuer = issuer.ok_or_else(|| Reason::UnknownIssuer {
+            issuer: Quoted::new(unverified.issuer()),
+        })?;
+        let keys = issuer.keys.having(unverified.key_id()).await;
+        let now = self.clock.now();
+        let key = cache::Key::new(token, &issuer.name);
+        if let Some(caller) = self.verified.get(&key, keys.digest(), now) {
+            return Ok(caller);
+        }
+        let claims = unverified.verify(&keys, issuer.rules.scheme())?;
+        let (subject, groups, window) = issuer.rules.read(&claims, now)?;
+        let caller = Arc::new(Caller {
+            roles: roles::roles_of(&subject, &issuer.name, &groups, &self.roles),
+            subject,
+            issuer: issuer.name.to_string(),
+            groups,
+            expires_at: window.end,
+        });
+        self.verified
+            .put(key, Arc::clone(&caller), keys.digest(), &window, now);
+        Ok(caller)
+    }
+}
+
+impl Issuer {
+    fn oidc(config: OidcIssuer, times: RefreshTimes) -> Result<Self, SetupError> {
+        let rules = Rules::Oidc(Oidc::new(&config));
+        let origin = Origin {
+            issuer: config.url,
+            source: config.keys,
+            ca: config.ca,
+            hosts: config.jwks_hosts,
+            token_file: None,
+        };
+        Self::new(rules, origin, times)
+    }
+
+    fn kubernetes(config: KubernetesIssuer, times: RefreshTimes) -> Result<Self, SetupError> {
+        let rules = Rules::Kubernetes(Kubernetes::new(&config));
+        let origin = Origin {
+            issuer: config.url,
+            source: config.keys,
+            ca: config.ca,
+            hosts: BTreeSet::new(),
+            token_file: config.token_file,
+        };
+        Self::new(rules, origin, times)
+    }
+
+    fn new(rules: Rules, origin: Origin, times: RefreshTimes) -> Result<Self, SetupError> {
+        Ok(Self {
+            name: origin.issuer.as_str().into(),
+            rules,
+            keys: Arc::new(IssuerKeys::new(origin, times)?),
+        })
+    }
+}
+
+impl Rules {
+    fn scheme(&self) -> Scheme {
+        match self {
+            Self::Kubernetes(_) => Scheme::Kubernetes,
+            Self::Oidc(_) => Scheme::Oidc,
+        }
+    }
+
+    /// The subject and groups that `claims` name, and when the token counts, if that is `now`.
+    fn read(
+        &self,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> Result<(Subject, BTreeSet<String>, Range<Timestamp>), Reason> {
+        match self {
+            Self::Kubernetes(rules) => rules.read(claims, now),
+            Self::Oidc(rules) => rules.read(claims, now),
+        }
+    }
+}
 
 /// Who was verified, how, and what configuration makes of them.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,126 @@
+//! People, by OpenID Connect ID tokens (OpenID Connect Core 1.0 section 3.1.3.7).
+//!
+//! In: the verified claims of a configured issuer's token. Out: the person and their groups.
+//! Refused: tokens for other clients, and those that are not ID tokens though signed by the same
+//! key: access, refresh, logout and event tokens.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::Subject;
+use super::config::OidcIssuer;
+use super::jwt::{Claims, text_of};
+use super::reason::{ClaimFault, Quoted, Reason, Scheme};
+
+/// How tokens of one issuer are read.
+#[derive(Debug)]
+pub(super) struct Oidc {
+    /// The two clients and the further audiences.
+    audiences: BTreeSet<String>,
+    groups_claim: String,
+}
+
+impl Oidc {
+    /// The rules of `issuer`.
+    pub(super) fn new(issuer: &OidcIssuer) -> Self {
+        let clients = [&issuer.client_ids.cli]
+            .into_iter()
+            .chain(&issuer.client_ids.ui);
+        Self {
+            audiences: clients.chain(&issuer.audiences).cloned().collect(),
+            groups_claim: issuer.groups_claim.clone(),
+        }
+    }
+
+    /// The person that `claims` name, their groups, and when the token counts.
+    pub(super) fn read(
+        &self,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> Result<(Subject, BTreeSet<String>, Range<Timestamp>), Reason> {
+        let window = claims.window(now, Scheme::Oidc)?;
+        self.check_audience(claims)?;
+        check_purpose(claims)?;
+        let subject = Subject::OidcUser {
+            subject: claims.subject()?.to_owned(),
+            email: email(claims)?,
+            name: display_name(claims)?,
+        };
+        let groups = claims.texts(&self.groups_claim)?.unwrap_or_default();
+        Ok((subject, groups, window))
+    }
+
+    /// At least one audience is ours; and `azp`, which must be there when there are several and
+    /// counts whenever it is there, is ours too.
+    fn check_audience(&self, claims: &Claims) -> Result<(), Reason> {
+        let found = claims.audiences(&self.audiences, Scheme::Oidc)?;
+        match claims.text("azp")? {
+            None if found.len() > 1 => Err(claims.fault("azp", ClaimFault::Missing)),
+            Some(party) if !self.audiences.contains(party) => Err(Reason::AuthorizedParty {
+                party: Quoted::new(party),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// An ID token. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
+/// logout tokens have `events` (RFC 8417 section 2.2, OpenID Connect Back-Channel Logout 2.4).
+fn check_purpose(claims: &Claims) -> Result<(), Reason> {
+    if claims.value("events").is_some() {
+        return Err(Reason::Type {
+            found: Quoted::new("events"),
+        });
+    }
+    match claims.text("typ")? {
+        None | Some("ID") => Ok(()),
+        Some(other) => Err(Reason::Type {
+            found: Quoted::new(other),
+        }),
+    }
+}
+
+/// The `name` claim, for people to read only: nobody is kept out for a name that is empty, or has
+/// joiners in it as some scripts need, but it is not shown then.
+fn display_name(claims: &Claims) -> Result<Option<String>, Reason> {
+    match claims.value("name").map(text_of) {
+        Some(Ok(name)) => Ok(Some(name.to_owned())),
+        Some(Err(ClaimFault::WrongType)) => Err(claims.fault("name", ClaimFault::WrongType)),
+        None | Some(Err(_)) => Ok(None),
+    }
+}
+
+/// The `email` claim, unless the issuer says that it is not verified. One that is not plainly one
+/// address is a reason to refuse the token: `a@evil.example@corp.example` has fooled others.
+fn email(claims: &Claims) -> Result<Option<String>, Reason> {
+    let Some(email) = claims.text("email")? else {
+        return Ok(None);
+    };
+    if !is_plain_address(email) {
+        return Err(claims.fault("email", ClaimFault::Unclean));
+    }
+    // Some providers write the flag as text.
+    let verified = match claims.value("email_verified") {
+        None | Some(Value::Bool(true)) => true,
+        Some(Value::Bool(false)) => false,
+        Some(Value::String(text)) if text == "true" => true,
+        Some(Value::String(text)) if text == "false" => false,
+        Some(_) => return Err(claims.fault("email_verified", ClaimFault::WrongType)),
+    };
+    Ok(verified.then(|| email.to_owned()))
+}
+
+/// One `@` with something on either side, and only visible ASCII: letters of other scripts look
+/// like those of other people.
+fn is_plain_address(email: &str) -> bool {
+    let visible = email
+        .bytes()
+        .all(|b| b.is_ascii_graphic() && !b"\"(),:;<>[\\]".contains(&b));
+    visible
+        && email.split_once('@').is_some_and(|(local, host)| {
+            !local.is_empty() && !host.is_empty() && !host.contains('@')
+        })
+}

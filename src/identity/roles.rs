@@ -1,0 +1,196 @@
+//! Roles: what configuration makes of a verified caller.
+//!
+//! In: a subject, its issuer and its groups, all verified, and the mapping from configuration.
+//! Out: the roles that policies name. A group or an account counts only together with the issuer
+//! that vouched for it: two clusters may both have an account `ci/deployer`.
+
+use std::collections::BTreeSet;
+
+use super::Subject;
+use crate::names::Role;
+
+/// Who has one role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleMapping {
+    /// The role.
+    pub role: Role,
+    /// Members of any of these groups have it.
+    pub groups: Vec<GroupMatch>,
+    /// These service accounts have it.
+    pub service_accounts: Vec<AccountMatch>,
+}
+
+/// One group of one issuer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupMatch {
+    /// The issuer, exactly as configured.
+    pub issuer: String,
+    /// The group, exactly as the issuer names it.
+    pub group: String,
+}
+
+/// Service accounts of one namespace of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountMatch {
+    /// The cluster's issuer, exactly as configured.
+    pub issuer: String,
+    /// The namespace, exactly.
+    pub namespace: String,
+    /// Which accounts in it.
+    pub name: AccountName,
+}
+
+/// Which accounts of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AccountName {
+    /// All of them (`*`).
+    Any,
+    /// The one with this name.
+    Exactly(String),
+}
+
+impl RoleMapping {
+    /// The issuers that this mapping names.
+    pub fn issuers(&self) -> impl Iterator<Item = &str> {
+        let groups = self.groups.iter().map(|g| g.issuer.as_str());
+        groups.chain(self.service_accounts.iter().map(|a| a.issuer.as_str()))
+    }
+
+    fn matches(&self, subject: &Subject, issuer: &str, groups: &BTreeSet<String>) -> bool {
+        match subject {
+            Subject::KubernetesAccount {
+                namespace, name, ..
+            } => self
+                .service_accounts
+                .iter()
+                .any(|a| a.issuer == issuer && a.namespace == *namespace && a.name.matches(name)),
+            Subject::OidcUser { .. } => self
+                .groups
+                .iter()
+                .any(|g| g.issuer == issuer && groups.contains(&g.group)),
+        }
+    }
+}
+
+impl AccountName {
+    fn matches(&self, name: &str) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Exactly(exact) => exact == name,
+        }
+    }
+}
+
+/// The roles that `mappings` give to `subject` of `issuer`, a member of `groups`. Groups count for
+/// people only, account names for service accounts only.
+#[must_use]
+pub fn roles_of(
+    subject: &Subject,
+    issuer: &str,
+    groups: &BTreeSet<String>,
+    mappings: &[RoleMapping],
+) -> BTreeSet<Role> {
+    let matching = mappings
+        .iter()
+        .filter(|mapping| mapping.matches(subject, issuer, groups));
+    matching.map(|mapping| mapping.role.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OKTA: &str = "https://acme.okta.com";
+    const CLUSTER: &str = "https://kubernetes.default.svc";
+
+    fn mapping() -> Vec<RoleMapping> {
+        let account = |namespace: &str, name| AccountMatch {
+            issuer: CLUSTER.into(),
+            namespace: namespace.into(),
+            name,
+        };
+        vec![
+            RoleMapping {
+                role: Role::parse("engineer").unwrap(),
+                groups: vec![GroupMatch {
+                    issuer: OKTA.into(),
+                    group: "engineering".into(),
+                }],
+                service_accounts: vec![],
+            },
+            RoleMapping {
+                role: Role::parse("test-job").unwrap(),
+                groups: vec![],
+                service_accounts: vec![
+                    account("shop", AccountName::Exactly("tests".into())),
+                    account("ci", AccountName::Any),
+                ],
+            },
+        ]
+    }
+
+    fn roles(subject: &Subject, issuer: &str, groups: &[&str]) -> Vec<String> {
+        let groups = groups.iter().map(|g| (*g).to_owned()).collect();
+        let roles = roles_of(subject, issuer, &groups, &mapping());
+        roles.iter().map(ToString::to_string).collect()
+    }
+
+    fn account(namespace: &str, name: &str) -> Subject {
+        Subject::KubernetesAccount {
+            namespace: namespace.into(),
+            name: name.into(),
+            pod: None,
+        }
+    }
+
+    fn person(subject: &str) -> Subject {
+        Subject::OidcUser {
+            subject: subject.into(),
+            email: None,
+            name: None,
+        }
+    }
+
+    #[test]
+    fn a_group_counts_only_from_its_own_issuer_and_by_its_exact_name() {
+        assert_eq!(roles(&person("u1"), OKTA, &["engineering"]), ["engineer"]);
+        for (issuer, group) in [
+            ("https://evil.example", "engineering"),
+            ("https://acme.okta.com/", "engineering"),
+            (OKTA, "Engineering"),
+            (OKTA, "engineering "),
+            (OKTA, "*"),
+        ] {
+            assert!(
+                roles(&person("u1"), issuer, &[group]).is_empty(),
+                "{issuer} {group}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_account_counts_only_in_its_namespace_and_cluster() {
+        assert_eq!(roles(&account("shop", "tests"), CLUSTER, &[]), ["test-job"]);
+        assert_eq!(
+            roles(&account("ci", "anything"), CLUSTER, &[]),
+            ["test-job"]
+        );
+        for (issuer, namespace, name) in [
+            ("https://other-cluster", "shop", "tests"),
+            (CLUSTER, "shop", "tests2"),
+            (CLUSTER, "shop", "*"),
+            (CLUSTER, "shop2", "tests"),
+            (CLUSTER, "*", "tests"),
+        ] {
+            let found = roles(&account(namespace, name), issuer, &[]);
+            assert!(found.is_empty(), "{issuer} {namespace}/{name}");
+        }
+    }
+
+    #[test]
+    fn a_person_named_like_an_account_and_an_account_in_a_group_get_nothing() {
+        let person = person("system:serviceaccount:shop:tests");
+        assert!(roles(&person, CLUSTER, &[]).is_empty());
+        assert!(roles(&account("x", "y"), OKTA, &["engineering"]).is_empty());
+    }
+}

@@ -10,7 +10,12 @@
 //! are the answers that the gate gives or changes itself.
 
 pub mod classify;
+pub mod facts;
 pub mod framing;
+pub(crate) mod json;
 pub mod operation;
 pub mod path;
+pub mod proto;
+pub mod protobuf;
+pub mod request;
 pub mod table;

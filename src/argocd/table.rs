@@ -111,51 +111,52 @@ pub struct Field {
 }
 
 impl Field {
+    /// A field by its dotted names and as many numbers; zeros fill up.
+    pub(crate) const fn new(path: &'static str, numbers: [u32; 3]) -> Self {
+        Self { path, numbers }
+    }
+
     /// The field numbers from the request message down.
-    pub fn numbers(&self) -> impl Iterator<Item = u32> {
+    pub fn numbers(&self) -> impl Iterator<Item = u32> + Clone + use<> {
         // No protobuf field has the number 0: it fills up the shorter paths.
         self.numbers.into_iter().take_while(|n| *n != 0)
     }
 }
 
-const fn field(path: &'static str, numbers: [u32; 3]) -> Field {
-    Field { path, numbers }
-}
-
 /// `Create`: all is in the Application that is the body.
 const BODY_APPLICATION: AppFields = AppFields {
-    name: field("application.metadata.name", [1, 1, 1]),
-    namespace: field("application.metadata.namespace", [1, 1, 3]),
-    project: Some(field("application.spec.project", [1, 2, 3])),
+    name: Field::new("application.metadata.name", [1, 1, 1]),
+    namespace: Field::new("application.metadata.namespace", [1, 1, 3]),
+    project: Some(Field::new("application.spec.project", [1, 2, 3])),
     optional: false,
 };
 
 /// `Update`: the Application is the body, the project it is in now stands beside it.
 const UPDATED_APPLICATION: AppFields = AppFields {
-    project: Some(field("project", [3, 0, 0])),
+    project: Some(Field::new("project", [3, 0, 0])),
     ..BODY_APPLICATION
 };
 
 /// `GetManifestsWithFiles`: in the first message of the stream.
 const FIRST_CHUNK: AppFields = AppFields {
-    name: field("query.name", [1, 1, 0]),
-    namespace: field("query.appNamespace", [1, 3, 0]),
-    project: Some(field("query.project", [1, 4, 0])),
+    name: Field::new("query.name", [1, 1, 0]),
+    namespace: Field::new("query.appNamespace", [1, 3, 0]),
+    project: Some(Field::new("query.project", [1, 4, 0])),
     optional: false,
 };
 
 /// `ListLinks`: here the namespace of the application is called `namespace`.
 const LINKS: AppFields = AppFields {
-    name: field("name", [1, 0, 0]),
-    namespace: field("namespace", [3, 0, 0]),
-    project: Some(field("project", [4, 0, 0])),
+    name: Field::new("name", [1, 0, 0]),
+    namespace: Field::new("namespace", [3, 0, 0]),
+    project: Some(Field::new("project", [4, 0, 0])),
     optional: false,
 };
 
 /// `List` and `Watch`: perhaps one application; `projects` there only selects.
 const SELECTED: AppFields = AppFields {
-    name: field("name", [1, 0, 0]),
-    namespace: field("appNamespace", [7, 0, 0]),
+    name: Field::new("name", [1, 0, 0]),
+    namespace: Field::new("appNamespace", [7, 0, 0]),
     project: None,
     optional: true,
 };
@@ -202,9 +203,9 @@ impl Row {
     /// The usual case: the name is field 1, `appNamespace` and `project` have these numbers.
     const fn app(self, name: &'static str, namespace: u32, project: u32) -> Self {
         self.application(AppFields {
-            name: field(name, [1, 0, 0]),
-            namespace: field("appNamespace", [namespace, 0, 0]),
-            project: Some(field("project", [project, 0, 0])),
+            name: Field::new(name, [1, 0, 0]),
+            namespace: Field::new("appNamespace", [namespace, 0, 0]),
+            project: Some(Field::new("project", [project, 0, 0])),
             optional: false,
         })
     }

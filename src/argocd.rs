@@ -6,10 +6,12 @@
 //! is not in the table, and whatever two readers could read differently. Never: a guess.
 //!
 //! A request goes through [`classify`] (head, by [`path`] and [`table`]), [`framing`] (gRPC bodies)
-//! and `request` (body to call). `client` asks the upstream on the gate's own account, and `answers`
-//! are the answers that the gate gives or changes itself.
+//! and [`request`] (body to call). [`client`] asks the upstream on the gate's own account, and
+//! [`answers`] are the answers that the gate gives or changes itself.
 
+pub mod answers;
 pub mod classify;
+pub mod client;
 pub mod facts;
 pub mod framing;
 pub(crate) mod json;

@@ -44,6 +44,12 @@ pub fn messages() -> impl Iterator<Item = MessageDescriptor> {
     POOL.all_messages()
 }
 
+/// Whether the message named `name` has a field with this number.
+pub(crate) fn has_field(name: &str, number: u32) -> bool {
+    POOL.get_message_by_name(&format!("argocd.{name}"))
+        .is_some_and(|message| message.get_field(number).is_some())
+}
+
 /// Reads a whole message named `name` and refuses fields that are not known, at every depth.
 ///
 /// # Errors

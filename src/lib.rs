@@ -1,5 +1,6 @@
 //! Syncgate: an identity-aware gate for Argo CD.
 
+pub mod argocd;
 pub mod clock;
 pub mod config;
 pub mod digest;

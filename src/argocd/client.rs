@@ -1,0 +1,228 @@
+//! The gate's own questions to the upstream, over HTTP/1 and with the gate's own credential.
+//!
+//! In: the name of an application. Out: the [`Application`], read afresh. Never: a caller's
+//! credential on the way up, the gate's on the way down or in an error. Answers have a limit in size
+//! and in time; an answer about another application than was asked for is none.
+
+mod application;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use url::Url;
+
+use super::path::encode_into;
+use crate::names::AppRef;
+pub use application::{
+    Application, Condition, Destination, Operation, OperationState, SyncOperation, SyncResult,
+    SyncStatus,
+};
+
+/// The largest answer that is read.
+const MAX_ANSWER_BYTES: usize = 64 << 20;
+
+/// Why the upstream did not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// It answered something that is no answer to the question.
+    #[error("the upstream's answer is not usable: {0}")]
+    BadAnswer(String),
+    /// The address of the upstream cannot be used.
+    #[error("`{0}` is not an address of an upstream")]
+    BadAddress(Url),
+    /// The token holds characters that no header takes. It is not shown.
+    #[error("the token for the upstream is not printable ASCII")]
+    BadToken,
+    /// There is no such application, or the gate may not read it: Argo CD does not tell these apart.
+    #[error("there is no application `{0}`")]
+    NoSuchApplication(AppRef),
+    /// It did not answer in time.
+    #[error("the upstream did not answer within {0:?}")]
+    Timeout(Duration),
+    /// It takes the gate's credential no more.
+    #[error("the upstream does not take the gate's credential")]
+    Unauthenticated,
+    /// It cannot be reached.
+    #[error("the upstream cannot be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Whether the upstream looks at Git again before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refresh {
+    /// The state of the last comparison.
+    None,
+    /// Resolves revisions anew and compares. Argo CD answers once its controller is done.
+    Normal,
+}
+
+/// How long the gate waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For an answer without a refresh.
+    pub read: Duration,
+    /// For one with.
+    pub refresh: Duration,
+}
+
+/// Asks the upstream. Cheap to clone; connections are shared and kept.
+#[derive(Clone)]
+pub struct UpstreamClient {
+    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    /// Without a slash at the end.
+    base: String,
+    authorization: HeaderValue,
+    timeouts: Timeouts,
+}
+
+impl UpstreamClient {
+    /// A client of the upstream at `base` (`https` or `http`, perhaps with a path), which trusts what
+    /// `tls` trusts and signs in with `token`.
+    ///
+    /// # Errors
+    /// [`Error::BadAddress`] and [`Error::BadToken`].
+    pub fn new(
+        base: &Url,
+        mut tls: ClientConfig,
+        token: &str,
+        timeouts: Timeouts,
+    ) -> Result<Self, Error> {
+        let usable = ["http", "https"].contains(&base.scheme())
+            && base.has_host()
+            && base.query().is_none()
+            && base.fragment().is_none()
+            && base.username().is_empty()
+            && base.password().is_none();
+        if !usable {
+            return Err(Error::BadAddress(base.clone()));
+        }
+        let mut authorization =
+            HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::BadToken)?;
+        authorization.set_sensitive(true);
+        // The connector chooses the protocol itself, and argocd-server serves REST on HTTP/1 only.
+        tls.alpn_protocols.clear();
+        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
+        let builder = if base.scheme() == "https" {
+            builder.https_only()
+        } else {
+            builder.https_or_http()
+        };
+        Ok(Self {
+            http: Client::builder(TokioExecutor::new()).build(builder.enable_http1().build()),
+            base: base.as_str().trim_end_matches('/').to_owned(),
+            authorization,
+            timeouts,
+        })
+    }
+
+    /// The application `app`, which must be in `project` if one is named.
+    ///
+    /// # Errors
+    /// [`Error`]; a missing application and one that the gate may not read are the same.
+    pub async fn application(
+        &self,
+        app: &AppRef,
+        project: Option<&str>,
+        refresh: Refresh,
+    ) -> Result<Application, Error> {
+        let limit = match refresh {
+            Refresh::None => self.timeouts.read,
+            Refresh::Normal => self.timeouts.refresh,
+        };
+        let uri = self.application_uri(app, project, refresh)?;
+        let (status, body) = tokio::time::timeout(limit, self.get(uri))
+            .await
+            .map_err(|_| Error::Timeout(limit))??;
+        match status {
+            StatusCode::OK => {}
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                return Err(Error::NoSuchApplication(app.clone()));
+            }
+            StatusCode::UNAUTHORIZED => return Err(Error::Unauthenticated),
+            other => return Err(Error::BadAnswer(format!("status {other}"))),
+        }
+        let found: Application =
+            serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
+        let asked_namespace = app.namespace.as_ref().unwrap_or(&found.namespace);
+        if found.name != app.name || found.namespace != *asked_namespace {
+            let other = found.app_ref();
+            return Err(Error::BadAnswer(format!(
+                "`{app}` was asked for, `{other}` came"
+            )));
+        }
+        Ok(found)
+    }
+
+    fn application_uri(
+        &self,
+        app: &AppRef,
+        project: Option<&str>,
+        refresh: Refresh,
+    ) -> Result<Uri, Error> {
+        let mut uri = format!("{}/api/v1/applications/", self.base);
+        encode_into(&mut uri, &app.name);
+        let pairs = [
+            ("appNamespace", app.namespace.as_deref()),
+            ("project", project),
+            ("refresh", (refresh == Refresh::Normal).then_some("normal")),
+        ];
+        let mut separator = '?';
+        for (key, value) in pairs {
+            if let Some(value) = value {
+                uri.push(separator);
+                uri.push_str(key);
+                uri.push('=');
+                encode_into(&mut uri, value);
+                separator = '&';
+            }
+        }
+        // The base was checked and the rest is encoded; only a name of absurd length fails.
+        uri.parse()
+            .map_err(|_| Error::NoSuchApplication(app.clone()))
+    }
+
+    async fn get(&self, uri: Uri) -> Result<(StatusCode, Bytes), Error> {
+        let request = Request::get(uri)
+            .header(ACCEPT, "application/json")
+            .header(AUTHORIZATION, self.authorization.clone())
+            .body(Empty::new())
+            .map_err(|e| Error::Unreachable(e.into()))?;
+        let answer = self
+            .http
+            .request(request)
+            .await
+            .map_err(|e| Error::Unreachable(e.into()))?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await
+            .map_err(|e| {
+                if e.is::<LengthLimitError>() {
+                    Error::BadAnswer(format!("it has more than {MAX_ANSWER_BYTES} bytes"))
+                } else {
+                    Error::Unreachable(e)
+                }
+            })?;
+        Ok((status, body.to_bytes()))
+    }
+}
+
+/// By hand: the credential stays out of logs.
+impl std::fmt::Debug for UpstreamClient {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("UpstreamClient")
+            .field("base", &self.base)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

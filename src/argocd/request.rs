@@ -1,0 +1,370 @@
+//! A classified request with its body becomes a [`Call`].
+//!
+//! In: what [`super::classify`] found, and the whole body. Out: the application that the call is
+//! about, and the body to send on, which says what was read and nothing else. Refused, by name:
+//! unknown fields, fields twice, other spellings, names that no Kubernetes object has, a forged
+//! `status` or `operation`. Where the path and the body name the application, both must agree.
+
+mod application;
+mod sync;
+
+use bytes::Bytes;
+use serde_json::Value;
+
+use super::classify::{Classified, Wire};
+use super::operation::{Effect, Operation};
+use super::table::{AppFields, Field, Kind};
+use super::{framing, json, path, proto, protobuf};
+use crate::names::AppRef;
+pub(crate) use sync::{HookJson, null_is_empty};
+pub use sync::{Retry, SyncRequest};
+
+/// Names of the remarks that the gate leaves on an operation.
+pub use sync::{INFO_CALLER, INFO_DECISION};
+
+/// Why a body is not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The same fact is told twice, and differently.
+    #[error("`{field}` is `{path}` in the path and `{body}` in the body")]
+    Disagree {
+        /// The field.
+        field: &'static str,
+        /// What the path says.
+        path: String,
+        /// What the body says.
+        body: String,
+    },
+    /// Framing of a gRPC body.
+    #[error(transparent)]
+    Framing(#[from] framing::Error),
+    /// The JSON of the body.
+    #[error(transparent)]
+    Json(#[from] json::Error),
+    /// A field that must be there is not.
+    #[error("`{0}` is missing")]
+    Missing(&'static str),
+    /// Text where a name of a Kubernetes object is wanted.
+    #[error("`{value}` is not a name that `{field}` can have")]
+    Name {
+        /// The field.
+        field: &'static str,
+        /// The text.
+        value: String,
+    },
+    /// The query.
+    #[error(transparent)]
+    Path(#[from] path::Error),
+    /// Sources and pins do not fit together.
+    #[error("{sources} sources cannot be pinned on an application with {kind}")]
+    Pin {
+        /// How many sources were given.
+        sources: usize,
+        /// What the application has.
+        kind: &'static str,
+    },
+    /// The protobuf of the body.
+    #[error(transparent)]
+    Proto(#[from] proto::Error),
+    /// The protobuf around the fields that were looked for.
+    #[error(transparent)]
+    Protobuf(#[from] protobuf::Error),
+    /// A revision that cannot be one.
+    #[error("`{0}` is not a revision")]
+    Revision(String),
+    /// Positions and revisions of sources do not pair up.
+    #[error("`sourcePositions` and `revisions` do not pair up: {0}")]
+    Sources(&'static str),
+    /// The caller sets what only Argo CD may set.
+    #[error("`{0}` is set by Argo CD alone")]
+    Upstreams(&'static str),
+}
+
+/// The application that a call is about, as the request names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppTarget {
+    /// Which application. An absent namespace means Argo CD's own, which a caller may also name.
+    pub app: AppRef,
+    /// The project that the caller says it is in; the upstream answers "not found" if it is not.
+    pub project: Option<String>,
+}
+
+/// One call of Argo CD's API, read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Call {
+    /// Which operation.
+    pub operation: Operation,
+    /// How it came and is answered.
+    pub wire: Wire,
+    /// The application that it is about, if it is about one.
+    pub app: Option<AppTarget>,
+    /// Whether `Get` also asks for a refresh, which is a write.
+    pub refresh: bool,
+    /// Path and query to send on.
+    pub forward_path: String,
+    /// What was read of the body.
+    pub body: Body,
+}
+
+/// What was read of a body, and can be sent on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Body {
+    /// `Create`, `Update` and `UpdateSpec` of an application.
+    Application {
+        /// Whether the application would be synced automatically from then on.
+        arms_auto_sync: bool,
+        /// The project that the application would be in, where the body says.
+        project: Option<String>,
+        /// The body to send on, framed for its wire.
+        forward: Bytes,
+    },
+    /// What `CanI` asks.
+    CanI(proto::CanIRequest),
+    /// Any other call: the body to send on, framed for its wire.
+    Other(Bytes),
+    /// A sync.
+    Sync(SyncRequest),
+}
+
+impl Call {
+    /// Reads `body`, the whole body of the request that was classified.
+    ///
+    /// # Errors
+    /// [`Error`], which names what is not taken.
+    pub fn parse(classified: Classified, body: &Bytes) -> Result<Self, Error> {
+        let source = Source::of(&classified, body)?;
+        let row = classified.operation.row();
+        let app = match &row.application {
+            Some(fields) => source.app(fields)?,
+            None => None,
+        };
+        let refresh = classified.operation == Operation::ApplicationGet && source.has(&REFRESH)?;
+        let read = match classified.operation {
+            Operation::ApplicationSync => Body::Sync(source.sync()?),
+            Operation::ApplicationCreate
+            | Operation::ApplicationUpdate
+            | Operation::ApplicationUpdateSpec => application::read(&source, classified.operation)?,
+            Operation::AccountCanI => Body::CanI(source.can_i()?),
+            _ => Body::Other(source.verbatim(body)),
+        };
+        Ok(Self {
+            operation: classified.operation,
+            wire: classified.wire,
+            app,
+            refresh,
+            forward_path: classified.forward_path,
+            body: read,
+        })
+    }
+
+    /// What the call does to the world; `Get` with a refresh is a write.
+    #[must_use]
+    pub fn effect(&self) -> Effect {
+        match self.operation.effect() {
+            Effect::Read if self.refresh => Effect::Write,
+            effect => effect,
+        }
+    }
+
+    /// Whether an application would be synced automatically after this call. `None` where the body
+    /// does not tell: a `Patch` may arm it.
+    #[must_use]
+    pub fn arms_auto_sync(&self) -> Option<bool> {
+        match &self.body {
+            Body::Application { arms_auto_sync, .. } => Some(*arms_auto_sync),
+            Body::CanI(_) | Body::Other(_) | Body::Sync(_) => None,
+        }
+    }
+
+    /// The body to send to the upstream, on the wire that the call came by.
+    ///
+    /// # Errors
+    /// [`Error::Framing`] when a message became too large to be framed.
+    pub fn forward_body(&self) -> Result<Bytes, Error> {
+        match &self.body {
+            Body::Application { forward, .. } | Body::Other(forward) => Ok(forward.clone()),
+            Body::CanI(_) => Ok(Bytes::new()),
+            Body::Sync(request) => match self.wire {
+                Wire::Grpc | Wire::GrpcWeb => {
+                    Ok(framing::write_message(&request.to_grpc_message())?)
+                }
+                Wire::Rest | Wire::RestStream => Ok(request.to_json().into()),
+            },
+        }
+    }
+}
+
+/// `ApplicationQuery.refresh`: its mere presence asks for one.
+const REFRESH: Field = Field::new("refresh", [2, 0, 0]);
+
+/// Where the fields of a request are.
+enum Source<'a> {
+    /// In a protobuf message.
+    Protobuf(&'a [u8]),
+    /// In path, query and JSON body.
+    Rest {
+        classified: &'a Classified,
+        /// The body, where the binding has one and it is not empty.
+        body: Option<Value>,
+    },
+}
+
+impl<'a> Source<'a> {
+    fn of(classified: &'a Classified, body: &'a [u8]) -> Result<Self, Error> {
+        let limit = framing::MAX_MESSAGE_BYTES;
+        Ok(match (classified.rest, classified.operation.row().kind) {
+            (None, Kind::ClientStream) => {
+                Self::Protobuf(framing::read_first_message(body, limit)?.0)
+            }
+            (None, Kind::ServerStream | Kind::Unary) => {
+                Self::Protobuf(framing::read_message(body, limit)?)
+            }
+            (Some(rest), _) => Self::Rest {
+                classified,
+                body: match rest.body {
+                    Some(_) if !body.is_empty() => Some(json::read(body)?),
+                    _ => None,
+                },
+            },
+        })
+    }
+
+    /// The body to send on for calls that are not written anew. JSON is: keys in order, each once.
+    fn verbatim(&self, body: &Bytes) -> Bytes {
+        match self {
+            Self::Protobuf(_) => body.clone(),
+            Self::Rest { body: None, .. } => Bytes::new(),
+            Self::Rest {
+                body: Some(value), ..
+            } => value.to_string().into(),
+        }
+    }
+
+    /// The application that `fields` name.
+    fn app(&self, fields: &AppFields) -> Result<Option<AppTarget>, Error> {
+        let name = self.name(&fields.name)?;
+        let Some(name) = name else {
+            return if fields.optional {
+                Ok(None)
+            } else {
+                Err(Error::Missing(fields.name.path))
+            };
+        };
+        let namespace = self.name(&fields.namespace)?;
+        let project = match &fields.project {
+            Some(field) => self.name(field)?,
+            None => None,
+        };
+        Ok(Some(AppTarget {
+            app: AppRef { namespace, name },
+            project,
+        }))
+    }
+
+    /// The name of a Kubernetes object in `field`; an empty one is none.
+    fn name(&self, field: &Field) -> Result<Option<String>, Error> {
+        match self.text(field)? {
+            None => Ok(None),
+            Some(text) if text.is_empty() => Ok(None),
+            Some(text) if is_object_name(&text) => Ok(Some(text)),
+            Some(value) => Err(Error::Name {
+                field: field.path,
+                value,
+            }),
+        }
+    }
+
+    /// The text in `field`, from where the upstream takes it.
+    fn text(&self, field: &Field) -> Result<Option<String>, Error> {
+        let (classified, body) = match self {
+            Self::Protobuf(message) => {
+                return Ok(protobuf::text_at(message, field.numbers())?.map(str::to_owned));
+            }
+            Self::Rest { classified, body } => (classified, body),
+        };
+        let in_body = match place_in_body(classified, field.path) {
+            Some(place) => text_in(body.as_ref(), place, field.path)?,
+            None => None,
+        };
+        let Some(in_path) = classified.path_param(field.path) else {
+            return match place_in_body(classified, field.path) {
+                Some(_) => Ok(in_body),
+                None => Ok(classified.query.one(field.path)?.map(str::to_owned)),
+            };
+        };
+        match in_body {
+            Some(text) if !text.is_empty() && text != in_path => Err(Error::Disagree {
+                field: field.path,
+                path: in_path.to_owned(),
+                body: text,
+            }),
+            _ => Ok(Some(in_path.to_owned())),
+        }
+    }
+
+    /// Whether `field`, which no path has, is there at all.
+    fn has(&self, field: &Field) -> Result<bool, Error> {
+        Ok(self.text(field)?.is_some())
+    }
+
+    fn sync(&self) -> Result<SyncRequest, Error> {
+        match self {
+            Self::Protobuf(message) => SyncRequest::from_grpc_message(message),
+            Self::Rest { classified, body } => {
+                let name = classified.path_param("name").unwrap_or_default();
+                SyncRequest::from_json(name, body.clone())
+            }
+        }
+    }
+
+    fn can_i(&self) -> Result<proto::CanIRequest, Error> {
+        match self {
+            Self::Protobuf(message) => Ok(proto::decode_strict("CanIRequest", message)?),
+            Self::Rest { classified, .. } => {
+                let field = |name| classified.path_param(name).map(str::to_owned);
+                Ok(proto::CanIRequest {
+                    resource: field("resource"),
+                    action: field("action"),
+                    subresource: field("subresource"),
+                })
+            }
+        }
+    }
+}
+
+/// Where in the body the upstream looks for a field, if it does. An empty place is the body itself.
+fn place_in_body(classified: &Classified, field: &'static str) -> Option<&'static str> {
+    match classified.rest?.body? {
+        "*" => Some(field),
+        part => field.strip_prefix(part)?.strip_prefix('.'),
+    }
+}
+
+fn text_in(
+    body: Option<&Value>,
+    place: &str,
+    field: &'static str,
+) -> Result<Option<String>, Error> {
+    match body.and_then(|value| json::at(value, place)) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(other) => Err(Error::Name {
+            field,
+            value: other.to_string(),
+        }),
+    }
+}
+
+/// Whether Kubernetes would take `text` as the name of an object (RFC 1123 subdomain).
+fn is_object_name(text: &str) -> bool {
+    let alphanumeric = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.len() <= 253
+        && text.split('.').all(|label| {
+            label.bytes().next().is_some_and(alphanumeric)
+                && label.bytes().last().is_some_and(alphanumeric)
+                && label.bytes().all(|b| alphanumeric(b) || b == b'-')
+        })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,715 @@
+use http::{HeaderMap, HeaderValue, Method};
+use prost::Message as _;
+use serde_json::json;
+
+use super::*;
+use crate::argocd::classify::{Class, GRPC, classify};
+
+fn classified(method: &str, uri: &str, content_type: &'static str) -> Classified {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static(content_type));
+    let method = Method::from_bytes(method.as_bytes()).unwrap();
+    match classify(&method, &uri.parse().unwrap(), &headers) {
+        Ok(Class::Api(classified)) => classified,
+        other => panic!("{method} {uri}: {other:?}"),
+    }
+}
+
+fn rest(method: &str, uri: &str, body: &str) -> Result<Call, Error> {
+    let classified = classified(method, uri, "application/json");
+    Call::parse(classified, &Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn grpc(operation: Operation, message: &[u8]) -> Result<Call, Error> {
+    let classified = classified("POST", operation.row().grpc, GRPC);
+    Call::parse(classified, &framing::write_message(message).unwrap())
+}
+
+/// One field of length-delimited bytes; numbers below 16 only.
+fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
+    let mut out = vec![number << 3 | 2, u8::try_from(bytes.len()).unwrap()];
+    out.extend_from_slice(bytes);
+    out
+}
+
+fn target(name: &str, namespace: Option<&str>, project: Option<&str>) -> Option<AppTarget> {
+    Some(AppTarget {
+        app: AppRef {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        },
+        project: project.map(str::to_owned),
+    })
+}
+
+// ---- The application's name, on every wire ----
+
+#[test]
+fn every_operation_on_one_application_finds_it_in_protobuf() {
+    for operation in Operation::all() {
+        let Some(fields) = operation.row().application else {
+            continue;
+        };
+        if operation == Operation::ApplicationUpdateSpec {
+            continue; // Needs a spec; see below.
+        }
+        let nest = |field_: &Field, text: &str| {
+            let numbers: Vec<u32> = field_.numbers().collect();
+            numbers
+                .iter()
+                .rev()
+                .fold(text.as_bytes().to_vec(), |inner, n| {
+                    let tag = n << 3 | 2;
+                    let mut out = Vec::new();
+                    prost::encoding::encode_varint(tag.into(), &mut out);
+                    prost::encoding::encode_varint(inner.len() as u64, &mut out);
+                    out.extend(inner);
+                    out
+                })
+        };
+        // Messages that share their outer fields are merged into one, as an encoder would.
+        let name = nest(&fields.name, "shop");
+        let both = if fields.name.numbers().count() == 1 {
+            [name, nest(&fields.namespace, "team-a")].concat()
+        } else {
+            let depth = fields.name.numbers().count() - 1;
+            let leaf = [field(1, b"shop"), field(3, b"team-a")].concat();
+            (0..depth).fold(leaf, |inner, _| field(1, &inner))
+        };
+        let call = grpc(operation, &both).unwrap_or_else(|e| panic!("{operation}: {e}"));
+        assert_eq!(
+            call.app,
+            target("shop", Some("team-a"), None),
+            "{operation}"
+        );
+        assert_eq!(call.forward_path, operation.row().grpc);
+    }
+}
+
+#[test]
+fn every_operation_on_one_application_finds_it_in_rest() {
+    for operation in Operation::all() {
+        let Some(fields) = operation.row().application else {
+            continue;
+        };
+        for binding in operation.row().rest {
+            let path = binding
+                .template
+                .replace(&format!("{{{}}}", fields.name.path), "shop")
+                .replace("{revision}", "1a2b3c4")
+                .replace("{podName}", "pod");
+            let in_body = json!({
+                "metadata": { "name": "shop", "namespace": "team-a" },
+                "spec": { "project": "default" },
+                "query": { "name": "shop", "appNamespace": "team-a", "project": "default" },
+            });
+            let place = fields.namespace.path;
+            let (query, body) = match binding.body {
+                Some("*") if operation == Operation::ApplicationGetManifestsWithFiles => {
+                    (String::new(), in_body)
+                }
+                Some("*") => (
+                    String::new(),
+                    json!({ "appNamespace": "team-a", "project": "default" }),
+                ),
+                Some("application") => ("?project=default".to_owned(), in_body),
+                Some("spec") => ("?appNamespace=team-a&project=default".into(), json!({})),
+                Some(_) => ("?appNamespace=team-a&project=default".into(), json!("text")),
+                None if fields.optional => (format!("?name=shop&{place}=team-a"), json!({})),
+                None => (format!("?{place}=team-a&project=default"), json!({})),
+            };
+            let call = rest(binding.method, &(path + &query), &body.to_string())
+                .unwrap_or_else(|e| panic!("{operation}: {e}"));
+            let project = fields.project.is_some().then_some("default");
+            assert_eq!(
+                call.app,
+                target("shop", Some("team-a"), project),
+                "{operation}"
+            );
+        }
+    }
+}
+
+/// The web UI sends the name of a resource as `name`; there it is not the application's.
+#[test]
+fn a_name_in_the_query_does_not_rename_the_application_of_the_path() {
+    let call = rest(
+        "GET",
+        "/api/v1/applications/shop/resource?name=web&appNamespace=argocd",
+        "",
+    )
+    .unwrap();
+    assert_eq!(call.app, target("shop", Some("argocd"), None));
+    let call = rest(
+        "GET",
+        "/api/v1/applications/shop/managed-resources?name=web&namespace=x",
+        "",
+    )
+    .unwrap();
+    assert_eq!(call.app, target("shop", None, None));
+}
+
+#[test]
+fn a_name_in_the_body_that_is_not_the_name_in_the_path_is_refused() {
+    for (method, uri, body) in [
+        (
+            "POST",
+            "/api/v1/applications/shop/rollback",
+            json!({"name": "other", "id": 1}),
+        ),
+        (
+            "POST",
+            "/api/v1/applications/shop/sync",
+            json!({"name": "other"}),
+        ),
+        (
+            "PUT",
+            "/api/v1/applications/shop",
+            json!({"metadata": {"name": "other"}}),
+        ),
+    ] {
+        let refused = rest(method, uri, &body.to_string());
+        assert!(
+            matches!(refused, Err(Error::Disagree { .. })),
+            "{uri}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn the_application_twice_is_refused() {
+    let twice = [field(1, b"shop"), field(1, b"other")].concat();
+    assert_eq!(
+        grpc(Operation::ApplicationDelete, &twice),
+        Err(Error::Protobuf(protobuf::Error::Twice(1)))
+    );
+    assert!(matches!(
+        rest(
+            "GET",
+            "/api/v1/applications/shop?appNamespace=a&appNamespace=b",
+            ""
+        ),
+        Err(Error::Path(_))
+    ));
+}
+
+#[test]
+fn a_name_that_no_object_has_is_refused() {
+    for name in ["Shop", "shop_prod", "-x", "a b", "a..b", "shop\u{e9}"] {
+        let refused = grpc(Operation::ApplicationDelete, &field(1, name.as_bytes()));
+        assert!(matches!(refused, Err(Error::Name { .. })), "{name}");
+    }
+    assert_eq!(
+        grpc(Operation::ApplicationDelete, &[]),
+        Err(Error::Missing("name"))
+    );
+    assert!(grpc(Operation::ApplicationList, &[]).unwrap().app.is_none());
+}
+
+#[test]
+fn a_get_that_names_a_refresh_is_a_write_even_if_it_is_empty() {
+    let plain = grpc(Operation::ApplicationGet, &field(1, b"shop")).unwrap();
+    assert_eq!((plain.refresh, plain.effect()), (false, Effect::Read));
+    let message = [field(1, b"shop"), field(2, b"")].concat();
+    let asked = grpc(Operation::ApplicationGet, &message).unwrap();
+    assert_eq!((asked.refresh, asked.effect()), (true, Effect::Write));
+    for query in ["refresh=hard", "refresh=", "refresh"] {
+        let uri = format!("/api/v1/applications/shop?{query}");
+        assert!(rest("GET", &uri, "").unwrap().refresh, "{query}");
+    }
+}
+
+#[test]
+fn bodies_that_the_upstream_does_not_read_are_not_sent_on() {
+    let call = rest("DELETE", "/api/v1/applications/shop", "{\"x\": 1}").unwrap();
+    assert_eq!(call.forward_body().unwrap(), Bytes::new());
+}
+
+// ---- Sync ----
+
+/// A message with every field.
+fn full() -> proto::ApplicationSyncRequest {
+    proto::ApplicationSyncRequest {
+        name: "shop".into(),
+        revision: Some("main".into()),
+        dry_run: Some(false),
+        prune: Some(true),
+        strategy: Some(proto::SyncStrategy {
+            apply: None,
+            hook: Some(proto::SyncStrategyHook {
+                sync_strategy_apply: Some(proto::SyncStrategyApply { force: Some(true) }),
+            }),
+        }),
+        resources: vec![proto::SyncOperationResource {
+            group: Some("apps".into()),
+            kind: Some("Deployment".into()),
+            name: Some("web".into()),
+            namespace: None,
+        }],
+        manifests: vec!["{}".into()],
+        infos: vec![proto::Info {
+            name: Some("ticket".into()),
+            value: Some("OPS-1".into()),
+        }],
+        retry_strategy: Some(proto::RetryStrategy {
+            limit: Some(5),
+            backoff: Some(proto::Backoff {
+                duration: Some("5s".into()),
+                factor: Some(2),
+                max_duration: Some("3m".into()),
+            }),
+            refresh: Some(true),
+        }),
+        sync_options: Some(proto::SyncOptions {
+            items: vec!["Replace=true".into()],
+        }),
+        app_namespace: Some("team-a".into()),
+        project: Some("default".into()),
+        source_positions: vec![2, 1],
+        revisions: vec!["v1".into(), "main".into()],
+    }
+}
+
+#[test]
+fn a_sync_with_every_field_is_read_and_written_alike_on_both_wires() {
+    let by_grpc = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
+    assert_eq!(by_grpc.to_grpc_message(), full().encode_to_vec());
+    let by_json =
+        SyncRequest::from_json("shop", Some(json::read(&by_grpc.to_json()).unwrap())).unwrap();
+    assert_eq!(by_json, by_grpc);
+    assert!(by_grpc.is_partial() && by_grpc.is_local() && by_grpc.is_forced());
+    assert!(by_grpc.replaces() && by_grpc.prunes() && by_grpc.skips_hooks());
+    assert!(!by_grpc.is_dry_run());
+    assert_eq!(by_grpc.info("ticket"), Some("OPS-1"));
+    assert_eq!(
+        by_grpc.revisions().collect::<Vec<_>>(),
+        [(2, "v1"), (1, "main")]
+    );
+}
+
+#[test]
+fn the_json_of_a_sync_has_the_names_of_argo_cd() {
+    let request = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
+    let value: Value = serde_json::from_slice(&request.to_json()).unwrap();
+    assert_eq!(
+        value,
+        json!({
+            "name": "shop", "revision": "main", "dryRun": false, "prune": true,
+            "strategy": { "hook": { "force": true } },
+            "resources": [{ "group": "apps", "kind": "Deployment", "name": "web" }],
+            "manifests": ["{}"],
+            "infos": [{ "name": "ticket", "value": "OPS-1" }],
+            "retryStrategy": {
+                "limit": 5, "refresh": true,
+                "backoff": { "duration": "5s", "factor": 2, "maxDuration": "3m" },
+            },
+            "syncOptions": { "items": ["Replace=true"] },
+            "appNamespace": "team-a", "project": "default",
+            "sourcePositions": [2, 1], "revisions": ["v1", "main"],
+        })
+    );
+}
+
+#[test]
+fn the_sync_of_the_web_ui_is_taken() {
+    let body = json!({
+        "appNamespace": "argocd", "revision": "HEAD", "prune": false, "dryRun": false,
+        "strategy": { "hook": { "force": false } }, "resources": null, "syncOptions": null,
+    });
+    let call = rest("POST", "/api/v1/applications/shop/sync", &body.to_string()).unwrap();
+    assert_eq!(call.app, target("shop", Some("argocd"), None));
+    let Body::Sync(request) = &call.body else {
+        panic!("{call:?}")
+    };
+    assert_eq!(request.revision(), Some("HEAD"));
+    assert!(!request.is_partial());
+    let sent: Value = serde_json::from_slice(&call.forward_body().unwrap()).unwrap();
+    assert_eq!(
+        sent,
+        json!({
+            "name": "shop", "appNamespace": "argocd", "revision": "HEAD", "prune": false,
+            "dryRun": false, "strategy": { "hook": { "force": false } },
+        })
+    );
+}
+
+#[test]
+fn a_field_of_a_sync_that_is_not_known_is_refused_by_its_number_at_any_depth() {
+    let mut message = full().encode_to_vec();
+    message.extend([0xa2, 0x06, 1, b'x']); // 100: "x"
+    let refused = SyncRequest::from_grpc_message(&message).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`ApplicationSyncRequest` has the unknown field 100"
+    );
+    // resources: { 5: 1 }
+    let message = [field(1, b"shop"), field(7, &[0x28, 1])].concat();
+    let refused = SyncRequest::from_grpc_message(&message).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "`ApplicationSyncRequest.resources` has the unknown field 5"
+    );
+}
+
+#[test]
+fn a_key_of_a_sync_that_is_not_known_twice_or_misspelt_is_refused_by_its_name() {
+    for (body, word) in [
+        (r#"{"sources": []}"#, "sources"),
+        (r#"{"revision": "main", "REVISION": "1"}"#, "REVISION"),
+        (r#"{"revision": "a", "revision": "b"}"#, "revision"),
+        (r#"{"MANIFESTS": ["x"]}"#, "MANIFESTS"),
+        (
+            r#"{"strategy": {"hook": {"syncStrategyApply": {}}}}"#,
+            "syncStrategyApply",
+        ),
+        (r#"{"retryStrategy": {"backoff": {"jitter": 1}}}"#, "jitter"),
+        (r#"{"dryRun": true} {"dryRun": false}"#, "trailing"),
+        (r#"{"resources": [{"exclude": true}]}"#, "exclude"),
+    ] {
+        let refused = rest("POST", "/api/v1/applications/shop/sync", body).unwrap_err();
+        assert!(refused.to_string().contains(word), "{body}: {refused}");
+    }
+}
+
+#[test]
+fn positions_and_revisions_must_pair_up() {
+    for (positions, revisions) in [
+        (vec![1, 2], vec!["a"]),
+        (vec![], vec!["a"]),
+        (vec![1], vec![]),
+        (vec![0], vec!["a"]),
+        (vec![-1], vec!["a"]),
+        (vec![1, 1], vec!["a", "b"]),
+    ] {
+        let message = proto::ApplicationSyncRequest {
+            source_positions: positions.clone(),
+            revisions: revisions.into_iter().map(String::from).collect(),
+            ..full()
+        };
+        let refused = SyncRequest::from_grpc_message(&message.encode_to_vec());
+        assert!(matches!(refused, Err(Error::Sources(_))), "{positions:?}");
+    }
+}
+
+#[test]
+fn what_a_git_client_could_take_for_an_option_is_no_revision() {
+    for text in ["--upload-pack=x", "-x", "main\nx", "a\0b"] {
+        let message = proto::ApplicationSyncRequest {
+            revision: Some(text.into()),
+            ..full()
+        };
+        let refused = SyncRequest::from_grpc_message(&message.encode_to_vec());
+        assert_eq!(refused, Err(Error::Revision(text.into())));
+    }
+}
+
+// ---- Pinning ----
+
+const SHA: &str = "3f2c1a93f2c1a93f2c1a93f2c1a93f2c1a93f2c1";
+
+fn pinned(commits: &[&str]) -> Vec<crate::gate::PinnedSource> {
+    commits
+        .iter()
+        .map(|commit| crate::gate::PinnedSource {
+            repository: "https://git.example/shop".into(),
+            asked: "main".into(),
+            commit: crate::names::Commit::parse(*commit).unwrap(),
+        })
+        .collect()
+}
+
+fn decision() -> crate::names::DecisionId {
+    crate::names::DecisionId::new(jiff::Timestamp::UNIX_EPOCH)
+}
+
+#[test]
+fn pinning_a_single_source_sets_its_revision_and_leaves_the_rest() {
+    let mut request = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
+    let id = decision();
+    request
+        .pin(&pinned(&[SHA]), false, None, &id, "ada@example.org")
+        .unwrap();
+    let info = |name: &str, value: &str| proto::Info {
+        name: Some(name.into()),
+        value: Some(value.into()),
+    };
+    let mut expected = full();
+    expected.revision = Some(SHA.into());
+    expected.source_positions.clear();
+    expected.revisions.clear();
+    expected.retry_strategy.as_mut().unwrap().refresh = Some(false);
+    expected.infos = vec![
+        info("ticket", "OPS-1"),
+        info(INFO_DECISION, &id.to_string()),
+        info(INFO_CALLER, "ada@example.org"),
+    ];
+    assert_eq!(request.message(), &expected);
+}
+
+#[test]
+fn pinning_several_sources_names_every_position() {
+    let mut request = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
+    request
+        .pin(&pinned(&[SHA, "1.2.3"]), true, None, &decision(), "ada")
+        .unwrap();
+    assert_eq!(
+        request.revisions().collect::<Vec<_>>(),
+        [(1, SHA), (2, "1.2.3")]
+    );
+    assert_eq!(request.revision(), None);
+}
+
+#[test]
+fn pinning_refuses_sources_that_the_application_does_not_have() {
+    for (commits, multi_source) in [(vec![], true), (vec![], false), (vec![SHA, SHA], false)] {
+        let mut request = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
+        let before = request.clone();
+        let refused = request.pin(&pinned(&commits), multi_source, None, &decision(), "ada");
+        assert!(matches!(refused, Err(Error::Pin { .. })));
+        assert_eq!(request, before);
+    }
+}
+
+#[test]
+fn without_a_strategy_of_its_own_the_specs_is_taken_and_held() {
+    let bare = proto::ApplicationSyncRequest {
+        retry_strategy: None,
+        ..full()
+    };
+    let spec = Retry {
+        limit: Some(-1),
+        backoff: None,
+        refresh: Some(true),
+    };
+    let mut request = SyncRequest::from_grpc_message(&bare.encode_to_vec()).unwrap();
+    request
+        .pin(&pinned(&[SHA]), false, Some(spec.clone()), &decision(), "a")
+        .unwrap();
+    let held = Retry {
+        refresh: Some(false),
+        ..spec
+    };
+    assert_eq!(request.message().retry_strategy, Some(held));
+
+    let mut request = SyncRequest::from_grpc_message(&bare.encode_to_vec()).unwrap();
+    request
+        .pin(&pinned(&[SHA]), false, None, &decision(), "a")
+        .unwrap();
+    assert_eq!(request.message().retry_strategy, None);
+}
+
+#[test]
+fn remarks_by_which_a_caller_claims_to_be_the_gate_are_removed() {
+    let claim = |name: &str| proto::Info {
+        name: Some(name.into()),
+        value: Some("forged".into()),
+    };
+    let message = proto::ApplicationSyncRequest {
+        infos: ["syncgate-decision", "Syncgate-Caller", " syncgate-caller "]
+            .map(claim)
+            .into(),
+        ..full()
+    };
+    let mut request = SyncRequest::from_grpc_message(&message.encode_to_vec()).unwrap();
+    request.stamp(&decision(), "ada");
+    assert_eq!(request.message().infos.len(), 2);
+    assert_eq!(request.info(INFO_CALLER), Some("ada"));
+}
+
+// ---- Create, Update, UpdateSpec ----
+
+fn application(spec: &Value) -> Value {
+    json!({ "metadata": { "name": "shop" }, "spec": spec })
+}
+
+#[test]
+fn arming_auto_sync_is_seen_in_json() {
+    for (policy, arms) in [
+        (json!({ "automated": {} }), true),
+        (json!({ "automated": { "enabled": true } }), true),
+        (
+            json!({ "automated": { "enabled": null, "prune": true } }),
+            true,
+        ),
+        (json!({ "automated": { "enabled": false } }), false),
+        (json!({ "automated": null }), false),
+        (json!({}), false),
+        (json!(null), false),
+    ] {
+        let spec = json!({ "project": "default", "syncPolicy": policy });
+        for (method, uri, body) in [
+            ("POST", "/api/v1/applications", application(&spec)),
+            ("PUT", "/api/v1/applications/shop", application(&spec)),
+            ("PUT", "/api/v1/applications/shop/spec", spec.clone()),
+        ] {
+            let call = rest(method, uri, &body.to_string()).unwrap();
+            assert_eq!(call.arms_auto_sync(), Some(arms), "{uri} {policy}");
+            assert!(
+                matches!(&call.body, Body::Application { project: Some(p), .. } if p == "default")
+            );
+        }
+    }
+}
+
+#[test]
+fn arming_auto_sync_is_seen_in_protobuf() {
+    // automated: { enabled: .. } inside of syncPolicy inside of a spec
+    for (automated, arms) in [
+        (Some(&[][..]), true),
+        (Some(&[0x20, 1]), true),
+        (Some(&[0x20, 0]), false),
+        (Some(&[0x08, 1]), true),
+        (None, false),
+    ] {
+        let policy = automated.map_or(Vec::new(), |a| field(1, a));
+        let spec = field(4, &policy);
+        let app = [field(1, &field(1, b"shop")), field(2, &spec)].concat();
+        for (operation, message) in [
+            (Operation::ApplicationCreate, field(1, &app)),
+            (Operation::ApplicationUpdate, field(1, &app)),
+            (
+                Operation::ApplicationUpdateSpec,
+                [field(1, b"shop"), field(2, &spec)].concat(),
+            ),
+        ] {
+            let call = grpc(operation, &message).unwrap();
+            assert_eq!(call.arms_auto_sync(), Some(arms), "{operation}");
+            let framed = framing::write_message(&message).unwrap();
+            assert_eq!(call.forward_body().unwrap(), framed, "{operation}");
+        }
+    }
+}
+
+#[test]
+fn a_second_spelling_or_a_second_policy_cannot_hide_arming() {
+    for body in [
+        r#"{"syncPolicy": {}, "SyncPolicy": {"automated": {}}}"#,
+        r#"{"SYNCPOLICY": {"automated": {}}}"#,
+        r#"{"syncPolicy": {"automated": null, "automated": {}}}"#,
+        r#"{"syncPolicy": {"Automated": {}}}"#,
+        r#"{"syncPolicy": {"automated": {"enabled": false, "Enabled": true}}}"#,
+    ] {
+        let refused = rest("PUT", "/api/v1/applications/shop/spec", body);
+        assert!(matches!(refused, Err(Error::Json(_))), "{body}");
+    }
+    let policy = field(4, &field(1, &[0x20, 0]));
+    let twice = [policy.clone(), field(4, &field(1, &[]))].concat();
+    let message = [field(1, b"shop"), field(2, &twice)].concat();
+    assert_eq!(
+        grpc(Operation::ApplicationUpdateSpec, &message),
+        Err(Error::Protobuf(protobuf::Error::Twice(4)))
+    );
+}
+
+#[test]
+fn a_forged_status_or_operation_is_refused_at_creation() {
+    for part in ["status", "operation"] {
+        let mut app = application(&json!({}));
+        app[part] = json!({ "sync": { "revision": "x" } });
+        assert_eq!(
+            rest("POST", "/api/v1/applications", &app.to_string()),
+            Err(Error::Upstreams(part))
+        );
+    }
+    for (number, part) in [(3, "status"), (4, "operation")] {
+        let metadata = field(1, &field(1, b"shop"));
+        let app = [metadata, field(number, &field(2, b"x"))].concat();
+        assert_eq!(
+            grpc(Operation::ApplicationCreate, &field(1, &app)),
+            Err(Error::Upstreams(part))
+        );
+    }
+}
+
+/// The CLI writes an empty status out; the web UI sends the one it read.
+#[test]
+fn a_blank_status_is_taken_at_creation_and_never_sent_on() {
+    let metadata = field(1, &field(1, b"shop"));
+    let blank = field(3, &field(2, &[0x0a, 0]));
+    let app = [metadata.clone(), blank].concat();
+    let call = grpc(Operation::ApplicationCreate, &field(1, &app)).unwrap();
+    let expected = framing::write_message(&field(1, &metadata)).unwrap();
+    assert_eq!(call.forward_body().unwrap(), expected);
+
+    let mut app = application(&json!({}));
+    app["status"] = json!({ "sync": { "revision": "x" } });
+    app["operation"] = json!({ "sync": {} });
+    let call = rest("PUT", "/api/v1/applications/shop", &app.to_string()).unwrap();
+    let sent: Value = serde_json::from_slice(&call.forward_body().unwrap()).unwrap();
+    assert_eq!(sent, application(&json!({})));
+}
+
+// ---- Properties ----
+
+mod properties {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    prop_compose! {
+        fn request()(
+            name in "[a-z][a-z0-9]{0,8}",
+            revision in prop::option::of("[a-zA-Z0-9./ >=]{0,12}"),
+            flags in any::<[Option<bool>; 4]>(),
+            apply in any::<bool>(),
+            manifests in prop::collection::vec(any::<String>(), 0..3),
+            infos in prop::collection::vec((any::<Option<String>>(), any::<Option<String>>()), 0..3),
+            retry in prop::option::of((any::<Option<i64>>(), any::<Option<i64>>())),
+            revisions in prop::collection::vec("[a-z0-9.]{1,8}", 0..4),
+            options in prop::option::of(prop::collection::vec(any::<String>(), 0..3)),
+        ) -> proto::ApplicationSyncRequest {
+            let [dry_run, prune, force, refresh] = flags;
+            let inner = force.map(|force| proto::SyncStrategyApply { force: Some(force) });
+            proto::ApplicationSyncRequest {
+                name,
+                revision,
+                dry_run,
+                prune,
+                strategy: Some(proto::SyncStrategy {
+                    apply: inner.filter(|_| apply),
+                    hook: Some(proto::SyncStrategyHook { sync_strategy_apply: inner }),
+                }),
+                resources: vec![proto::SyncOperationResource::default(); usize::from(apply)],
+                manifests,
+                infos: infos
+                    .into_iter()
+                    .map(|(name, value)| proto::Info { name, value })
+                    .collect(),
+                retry_strategy: retry.map(|(limit, factor)| proto::RetryStrategy {
+                    limit,
+                    backoff: Some(proto::Backoff { factor, ..Default::default() }),
+                    refresh,
+                }),
+                sync_options: options.map(|items| proto::SyncOptions { items }),
+                app_namespace: None,
+                project: Some(String::new()),
+                source_positions: (1..).take(revisions.len()).collect(),
+                revisions,
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_written_is_read_on_both_wires(message in request()) {
+            let read = SyncRequest::from_grpc_message(&message.encode_to_vec()).unwrap();
+            prop_assert_eq!(read.message(), &message);
+            let body = json::read(&read.to_json()).unwrap();
+            let again = SyncRequest::from_json(&message.name, Some(body)).unwrap();
+            prop_assert_eq!(again.message(), &message);
+        }
+
+        #[test]
+        fn arbitrary_messages_never_panic_and_are_stable_once_read(
+            bytes in prop::collection::vec(any::<u8>(), 0..48),
+        ) {
+            if let Ok(request) = SyncRequest::from_grpc_message(&bytes) {
+                let again = SyncRequest::from_grpc_message(&request.to_grpc_message()).unwrap();
+                prop_assert_eq!(again, request);
+            }
+            for operation in Operation::all() {
+                let _ = grpc(operation, &bytes);
+            }
+        }
+    }
+}

@@ -1,0 +1,188 @@
+"""The gate's run API: open a run, append attempts, finish; with patience for a gate that is away.
+
+Every request may be repeated safely: a run has an idempotency key, a batch its sequence number, and finishing
+twice is finishing once. So whatever leaves the fate of a request unknown is answered by sending it again.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any
+from urllib.parse import quote
+
+from . import __version__
+from .credentials import Credential, CredentialError
+from .transport import Answer, Transport, TransportError
+
+Json = dict[str, Any]
+
+_FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
+_LONGEST_RETRY_AFTER = 30.0
+_PASSING_STATUS = (408, 425, 429)
+
+
+class GateError(Exception):
+    """The gate did not do what was asked; the message says why, in words for people."""
+
+
+class GateAwayError(GateError):
+    """No useful answer came for as long as it was asked for."""
+
+
+class GateRefusedError(GateError):
+    """The gate said no, and asking again would not change that."""
+
+    def __init__(self, status: int, problem: Json) -> None:
+        """Keep the facts of an RFC 9457 problem document (empty if the answer was not one)."""
+        self.status = status
+        self.code = _string(problem, "code")
+        self.next = problem.get("next")
+        detail = _string(problem, "detail") or _string(problem, "title") or "no reason given"
+        decision = _string(problem, "decision")
+        super().__init__(
+            f"{status}{f' {self.code}' if self.code else ''}: {detail}{f' (decision {decision})' if decision else ''}"
+        )
+
+
+class Patience:
+    """How long to go on trying: without end, until `bound` sets one (from any thread)."""
+
+    def __init__(self, wait: Callable[[float], object], seconds: float | None = None) -> None:
+        """Take the function that waits (it may return early), and the bound if there is one already."""
+        self._wait = wait
+        self._until: float | None = None
+        if seconds is not None:
+            self.bound(seconds)
+
+    def bound(self, seconds: float) -> None:
+        """Give up `seconds` from now."""
+        self._until = monotonic() + seconds
+
+    def wait(self, seconds: float) -> bool:
+        """Wait before the next try; `False` at once if patience would be over by then."""
+        until = self._until
+        if until is not None and monotonic() + seconds > until:
+            return False
+        self._wait(seconds)
+        return True
+
+
+@dataclass(frozen=True)
+class Run:
+    """An open run: its id, and the gate's page about it."""
+
+    id: str
+    url: str
+    answer: Json
+
+
+class GateClient:
+    """Speaks to one gate as one caller. Not for use by two threads at a time."""
+
+    def __init__(self, url: str, transport: Transport, credential: Credential) -> None:
+        self._url = url
+        self._transport = transport
+        self._credential = credential
+        self._sent_tokens: set[str] = set()
+
+    def open_run(self, body: Json, key: str, patience: Patience) -> Run:
+        """Open a run; the same key gives the same run again."""
+        answer = self._post("/syncgate/v1/runs", _encode(body), patience, {"Idempotency-Key": key})
+        run = answer.get("run")
+        if not isinstance(run, str) or not run:
+            raise GateAwayError(f"{self._url} does not answer like a gate: is the URL right?")
+        return Run(run, _string(answer, "url") or f"{self._url}/syncgate/v1/runs/{quote(run, safe='')}", answer)
+
+    def append(self, run: Run, sequence: int, attempts: list[bytes], patience: Patience) -> None:
+        """Append a batch of encoded attempts; a batch that the gate has already counts as appended."""
+        body = b'{"sequence":%d,"attempts":[%b]}' % (sequence, b",".join(attempts))
+        try:
+            self._post(f"/syncgate/v1/runs/{quote(run.id, safe='')}/attempts", body, patience)
+        except GateRefusedError as refusal:
+            if refusal.status != 409 or refusal.next != sequence + 1:
+                raise
+
+    def finish(self, run: Run, body: Json, patience: Patience) -> Json:
+        """Finish a run and return the gate's verdict with its reasons."""
+        return self._post(f"/syncgate/v1/runs/{quote(run.id, safe='')}/finish", _encode(body), patience)
+
+    def redact(self, text: str) -> str:
+        """Take the tokens that were sent so far out of a text, for example a failed assertion on headers."""
+        for token in tuple(self._sent_tokens):
+            text = text.replace(token, "[token]")
+        return text
+
+    def close(self) -> None:
+        """Drop the connection."""
+        self._transport.close()
+
+    def _post(self, path: str, body: bytes, patience: Patience, headers: dict[str, str] | None = None) -> Json:
+        """Send until there is an answer that settles it, or patience is over."""
+        delay = _FIRST_DELAY
+        while True:
+            pause = 0.0
+            try:
+                token = self._credential.token()
+                self._sent_tokens.add(token)
+                answer = self._transport.post(path, body, self._headers(token, headers))
+                if answer.status == 401 and self._credential.token() != token:
+                    continue  # replaced between our reading it and the gate's judging it
+                if answer.status < 500 and answer.status not in _PASSING_STATUS:
+                    return self._settle(answer)
+                trouble = f"it answers {GateRefusedError(answer.status, _problem(answer))}"
+                pause = _retry_after(answer)
+            except (TransportError, CredentialError) as error:
+                trouble = str(error)
+            if not patience.wait(max(delay * random.uniform(0.5, 1.0), pause)):  # noqa: S311 (jitter)
+                raise GateAwayError(f"the gate {self._url} cannot be used: {trouble}")
+            delay = min(delay * 2, _LONGEST_DELAY)
+
+    @staticmethod
+    def _headers(token: str, more: dict[str, str] | None) -> dict[str, str]:
+        return {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/json",
+            "Accept": "application/json, application/problem+json",
+            "User-Agent": f"pytest-syncgate/{__version__}",
+            **(more or {}),
+        }
+
+    def _settle(self, answer: Answer) -> Json:
+        if 300 <= answer.status < 400:
+            where = answer.headers.get("location", "somewhere else")
+            raise GateAwayError(f"{self._url} redirects to {where}: configure the gate's own URL")
+        if answer.status >= 400:
+            raise GateRefusedError(answer.status, _problem(answer))
+        try:
+            value = json.loads(answer.body)
+        except ValueError:
+            value = None
+        if not isinstance(value, dict):
+            raise GateAwayError(f"{self._url} does not answer like a gate: is the URL right?")
+        return value
+
+
+def _encode(value: Json) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _problem(answer: Answer) -> Json:
+    try:
+        value = json.loads(answer.body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _string(value: Json, key: str) -> str | None:
+    text = value.get(key)
+    return text if isinstance(text, str) and text else None
+
+
+def _retry_after(answer: Answer) -> float:
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), _LONGEST_RETRY_AFTER) if text.isascii() and text.isdecimal() else 0.0

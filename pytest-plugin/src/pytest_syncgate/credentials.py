@@ -1,0 +1,102 @@
+"""Who we are towards the gate: finds a source of tokens, and reads a fresh token from it for every request.
+
+Never puts a token, or a part of one, into a message. A new kind of credential (a CI system's token endpoint,
+an exchanged session) is one more class with the two members of `Credential`, and one more line in `find`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from .settings import Settings
+
+#: Where a Job mounts its projected service-account token, if nothing else is said.
+DEFAULT_TOKEN_FILE = Path("/var/run/secrets/syncgate/token")
+_LONGEST_TOKEN = 64 * 1024
+
+
+class CredentialError(Exception):
+    """No usable token can be had now; the message says from where one was expected."""
+
+
+class Credential(Protocol):
+    """A source of bearer tokens."""
+
+    @property
+    def source(self) -> str:
+        """Where tokens come from, for people."""
+
+    def token(self) -> str:
+        """Return the token as it is now; raises `CredentialError`."""
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """A file that its owner replaces before the token expires, as the kubelet does for a projected token."""
+
+    path: Path
+
+    @property
+    def source(self) -> str:
+        """Where tokens come from, for people."""
+        return f"token file {self.path}"
+
+    def token(self) -> str:
+        """Return the token that the file holds now."""
+        try:
+            with self.path.open("rb") as file:
+                content = file.read(_LONGEST_TOKEN + 1)
+        except OSError as error:
+            raise CredentialError(f"cannot read the {self.source}: {error.strerror}") from None
+        return _checked(content.decode("ascii", "replace"), self.source)
+
+
+@dataclass(frozen=True)
+class TokenText:
+    """A token that was handed over as text and is not renewed."""
+
+    text: str = field(repr=False)
+    source: str
+
+    def token(self) -> str:
+        """Return the token."""
+        return _checked(self.text, self.source)
+
+
+def find(settings: Settings, environ: Mapping[str, str] = os.environ) -> Credential:
+    """Choose the source of tokens: the configured file, `SYNCGATE_TOKEN`, then a Job's usual mount.
+
+    Raises `CredentialError` if there is none, or if the one chosen has no usable token: a source that was
+    named and is broken never falls through to the next.
+    """
+    credential = _choose(settings, environ)
+    credential.token()
+    return credential
+
+
+def _choose(settings: Settings, environ: Mapping[str, str]) -> Credential:
+    if settings.token_file is not None:
+        return TokenFile(settings.token_file)
+    text = environ.get("SYNCGATE_TOKEN", "")
+    if text.strip():
+        return TokenText(text, "environment variable SYNCGATE_TOKEN")
+    if DEFAULT_TOKEN_FILE.exists():
+        return TokenFile(DEFAULT_TOKEN_FILE)
+    raise CredentialError(
+        f"no token found: mount a projected service-account token at {DEFAULT_TOKEN_FILE}, name another file "
+        "in SYNCGATE_TOKEN_FILE, or set SYNCGATE_TOKEN"
+    )
+
+
+def _checked(text: str, source: str) -> str:
+    """Refuse what cannot be a token here, since an HTTP library would quote it in its own error."""
+    token = text.strip()
+    if not token:
+        raise CredentialError(f"the {source} is empty")
+    if len(token) > _LONGEST_TOKEN or not all("!" <= char <= "~" for char in token):
+        raise CredentialError(f"the {source} does not hold a token (too long, or with blanks or control characters)")
+    return token

@@ -1,0 +1,147 @@
+"""A small real HTTP server that plays the gate's run API by its contract, and can be told to misbehave."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, cast
+
+Json = dict[str, Any]
+TOKEN = "header.claims-of-the-job.signature"
+CUT_BEFORE = "cut before it is stored"
+CUT_AFTER = "cut after it is stored"
+
+
+class Gate:
+    """One gate with the runs it was told of; `fault` may name what goes wrong with a request."""
+
+    def __init__(self) -> None:
+        self.tokens = {TOKEN}
+        self.seen_tokens: list[str] = []
+        self.runs: dict[str, Json] = {}
+        self.keys: dict[str, str] = {}
+        self.requests: list[tuple[str, Json]] = []
+        self.protocol_errors: list[str] = []
+        #: Given the kind of request (`runs`, `attempts`, `finish`) and how many of it came before.
+        self.fault: Callable[[str, int], str | tuple[int, Json] | None] = lambda _kind, _before: None
+        self.verdict: Json = {"verdict": "passed", "reasons": [], "counts": "when-operation-succeeds"}
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.gate = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    @property
+    def run(self) -> Json:
+        """The only run there is."""
+        (run,) = self.runs.values()
+        return run
+
+    @property
+    def outcomes(self) -> dict[str, list[str]]:
+        """Outcomes by test name, in the order of their attempts, which must be numbered 1..n."""
+        by_test: dict[str, list[Json]] = {}
+        for attempt in self.run["attempts"]:
+            by_test.setdefault(attempt["test"].split("::", 1)[-1], []).append(attempt)
+        for attempts in by_test.values():
+            assert [one["attempt"] for one in attempts] == list(range(1, len(attempts) + 1)), attempts
+        return {name: [one["outcome"] for one in attempts] for name, attempts in by_test.items()}
+
+    def message(self, test: str) -> str:
+        """Message of the only attempt of a test."""
+        (message,) = [one["message"] for one in self.run["attempts"] if one["test"].endswith("::" + test)]
+        return cast(str, message)
+
+    def answer(self, kind: str, run_id: str, key: str | None, body: Json) -> tuple[int, Json]:
+        if kind == "runs":
+            return self._open(key, body)
+        run = self.runs.get(run_id)
+        if run is None:
+            return 404, {"code": "no-such-run"}
+        return self._append(run_id, run, body) if kind == "attempts" else self._finish(run_id, run, body)
+
+    def _open(self, key: str | None, body: Json) -> tuple[int, Json]:
+        run_id = self.keys.get(key or "", f"01J{len(self.runs)}")
+        if key:
+            self.keys[key] = run_id
+        self.runs.setdefault(run_id, {"opening": body, "attempts": [], "next": 0, "finish": None})
+        return 201, {"run": run_id, "url": f"{self.url}/syncgate/v1/runs/{run_id}", "decision": "01JD"}
+
+    def _append(self, run_id: str, run: Json, body: Json) -> tuple[int, Json]:
+        if run["finish"] is not None:
+            self.protocol_errors.append("attempts after the run was finished")
+        if not 0 < len(body["attempts"]) <= 1000:
+            self.protocol_errors.append(f"a batch of {len(body['attempts'])}")
+        if body["sequence"] == run["next"]:
+            run["attempts"] += body["attempts"]
+            run["next"] += 1
+        elif body["sequence"] > run["next"]:
+            self.protocol_errors.append("a gap in the sequence of batches")
+            return 409, {"code": "gap", "next": run["next"]}
+        return 200, {"run": run_id, "next": run["next"]}
+
+    def _finish(self, run_id: str, run: Json, body: Json) -> tuple[int, Json]:
+        if (body["batches"], body["attempts"]) != (run["next"], len(run["attempts"])):
+            self.protocol_errors.append(f"finished with {body} but {run['next']} batches are here")
+        run["finish"] = body
+        return 200, {"run": run_id, "url": f"{self.url}/syncgate/v1/runs/{run_id}", **self.verdict}
+
+    def serve(self, handler: _Handler) -> None:
+        parts = handler.path.split("/")
+        kind = "runs" if len(parts) == 4 else parts[-1]
+        size = int(handler.headers["Content-Length"])
+        if size > 4 * 1024 * 1024:
+            self.protocol_errors.append(f"a body of {size} bytes")
+        body = json.loads(handler.rfile.read(size).decode("utf-8", "strict"))
+        token = handler.headers["Authorization"].removeprefix("Bearer ")
+        with self._lock:
+            before = sum(1 for other, _ in self.requests if other == kind)
+            self.requests.append((kind, body))
+            self.seen_tokens.append(token)
+            fault = self.fault(kind, before)
+            if fault is None or fault == CUT_AFTER:
+                if token not in self.tokens:
+                    status, answer = (
+                        401,
+                        {"title": "Unauthorized", "detail": "the token has expired", "code": "expired"},
+                    )
+                else:
+                    status, answer = self.answer(kind, parts[4] if len(parts) > 4 else "", _key(handler), body)
+            elif isinstance(fault, tuple):
+                status, answer = fault
+        if isinstance(fault, str):
+            handler.close_connection = True
+            return
+        content = json.dumps(answer).encode()
+        handler.send_response(status)
+        handler.send_header("Content-Type", "application/json" if status < 300 else "application/problem+json")
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
+
+def _key(handler: _Handler) -> str | None:
+    return handler.headers["Idempotency-Key"]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_POST(self) -> None:
+        cast(Gate, self.server.gate).serve(self)  # type: ignore[attr-defined]
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name in the base class)
+        """Stay quiet: what counts is asserted."""

@@ -22,8 +22,8 @@ use url::Url;
 use super::path::encode_into;
 use crate::names::AppRef;
 pub use application::{
-    Application, Condition, Destination, Operation, OperationState, SyncOperation, SyncResult,
-    SyncStatus,
+    Application, Condition, Destination, Operation, OperationState, SourceKind, SyncOperation,
+    SyncResult, SyncStatus,
 };
 
 /// The largest answer that is read.

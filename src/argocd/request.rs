@@ -123,7 +123,7 @@ pub enum Body {
     /// Any other call: the body to send on, framed for its wire.
     Other(Bytes),
     /// A sync.
-    Sync(SyncRequest),
+    Sync(Box<SyncRequest>),
 }
 
 impl Call {
@@ -140,7 +140,7 @@ impl Call {
         };
         let refresh = classified.operation == Operation::ApplicationGet && source.has(&REFRESH)?;
         let read = match classified.operation {
-            Operation::ApplicationSync => Body::Sync(source.sync()?),
+            Operation::ApplicationSync => Body::Sync(Box::new(source.sync()?)),
             Operation::ApplicationCreate
             | Operation::ApplicationUpdate
             | Operation::ApplicationUpdateSpec => application::read(&source, classified.operation)?,
@@ -179,7 +179,7 @@ impl Call {
     /// The body to send to the upstream, on the wire that the call came by.
     ///
     /// # Errors
-    /// [`Error::Framing`] when a message became too large to be framed.
+    /// [`Error`] when a message became too large to be framed, or has no JSON form.
     pub fn forward_body(&self) -> Result<Bytes, Error> {
         match &self.body {
             Body::Application { forward, .. } | Body::Other(forward) => Ok(forward.clone()),
@@ -188,7 +188,7 @@ impl Call {
                 Wire::Grpc | Wire::GrpcWeb => {
                     Ok(framing::write_message(&request.to_grpc_message())?)
                 }
-                Wire::Rest | Wire::RestStream => Ok(request.to_json().into()),
+                Wire::Rest | Wire::RestStream => Ok(request.to_json()?.into()),
             },
         }
     }

@@ -39,10 +39,8 @@ pub struct Application {
     /// Its sources as written in the spec (JSON of `ApplicationSource`); with a hydrator the one that
     /// is synced.
     pub sources: Vec<Value>,
-    /// Whether Argo CD takes `spec.sources`, and so revisions by position.
-    pub multi_source: bool,
-    /// Whether the source is hydrated: the commit that counts is on the branch that is synced.
-    pub hydrated: bool,
+    /// Which field of the spec they are from.
+    pub source_kind: SourceKind,
     /// Whether Argo CD syncs it by itself.
     pub automated: bool,
     /// `spec.syncPolicy.retry`, which counts for a sync that brings none.
@@ -66,6 +64,29 @@ impl Application {
             name: self.name.clone(),
         }
     }
+
+    /// Whether Argo CD takes `spec.sources`, and so revisions by position.
+    #[must_use]
+    pub fn is_multi_source(&self) -> bool {
+        self.source_kind == SourceKind::Several
+    }
+
+    /// Whether the source is hydrated: the commit that counts is on the branch that is synced.
+    #[must_use]
+    pub fn is_hydrated(&self) -> bool {
+        self.source_kind == SourceKind::Hydrated
+    }
+}
+
+/// Which field of the spec Argo CD takes the sources from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SourceKind {
+    /// `spec.sourceHydrator`, whatever else is there.
+    Hydrated,
+    /// `spec.sources`.
+    Several,
+    /// `spec.source`.
+    Single,
 }
 
 /// Where an application is deployed: a cluster by address or name, and a namespace in it.
@@ -368,9 +389,8 @@ fn all_revisions(one: String, several: Vec<String>) -> Vec<String> {
 }
 
 impl RawSpec {
-    /// The sources that are synced, as `ApplicationSpec.GetSources` of Argo CD gives them, and
-    /// whether they are several.
-    fn sources(&mut self) -> (Vec<Value>, bool) {
+    /// The sources that are synced, as `ApplicationSpec.GetSources` of Argo CD gives them.
+    fn sources(&mut self) -> (Vec<Value>, SourceKind) {
         if let Some(hydrator) = &self.source_hydrator {
             let sync = &hydrator.sync_source;
             let repository = if sync.repo_url.is_empty() {
@@ -383,17 +403,21 @@ impl RawSpec {
                 "path": sync.path,
                 "targetRevision": sync.target_branch,
             });
-            return (vec![source], false);
+            return (vec![source], SourceKind::Hydrated);
         }
         let several = std::mem::take(&mut self.sources);
-        let multi_source = !several.is_empty();
-        (all_sources(self.source.take(), several), multi_source)
+        let kind = if several.is_empty() {
+            SourceKind::Single
+        } else {
+            SourceKind::Several
+        };
+        (all_sources(self.source.take(), several), kind)
     }
 }
 
 impl From<RawApplication> for Application {
     fn from(mut raw: RawApplication) -> Self {
-        let (sources, multi_source) = raw.spec.sources();
+        let (sources, source_kind) = raw.spec.sources();
         let automated = raw.spec.sync_policy.automated;
         Self {
             name: raw.metadata.name,
@@ -407,8 +431,7 @@ impl From<RawApplication> for Application {
             project: raw.spec.project,
             destination: raw.spec.destination,
             sources,
-            multi_source,
-            hydrated: raw.spec.source_hydrator.is_some(),
+            source_kind,
             // Absent `enabled` means enabled.
             automated: automated.is_some_and(|a| a.enabled.unwrap_or(true)),
             retry: raw.spec.sync_policy.retry,

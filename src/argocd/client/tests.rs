@@ -186,7 +186,7 @@ async fn the_other_errors_are_told_apart() {
 
 #[tokio::test]
 async fn an_answer_that_takes_too_long_is_a_timeout() {
-    let delay = Duration::from_secs(60);
+    let delay = Duration::from_mins(1);
     let upstream = Upstream::answering(200, "{}", delay).await;
     let client = upstream.client();
     let answer = client.application(&shop(None), None, Refresh::Normal).await;
@@ -226,7 +226,7 @@ fn a_fresh_application_has_no_revisions_and_no_operation() {
     assert_eq!(app.app_ref().to_string(), "argocd/shop");
     assert_eq!(app.sync.revisions, Vec::<String>::new());
     assert_eq!(app.sources.len(), 1);
-    assert!(!app.automated && !app.multi_source && !app.hydrated && !app.deleting);
+    assert!(!app.automated && !app.is_multi_source() && !app.is_hydrated() && !app.deleting);
     assert_eq!((app.operation, app.operation_state), (None, None));
 }
 
@@ -255,7 +255,7 @@ fn several_sources_come_in_their_order_and_a_hydrator_has_one() {
         "comparedTo": { "source": { "repoURL": "" }, "sources": sources, "destination": {} },
     });
     let seen = view(&app);
-    assert!(seen.multi_source);
+    assert!(seen.is_multi_source());
     assert_eq!(Value::Array(seen.sources.clone()), sources);
     assert_eq!(seen.sync.compared_sources, seen.sources);
     assert_eq!(seen.sync.revisions, ["1", "2"]);
@@ -265,7 +265,7 @@ fn several_sources_come_in_their_order_and_a_hydrator_has_one() {
         "syncSource": { "targetBranch": "env/prod", "path": "prod" },
     });
     let seen = view(&app);
-    assert!(seen.hydrated && !seen.multi_source);
+    assert!(seen.is_hydrated() && !seen.is_multi_source());
     assert_eq!(
         seen.sources,
         [json!({ "repoURL": "dry", "path": "prod", "targetRevision": "env/prod" })]

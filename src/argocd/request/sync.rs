@@ -262,15 +262,14 @@ impl SyncRequest {
     }
 
     /// The request as the body of a REST call. Absent fields are left out.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        #[expect(
-            clippy::expect_used,
-            reason = "texts, numbers and lists have a JSON form"
-        )]
-        let mut value = serde_json::to_value(&self.0).expect("a sync request as JSON");
+    ///
+    /// # Errors
+    /// [`Error::Json`], which texts, numbers and lists never meet; sending less than was decided on
+    /// would be worse.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        let mut value = serde_json::to_value(&self.0).map_err(|e| super::json::Error::new(&e))?;
         leave_out_absent(&mut value);
-        value.to_string().into_bytes()
+        Ok(value.to_string().into_bytes())
     }
 
     /// The request itself, to be shown or recorded.

@@ -17,6 +17,9 @@ use crate::planner::Plan;
 use crate::respond::Rejection;
 use crate::store::{self, DeploymentRow, DeploymentState};
 
+/// How many deployments are looked back on for an incumbent.
+const LOOK_BACK: u32 = 500;
+
 /// Stores what is about to be rolled out.
 ///
 /// # Errors
@@ -53,7 +56,7 @@ pub async fn permitted(app: &App, decision: DecisionId, plan: &Plan) -> Result<(
 /// # Errors
 /// [`store::Error`].
 pub async fn is_incumbent(app: &App, plan: &ApplicationPlan) -> Result<bool, store::Error> {
-    let newest_first = app.store.deployments(&plan.environment, &plan.component).await?;
+    let newest_first = app.store.deployments(&plan.environment, &plan.component, LOOK_BACK).await?;
     let commits = commits(plan);
     let ended = newest_first.iter().find(|row| {
         row.application == plan.application

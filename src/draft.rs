@@ -129,6 +129,11 @@ impl Draft {
                 finding: p.finding.clone(),
             })
             .collect();
+        self.policies(policies);
+    }
+
+    /// Notes the policies in force.
+    pub fn policies(&mut self, policies: &Policies) {
         self.opening.policy_digest = Some(policies.digest().to_owned());
         self.opening.schema_digest = Some(policies.schema_digest().to_owned());
     }
@@ -202,13 +207,14 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Draft::open`].
-    pub async fn answer(
+    pub async fn record(
         &mut self,
         app: &App,
+        word: Word,
         response: Response<Body>,
     ) -> Result<Response<Body>, Rejection> {
         let durability = self.durability();
-        let record = self.open(app, Word::Answer, durability).await?;
+        let record = self.open(app, word, durability).await?;
         record.close(Outcome::Answered).await;
         self.count("answered", response.status().as_str());
         Ok(response)

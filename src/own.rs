@@ -25,7 +25,7 @@ use crate::gate::AppFacts;
 use crate::identity::Caller;
 use crate::names::{AppRef, Component};
 use crate::pipeline::{authenticate, sign_in};
-use crate::planner::{self, Plan, Planned};
+use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
@@ -147,15 +147,8 @@ async fn line(
     }
 }
 
-/// Asks the policies about one resource; a denial is a refusal.
-fn ask(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    action: &str,
-    planned: Option<&Planned>,
-) -> Result<(), Rejection> {
-    let policies = app.policies.current();
+/// Asks the policies about one resource.
+fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) -> Decision<()> {
     let context = Context {
         finding: FindingWord::None,
         now: app.clock.now(),
@@ -164,11 +157,21 @@ fn ask(
         mode: Mode::Enforce,
         sync: None,
     };
-    let resource =
-        planned.map_or(Resource::Gate, |planned| Resource::Application(&planned.facts));
-    draft.planned(&Plan { action: "", applications: Vec::new() }, &policies);
+    let resource = planned.map_or(Resource::Gate, |planned| Resource::Application(&planned.facts));
     let question = Question { caller, action, resource, context };
-    match decide(&policies, &[question], ()) {
+    decide(&app.policies.current(), &[question], ())
+}
+
+/// As [`decided`], into the draft; a denial is a refusal.
+fn ask(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    action: &str,
+    planned: Option<&Planned>,
+) -> Result<(), Rejection> {
+    draft.policies(&app.policies.current());
+    match decided(app, caller, action, planned) {
         Decision::Allow(permitted) => {
             draft.permitted(&permitted);
             Ok(())
@@ -178,7 +181,8 @@ fn ask(
             let what = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
             let advice = denial.advice().join(", or ");
             let separator = if advice.is_empty() { "" } else { ": " };
-            let sentence = format!("{action}{what} refused for {}{separator}{advice}", caller.display());
+            let sentence =
+                format!("{action}{what} refused for {}{separator}{advice}", caller.display());
             Err(Rejection::Policy { sentence })
         }
     }
@@ -266,9 +270,12 @@ async fn list_runs(
 
 /// Whether `caller` may read the runs of `application`. One that Argo CD does not give may not be.
 async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
-    let Ok(planned) = known(app, caller, application).await else { return false };
-    let mut unrecorded = Draft::unrecorded(app);
-    ask(app, &mut unrecorded, caller, "Run.read", Some(&planned)).is_ok()
+    match planner::known(app, caller, application).await {
+        Ok(planned) => {
+            matches!(decided(app, caller, "Run.read", Some(&planned)), Decision::Allow(_))
+        }
+        Err(_) => false,
+    }
 }
 
 async fn show_run(
@@ -291,15 +298,6 @@ async fn show_run(
         return Err(missing());
     }
     answer(app, draft, StatusCode::OK, &view).await
-}
-
-/// What policies know of `application`, from the index where it has it.
-async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
-    let json = match app.index.get(application) {
-        Some(json) => json,
-        None => Arc::new(read(app, application).await?),
-    };
-    planner::about(app, caller, &json)
 }
 
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
@@ -398,7 +396,7 @@ async fn may_report(
     let stored = app.runs.own(reporter, run).await.map_err(|error| report_refused(&error))?;
     let application = stored.run.application;
     draft.facts(vec![application.clone()], json!({ "run": run }));
-    let planned = known(app, caller, &application).await?;
+    let planned = planner::known(app, caller, &application).await?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
     Ok(application)
 }

@@ -17,11 +17,11 @@ use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
 use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{self, Body as CallBody, Call};
 use crate::argocd::table::{Answer, Handling, Kind};
-use crate::argocd::{answers, framing};
+use crate::argocd::framing;
 use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::failpoint;
-use crate::forward::{Channel, Detach, Outbound, Shape};
+use crate::forward::{Channel, Detach, Outbound, Permission, Shape, filter};
 use crate::identity::{Caller, SchemeOutcome};
 use crate::listener::Connection;
 use crate::planner::{self, Plan};
@@ -30,6 +30,9 @@ use crate::record::{Durability, Word};
 use crate::respond::{Credential, Form, Rejection};
 use crate::surface::Surface;
 use crate::{deployed, filtered, local, own};
+
+/// The permission that forwarding demands is the policies' own.
+impl<T> Permission for Permitted<T> {}
 
 /// Answers one request of the public listener.
 pub async fn handle(app: Arc<App>, connection: Connection, request: Request<Body>) -> Response<Body> {
@@ -204,7 +207,7 @@ fn permit(
 async fn send(
     app: &Arc<App>,
     draft: &mut Draft,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     plan: &Plan,
     permitted: Permitted<Call>,
     head: Parts,
@@ -233,7 +236,6 @@ async fn send(
     failpoint::reach(failpoint::AFTER_FORWARD).await;
     let response = response.map_err(|error| {
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
-        draft.answered_elsewhere();
         Rejection::from(&error)
     })?;
     if is_sync && response.status().is_success() {
@@ -258,7 +260,7 @@ fn rewrite(
     if let CallBody::Sync(request) = &mut call.body {
         let only = plan.applications.first();
         let pinned = only.and_then(|planned| planned.plan.as_ref());
-        let retry = only.and_then(|planned| answers::retry(&planned.spec_retry));
+        let retry = only.and_then(|planned| planned.spec_retry.clone());
         let (decision, name) = (draft.decision(), caller.display());
         match pinned {
             Some(pinned) if permitted.observed().is_none() => request
@@ -270,9 +272,27 @@ fn rewrite(
     }
     let body = call.forward_body().map_err(|error| bad_request(&error))?;
     let mut head = head;
-    head.uri = call.forward_path.parse().map_err(|_| Rejection::Internal)?;
+    let path = match filtered::layout(call.operation) {
+        Some(layout) => {
+            filter::prepare_request(&mut head.headers);
+            with_fields(layout, &call.forward_path)
+        }
+        None => call.forward_path,
+    };
+    head.uri = path.parse().map_err(|_| Rejection::Internal)?;
     head.headers.remove(CONTENT_LENGTH);
     Ok(Request::from_parts(head, body::full(body)))
+}
+
+/// A `fields` parameter must not leave out what a filter decides by.
+fn with_fields(layout: filter::Layout, path: &str) -> String {
+    match path.split_once('?') {
+        Some((bare, query)) => match filter::needs_fields_rewrite::<filter::AppFacts>(layout, query) {
+            Some(query) => format!("{bare}?{query}"),
+            None => path.to_owned(),
+        },
+        None => path.to_owned(),
+    }
 }
 
 /// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;
@@ -286,9 +306,9 @@ async fn beside_api(
 ) -> Result<Response<Body>, Rejection> {
     let sentence = match what {
         NonApi::UiAsset | NonApi::Healthz | NonApi::Download => {
-            return local::public(app, draft, forward_path, request).await;
+            return local::file(app, draft, &forward_path, request).await;
         }
-        NonApi::AuthLogout => return Ok(local::logout(draft)),
+        NonApi::AuthLogout => return draft.record(app, Word::Answer, local::logout()).await,
         NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {
             "this gate does not sign browsers in yet: sign in with argocd login --sso"
         }

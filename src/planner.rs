@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::argocd::classify::Wire;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::{Effect, Operation};
-use crate::argocd::request::{AppTarget, Body, Call, SyncRequest};
+use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
 use crate::argocd::{framing, proto, protobuf};
 use crate::config::{self, Assignment, Environment, Traits};
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
@@ -41,8 +41,8 @@ pub struct Planned {
     pub finding: Option<Finding>,
     /// How the operation was asked for.
     pub sync: Option<SyncOptions>,
-    /// The retry strategy of its spec, as JSON; what a sync without one uses.
-    pub spec_retry: Value,
+    /// The retry strategy of its spec: what a sync without one uses.
+    pub spec_retry: Option<Retry>,
 }
 
 impl Plan {
@@ -181,7 +181,8 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         plan: None,
         finding: None,
         sync: None,
-        spec_retry: application["spec"]["syncPolicy"]["retry"].clone(),
+        spec_retry: serde_json::from_value(application["spec"]["syncPolicy"]["retry"].clone())
+            .unwrap_or_default(),
     })
 }
 
@@ -191,9 +192,19 @@ fn tests(app: &App, caller: &Caller, name: &str) -> bool {
         return false;
     };
     app.config.workloads.iter().any(|workload| {
-        workload.service_account == (namespace.clone(), account.clone())
+        let known = &workload.service_account;
+        (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, account)
             && workload.applications.matches(name)
     })
+}
+
+/// What policies know of `application`, from the index where it has it.
+///
+/// # Errors
+/// [`Rejection`] when Argo CD does not give it.
+pub async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
+    let target = AppTarget { app: application.clone(), project: None };
+    about(app, caller, &read(app, &target, false).await?)
 }
 
 /// The environment of an application that belongs to exactly one.
@@ -324,15 +335,15 @@ async fn look_up(
     plan: &ApplicationPlan,
     environment: &Environment,
 ) -> Result<Finding, Rejection> {
-    let store = |error| {
+    let store = |error: crate::evidence::service::Error| {
         tracing::error!(error = crate::telemetry::chain(&error), "cannot read evidence");
         Rejection::Internal
     };
     crate::settle::before_look_up(app, &plan.component).await;
-    let evidence = crate::evidence::service::evidence_for(&app.store, plan, &environment.requires)
+    let evidence = app.runs.evidence_for(plan, &environment.requires).await.map_err(store)?;
+    let incumbent = crate::deployed::is_incumbent(app, plan)
         .await
-        .map_err(store)?;
-    let incumbent = crate::evidence::service::is_incumbent(&app.store, plan).await.map_err(store)?;
+        .map_err(|error| store(crate::evidence::service::Error::Store(error)))?;
     Ok(gate::find(plan, &environment.requires, &evidence, incumbent, app.clock.now()))
 }
 

@@ -174,6 +174,7 @@ fn set_credential(headers: &mut HeaderMap, channel: Channel, token: &UpstreamTok
             let kind = HeaderValue::from_static("application/grpc-web+proto");
             headers.insert(CONTENT_TYPE, kind);
         }
+        Channel::Public => {}
         Channel::Rest => {
             headers.insert(AUTHORIZATION, token.bearer());
         }

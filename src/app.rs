@@ -101,18 +101,25 @@ impl App {
     /// [`Error`], naming the part that cannot be used.
     pub async fn start(config: Config, clock: Clock, stop: Stop) -> Result<Arc<Self>, Error> {
         let tasks = TaskTracker::new();
-        let policies = policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
-        policy::watch(&config.policies, policies.clone(), &tasks, stop.soft.clone())
-            .map_err(Error::Watch)?;
+        let policies =
+            policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
+        policy::watch(
+            &config.policies,
+            policies.clone(),
+            &tasks,
+            stop.soft.clone(),
+        )
+        .map_err(Error::Watch)?;
         let identity = identity_config(&config)?;
         let identity = Identity::new(identity, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
-        let token = UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
+        let token =
+            UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
         let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
         let tls = forward::client_config(ca.as_deref()).map_err(Error::Upstream)?;
-        let argocd = Client::new(&url, tls, token.as_str(), Timeouts::default())
-            .map_err(Error::Client)?;
+        let argocd =
+            Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
         let upstream = UpstreamConfig {
             url,
             ca,
@@ -124,7 +131,12 @@ impl App {
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
-        let runs = Runs::new(store.clone(), clock.clone(), config.url.as_str(), LeastShare::default());
+        let runs = Runs::new(
+            store.clone(),
+            clock.clone(),
+            config.url.as_str(),
+            LeastShare::default(),
+        );
         let app = Arc::new(Self {
             index: Index::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
@@ -185,7 +197,10 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
         let keys = keys(issuer).map_err(|e| bad(&e))?;
         let ca = issuer.ca.clone();
         match &issuer.kind {
-            IssuerKind::Kubernetes { audience, token_file } => {
+            IssuerKind::Kubernetes {
+                audience,
+                token_file,
+            } => {
                 identity.kubernetes.push(KubernetesIssuer {
                     url,
                     audience: audience.clone(),
@@ -195,10 +210,18 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
                     longest_life: LONGEST_LIFE,
                 });
             }
-            IssuerKind::Oidc { cli_client_id, ui_client_id, groups_claim, .. } => {
+            IssuerKind::Oidc {
+                cli_client_id,
+                ui_client_id,
+                groups_claim,
+                ..
+            } => {
                 identity.oidc.push(OidcIssuer {
                     url,
-                    client_ids: ClientIds { cli: cli_client_id.clone(), ui: ui_client_id.clone() },
+                    client_ids: ClientIds {
+                        cli: cli_client_id.clone(),
+                        ui: ui_client_id.clone(),
+                    },
                     audiences: Default::default(),
                     groups_claim: groups_claim.clone(),
                     ca,
@@ -213,7 +236,9 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
         let accounts = mapping.service_accounts.iter();
         identity.roles.push(RoleMapping {
             role: mapping.role.clone(),
-            groups: groups.map(|(issuer, group)| GroupMatch { issuer, group }).collect(),
+            groups: groups
+                .map(|(issuer, group)| GroupMatch { issuer, group })
+                .collect(),
             service_accounts: accounts
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
                 .collect::<Result<_, _>>()
@@ -231,5 +256,9 @@ fn keys(issuer: &Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
 }
 
 fn list<E: std::fmt::Display>(errors: &[E]) -> String {
-    errors.iter().map(|error| format!("  {error}")).collect::<Vec<_>>().join("\n")
+    errors
+        .iter()
+        .map(|error| format!("  {error}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

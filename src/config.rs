@@ -17,8 +17,7 @@ pub use environments::{Applications, Assignment, ComponentRule, Environment, Mod
 pub use secret::Secret;
 pub use sections::{
     Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls,
-    ServiceAccount, Upstream,
-    Workload,
+    ServiceAccount, Upstream, Workload,
 };
 
 use reader::Table;

@@ -32,7 +32,10 @@ pub(crate) type Reads = moka::sync::Cache<[u8; 32], bool>;
 
 /// An empty cache of answers.
 pub(crate) fn reads() -> Reads {
-    moka::sync::Cache::builder().max_capacity(ANSWERS).time_to_live(KEPT).build()
+    moka::sync::Cache::builder()
+        .max_capacity(ANSWERS)
+        .time_to_live(KEPT)
+        .build()
 }
 
 /// The layout of the answer of `operation`, if it is a list that is filtered here.
@@ -54,13 +57,20 @@ pub(crate) fn filter(
     call: &Call,
     response: Response<Body>,
 ) -> Result<Response<Body>, Rejection> {
-    let Some(layout) = layout(call.operation) else { return Ok(response) };
+    let Some(layout) = layout(call.operation) else {
+        return Ok(response);
+    };
     let (app, caller) = (Arc::clone(app), Arc::clone(caller));
-    filter_body::<AppFacts, _>(response, layout, move |facts| may_read(&app, &caller, facts))
-        .map_err(|error| {
-            tracing::error!(error = crate::telemetry::chain(&error), "a list cannot be filtered");
-            Rejection::UpstreamFailed
-        })
+    filter_body::<AppFacts, _>(response, layout, move |facts| {
+        may_read(&app, &caller, facts)
+    })
+    .map_err(|error| {
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "a list cannot be filtered"
+        );
+        Rejection::UpstreamFailed
+    })
 }
 
 fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
@@ -81,10 +91,18 @@ fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
             },
         },
     });
-    let depends_on = json!([caller.unique(), caller.groups, caller.roles, policies.digest(), application]);
+    let depends_on = json!([
+        caller.unique(),
+        caller.groups,
+        caller.roles,
+        policies.digest(),
+        application
+    ]);
     let key = crate::digest::sha256(depends_on.to_string().as_bytes());
     app.reads.get_with(key, || {
-        let Ok(planned) = planner::about(app, caller, &application) else { return false };
+        let Ok(planned) = planner::about(app, caller, &application) else {
+            return false;
+        };
         let context = Context {
             finding: FindingWord::None,
             now: app.clock.now(),
@@ -95,6 +113,13 @@ fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
         };
         let resource = Resource::Application(&planned.facts);
         let action = Operation::ApplicationGet.name();
-        policies.answer(&Question { caller, action, resource, context }).allowed
+        policies
+            .answer(&Question {
+                caller,
+                action,
+                resource,
+                context,
+            })
+            .allowed
     })
 }

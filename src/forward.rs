@@ -101,8 +101,13 @@ pub enum Channel {
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Cookie, Self::Grpc, Self::GrpcWeb, Self::Public, Self::Rest];
+    pub const ALL: [Self; 5] = [
+        Self::Cookie,
+        Self::Grpc,
+        Self::GrpcWeb,
+        Self::Public,
+        Self::Rest,
+    ];
 }
 
 /// What a client's disconnect does to its call.

@@ -43,9 +43,14 @@ impl Index {
         match &application.namespace {
             Some(namespace) => {
                 let key = (namespace.clone(), application.name.clone());
-                self.applications.get(&key).map(|entry| Arc::clone(entry.value()))
+                self.applications
+                    .get(&key)
+                    .map(|entry| Arc::clone(entry.value()))
             }
-            None => self.home.get(&application.name).map(|entry| Arc::clone(entry.value())),
+            None => self
+                .home
+                .get(&application.name)
+                .map(|entry| Arc::clone(entry.value())),
         }
     }
 
@@ -64,7 +69,12 @@ impl Index {
 
     fn take(&self, event: Event) {
         let text = |pointer: &str| {
-            event.application.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+            event
+                .application
+                .pointer(pointer)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
         };
         let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
         let home = text("/status/controllerNamespace");
@@ -75,7 +85,8 @@ impl Index {
             self.applications.remove(&(namespace, name.clone()));
             self.home.remove_if(&name, |_, _| is_home);
         } else {
-            self.applications.insert((namespace, name.clone()), Arc::clone(&application));
+            self.applications
+                .insert((namespace, name.clone()), Arc::clone(&application));
             if is_home {
                 self.home.insert(name, application);
             }
@@ -131,7 +142,10 @@ mod tests {
     }
 
     fn named(namespace: Option<&str>, name: &str) -> AppRef {
-        AppRef { namespace: namespace.map(str::to_owned), name: name.to_owned() }
+        AppRef {
+            namespace: namespace.map(str::to_owned),
+            name: name.to_owned(),
+        }
     }
 
     #[test]

@@ -8,26 +8,39 @@
 //! them. `ARCHITECTURE.md` has the picture, the invariants and two walks.
 
 // How a request comes in and what it asks for
-pub mod listener;
-pub mod surface;
 pub mod argocd;
+pub mod listener;
+pub mod pipeline;
+pub mod surface;
 // Who asks
 pub mod identity;
 // What it is about and what the gate finds
-pub mod gate;
 pub mod evidence;
+pub mod gate;
 pub mod git;
+pub mod index;
+pub mod planner;
 // What is decided, recorded, sent on and answered
+pub mod draft;
+mod filtered;
+pub mod forward;
+mod local;
+mod own;
 pub mod policy;
 pub mod record;
-pub mod forward;
+pub mod refusal;
 pub mod respond;
 // What becomes of it
+pub mod deployed;
+pub mod settle;
 // What all of it stands on
 pub mod admin;
+pub mod app;
 pub mod body;
 pub mod clock;
+
 pub mod config;
+
 pub mod digest;
 pub mod failpoint;
 pub mod names;

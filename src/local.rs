@@ -67,7 +67,10 @@ pub(crate) async fn answer(
 
 async fn public(app: &App, path: &str) -> Result<serde_json::Value, Rejection> {
     app.argocd.public(path).await.map_err(|error| {
-        tracing::warn!(error = crate::telemetry::chain(&error), "Argo CD cannot be asked");
+        tracing::warn!(
+            error = crate::telemetry::chain(&error),
+            "Argo CD cannot be asked"
+        );
         Rejection::UpstreamUnreachable
     })
 }
@@ -78,12 +81,16 @@ async fn public(app: &App, path: &str) -> Result<serde_json::Value, Rejection> {
 async fn settings(app: &App, wire: Wire) -> Result<Vec<u8>, Rejection> {
     let upstream = match wire {
         Wire::Grpc | Wire::GrpcWeb => Vec::new(),
-        Wire::Rest | Wire::RestStream => {
-            public(app, "/api/v1/settings").await?.to_string().into_bytes()
-        }
+        Wire::Rest | Wire::RestStream => public(app, "/api/v1/settings")
+            .await?
+            .to_string()
+            .into_bytes(),
     };
     answers::settings(wire, &upstream, &sign_in(app)).map_err(|error| {
-        tracing::error!(error = crate::telemetry::chain(&error), "settings cannot be read");
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "settings cannot be read"
+        );
         Rejection::UpstreamFailed
     })
 }
@@ -91,18 +98,30 @@ async fn settings(app: &App, wire: Wire) -> Result<Vec<u8>, Rejection> {
 /// How to sign in at this gate: through the first OpenID Connect issuer of the configuration.
 fn sign_in(app: &App) -> SignIn {
     let url = app.config.url.as_str().trim_end_matches('/').to_owned();
-    let oidc = app.config.issuers.iter().find_map(|issuer| match &issuer.kind {
-        IssuerKind::Oidc { cli_client_id, ui_client_id, scopes, name, .. } => Some(SignIn {
-            url: url.clone(),
-            name: name.clone(),
-            issuer: issuer.issuer.clone(),
-            client_id: ui_client_id.clone().unwrap_or_else(|| cli_client_id.clone()),
-            cli_client_id: cli_client_id.clone(),
-            scopes: scopes.clone(),
-            enable_pkce: true,
-        }),
-        IssuerKind::Kubernetes { .. } => None,
-    });
+    let oidc = app
+        .config
+        .issuers
+        .iter()
+        .find_map(|issuer| match &issuer.kind {
+            IssuerKind::Oidc {
+                cli_client_id,
+                ui_client_id,
+                scopes,
+                name,
+                ..
+            } => Some(SignIn {
+                url: url.clone(),
+                name: name.clone(),
+                issuer: issuer.issuer.clone(),
+                client_id: ui_client_id
+                    .clone()
+                    .unwrap_or_else(|| cli_client_id.clone()),
+                cli_client_id: cli_client_id.clone(),
+                scopes: scopes.clone(),
+                enable_pkce: true,
+            }),
+            IssuerKind::Kubernetes { .. } => None,
+        });
     oidc.unwrap_or(SignIn {
         url,
         name: String::new(),
@@ -117,7 +136,9 @@ fn sign_in(app: &App) -> SignIn {
 /// Whether the policies would permit what Argo CD's `can-i` asks about. Where it names no single
 /// application, or a right that only Argo CD's own RBAC knows, the answer is no.
 async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
-    let CallBody::CanI(asked) = &call.body else { return false };
+    let CallBody::CanI(asked) = &call.body else {
+        return false;
+    };
     let text = |field: &Option<String>| field.clone().unwrap_or_default();
     let (resource, action) = (text(&asked.resource), text(&asked.action));
     let operation = match (resource.as_str(), action.as_str()) {
@@ -131,16 +152,32 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
     let subresource = text(&asked.subresource);
     let parts: Vec<&str> = subresource.split('/').collect();
     let (project, named) = match parts.as_slice() {
-        [project, name] => (*project, AppRef { namespace: None, name: (*name).to_owned() }),
-        [project, namespace, name] => {
-            (*project, AppRef { namespace: Some((*namespace).to_owned()), name: (*name).to_owned() })
-        }
+        [project, name] => (
+            *project,
+            AppRef {
+                namespace: None,
+                name: (*name).to_owned(),
+            },
+        ),
+        [project, namespace, name] => (
+            *project,
+            AppRef {
+                namespace: Some((*namespace).to_owned()),
+                name: (*name).to_owned(),
+            },
+        ),
         _ => return false,
     };
-    let Ok(planned) = planner::known(app, caller, &named).await else { return false };
+    let Ok(planned) = planner::known(app, caller, &named).await else {
+        return false;
+    };
     let sync = SyncOptions::belong_to(operation.name()).then(SyncOptions::default);
     // Whether tests have passed is not what `can-i` asks.
-    let finding = if sync.is_some() { FindingWord::Satisfied } else { FindingWord::None };
+    let finding = if sync.is_some() {
+        FindingWord::Satisfied
+    } else {
+        FindingWord::None
+    };
     let context = Context {
         finding,
         now: app.clock.now(),
@@ -179,10 +216,13 @@ pub(crate) async fn file(
         on_end: Some(draft.on_end(app, record)),
     };
     let request = Request::from_parts(head, body::empty());
-    app.upstream.send(&Public, outbound, request).await.map_err(|error| {
-        tracing::warn!(error = crate::telemetry::chain(&error), "not forwarded");
-        Rejection::from(&error)
-    })
+    app.upstream
+        .send(&Public, outbound, request)
+        .await
+        .map_err(|error| {
+            tracing::warn!(error = crate::telemetry::chain(&error), "not forwarded");
+            Rejection::from(&error)
+        })
 }
 
 /// Ends a session of the CLI or UI here: there is none but the token, which they forget.

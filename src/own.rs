@@ -62,8 +62,11 @@ impl Page {
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
             _ => {
-                let sentence = "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
-                return Err(Rejection::NotFound { sentence: sentence.to_owned() });
+                let sentence =
+                    "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
+                return Err(Rejection::NotFound {
+                    sentence: sentence.to_owned(),
+                });
             }
         };
         if allowed.split(", ").any(|one| one == method.as_str()) {
@@ -86,7 +89,11 @@ impl Page {
 }
 
 /// Answers one request of our own API.
-pub(crate) async fn handle(app: Arc<App>, mut draft: Draft, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn handle(
+    app: Arc<App>,
+    mut draft: Draft,
+    request: Request<Body>,
+) -> Response<Body> {
     draft.form = Form::Own;
     let (head, body) = request.into_parts();
     let page = match Page::of(&head.method, head.uri.path()) {
@@ -114,7 +121,10 @@ pub(crate) async fn handle(app: Arc<App>, mut draft: Draft, request: Request<Bod
         Ok(response) => response,
         Err(error) => {
             tracing::error!(decision = %about, error = crate::telemetry::chain(&error), "handling broke off");
-            let about = crate::respond::About { decision: about, link: None };
+            let about = crate::respond::About {
+                decision: about,
+                link: None,
+            };
             crate::respond::reject(Form::Own, &Rejection::Internal, about)
         }
     }
@@ -127,15 +137,23 @@ async fn line(
     head: Parts,
     body: Body,
 ) -> Result<Response<Body>, Rejection> {
-    let caller = authenticate(app, draft, &head.headers).await?.ok_or_else(sign_in)?;
+    let caller = authenticate(app, draft, &head.headers)
+        .await?
+        .ok_or_else(sign_in)?;
     if page.action().1 != Effect::Read && head.headers.contains_key(COOKIE) {
         let sentence = "send the token in the header Authorization, without cookies";
-        return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+        return Err(Rejection::BadRequest {
+            sentence: sentence.to_owned(),
+        });
     }
-    let body = body::collect(body, MAX_BODY_BYTES).await.map_err(|error| match error {
-        body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-        body::Error::Read(_) => Rejection::BadRequest { sentence: error.to_string() },
-    })?;
+    let body = body::collect(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|error| match error {
+            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
+            body::Error::Read(_) => Rejection::BadRequest {
+                sentence: error.to_string(),
+            },
+        })?;
     match page {
         Page::ListLog => list_log(app, draft, &caller, &head).await,
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
@@ -157,8 +175,15 @@ fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) 
         mode: Mode::Enforce,
         sync: None,
     };
-    let resource = planned.map_or(Resource::Gate, |planned| Resource::Application(&planned.facts));
-    let question = Question { caller, action, resource, context };
+    let resource = planned.map_or(Resource::Gate, |planned| {
+        Resource::Application(&planned.facts)
+    });
+    let question = Question {
+        caller,
+        action,
+        resource,
+        context,
+    };
     decide(&app.policies.current(), &[question], ())
 }
 
@@ -181,8 +206,10 @@ fn ask(
             let what = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
             let advice = denial.advice().join(", or ");
             let separator = if advice.is_empty() { "" } else { ": " };
-            let sentence =
-                format!("{action}{what} refused for {}{separator}{advice}", caller.display());
+            let sentence = format!(
+                "{action}{what} refused for {}{separator}{advice}",
+                caller.display()
+            );
             Err(Rejection::Policy { sentence })
         }
     }
@@ -195,7 +222,10 @@ async fn list_log(
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
     ask(app, draft, caller, "Log.read", None)?;
-    let mut filter = DecisionFilter { limit: LIST, ..DecisionFilter::default() };
+    let mut filter = DecisionFilter {
+        limit: LIST,
+        ..DecisionFilter::default()
+    };
     for (key, value) in query(head) {
         match key.as_str() {
             "application" => filter.application = Some(value),
@@ -206,7 +236,9 @@ async fn list_log(
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let list = record::view::list(&app.store, filter).await.map_err(|error| internal(&error))?;
+    let list = record::view::list(&app.store, filter)
+        .await
+        .map_err(|error| internal(&error))?;
     answer(app, draft, StatusCode::OK, &list).await
 }
 
@@ -217,7 +249,9 @@ async fn show_log(
     decision: &str,
 ) -> Result<Response<Body>, Rejection> {
     ask(app, draft, caller, "Log.read", None)?;
-    let missing = || Rejection::NotFound { sentence: "there is no such decision".to_owned() };
+    let missing = || Rejection::NotFound {
+        sentence: "there is no such decision".to_owned(),
+    };
     let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
     let entry = record::view::show(&app.store, crate::names::DecisionId(id))
         .await
@@ -232,7 +266,10 @@ async fn list_runs(
     caller: &Caller,
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
-    let mut filter = RunFilter { limit: LIST, ..RunFilter::default() };
+    let mut filter = RunFilter {
+        limit: LIST,
+        ..RunFilter::default()
+    };
     for (key, value) in query(head) {
         match key.as_str() {
             "application" => filter.application = Some(value),
@@ -245,7 +282,11 @@ async fn list_runs(
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let runs = app.runs.list(filter).await.map_err(|error| report_refused(&error))?;
+    let runs = app
+        .runs
+        .list(filter)
+        .await
+        .map_err(|error| report_refused(&error))?;
     let mut readable = Vec::new();
     let mut known: Vec<(AppRef, bool)> = Vec::new();
     for run in runs {
@@ -272,7 +313,10 @@ async fn list_runs(
 async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
     match planner::known(app, caller, application).await {
         Ok(planned) => {
-            matches!(decided(app, caller, "Run.read", Some(&planned)), Decision::Allow(_))
+            matches!(
+                decided(app, caller, "Run.read", Some(&planned)),
+                Decision::Allow(_)
+            )
         }
         Err(_) => false,
     }
@@ -284,10 +328,15 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let missing =
-        || Rejection::NotFound { sentence: "there is no such run, or you may not see it".to_owned() };
+    let missing = || Rejection::NotFound {
+        sentence: "there is no such run, or you may not see it".to_owned(),
+    };
     let id = ulid::Ulid::from_string(run).map_err(|_| missing())?;
-    let view = app.runs.show(RunId(id)).await.map_err(|error| report_refused(&error))?;
+    let view = app
+        .runs
+        .show(RunId(id))
+        .await
+        .map_err(|error| report_refused(&error))?;
     let view = view.ok_or_else(missing)?;
     let application = AppRef {
         namespace: view.summary.application_namespace.clone(),
@@ -301,7 +350,10 @@ async fn show_run(
 }
 
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
-    let answer = app.argocd.application(application, None, Refresh::None).await;
+    let answer = app
+        .argocd
+        .application(application, None, Refresh::None)
+        .await;
     answer.map_err(|error| planner::refused(application, &error))
 }
 
@@ -315,12 +367,18 @@ async fn open_run(
     let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
     let application = new.application_ref();
     draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
-    let key = match head.headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str()) {
+    let key = match head
+        .headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|value| value.to_str())
+    {
         None => None,
         Some(Ok(key)) => Some(key),
         Some(Err(_)) => {
             let sentence = "the header Idempotency-Key is not printable ASCII";
-            return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+            return Err(Rejection::BadRequest {
+                sentence: sentence.to_owned(),
+            });
         }
     };
     // Read afresh: which commit runs is the whole point.
@@ -338,16 +396,25 @@ async fn open_run(
         Rejection::BadRequest { sentence }
     })?;
     let facts = facts(&json)?;
-    let claims = Claims { commits: new.commits.as_deref() };
-    let binding = binding::bind(&facts, claims, &environment.varies)
-        .map_err(|error| Rejection::Conflict { sentence: error.to_string(), next: None })?;
+    let claims = Claims {
+        commits: new.commits.as_deref(),
+    };
+    let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
+        Rejection::Conflict {
+            sentence: error.to_string(),
+            next: None,
+        }
+    })?;
     let subject = Subject {
         application: planned.facts.app.clone(),
         environment: environment.name.clone(),
         component,
     };
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     let opened = app.runs.open(reporter, key, new, &subject, binding).await;
     let opened = opened.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::CREATED, &opened).await
@@ -362,9 +429,16 @@ async fn report(
 ) -> Result<Response<Body>, Rejection> {
     let batch: AttemptBatch = run::read(body).map_err(|error| invalid(&error))?;
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     may_report(app, draft, caller, reporter, run).await?;
-    let taken = app.runs.add(reporter, run, batch).await.map_err(|error| report_refused(&error))?;
+    let taken = app
+        .runs
+        .add(reporter, run, batch)
+        .await
+        .map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::OK, &taken).await
 }
 
@@ -377,7 +451,10 @@ async fn finish(
 ) -> Result<Response<Body>, Rejection> {
     let end: Finish = run::read(body).map_err(|error| invalid(&error))?;
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     let application = may_report(app, draft, caller, reporter, run).await?;
     let now = facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
@@ -393,7 +470,11 @@ async fn may_report(
     reporter: Reporter<'_>,
     run: &str,
 ) -> Result<AppRef, Rejection> {
-    let stored = app.runs.own(reporter, run).await.map_err(|error| report_refused(&error))?;
+    let stored = app
+        .runs
+        .own(reporter, run)
+        .await
+        .map_err(|error| report_refused(&error))?;
     let application = stored.run.application;
     draft.facts(vec![application.clone()], json!({ "run": run }));
     let planned = planner::known(app, caller, &application).await?;
@@ -403,7 +484,10 @@ async fn may_report(
 
 fn facts(json: &Value) -> Result<AppFacts, Rejection> {
     AppFacts::from_json(json).map_err(|error| {
-        tracing::error!(error = crate::telemetry::chain(&error), "cannot read an application");
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "cannot read an application"
+        );
         Rejection::UpstreamFailed
     })
 }
@@ -422,7 +506,10 @@ async fn answer<T: Serialize>(
 fn report_refused(error: &service::Error) -> Rejection {
     let sentence = error.to_string();
     match error {
-        service::Error::Gap { next, .. } => Rejection::Conflict { sentence, next: Some(*next) },
+        service::Error::Gap { next, .. } => Rejection::Conflict {
+            sentence,
+            next: Some(*next),
+        },
         service::Error::Invalid(_) | service::Error::TooMany { .. } => {
             Rejection::BadRequest { sentence }
         }
@@ -430,8 +517,11 @@ fn report_refused(error: &service::Error) -> Rejection {
         service::Error::KeyReused { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
-        | service::Error::StillReporting { .. } => Rejection::Conflict { sentence, next: None },
-        service::Error::Store(crate::store::Error::Behind) => Rejection::RecordBehind,
+        | service::Error::StillReporting { .. } => Rejection::Conflict {
+            sentence,
+            next: None,
+        },
+        service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
         service::Error::Store(_) => internal(error),
     }
 }
@@ -442,30 +532,37 @@ fn internal(error: &dyn std::error::Error) -> Rejection {
 }
 
 fn invalid(error: &run::Invalid) -> Rejection {
-    Rejection::BadRequest { sentence: error.to_string() }
+    Rejection::BadRequest {
+        sentence: error.to_string(),
+    }
 }
 
 fn query(head: &Parts) -> Vec<(String, String)> {
     let query = head.uri.query().unwrap_or_default();
-    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
 }
 
 fn unknown_parameter(key: &str) -> Rejection {
-    Rejection::BadRequest { sentence: format!("`{key}` is not a parameter of this page") }
+    Rejection::BadRequest {
+        sentence: format!("`{key}` is not a parameter of this page"),
+    }
 }
 
 fn parsed<T: TryFrom<String>>(key: &str, value: String) -> Result<T, Rejection>
 where
     T::Error: std::fmt::Display,
 {
-    T::try_from(value)
-        .map_err(|error| Rejection::BadRequest { sentence: format!("`{key}`: {error}") })
+    T::try_from(value).map_err(|error| Rejection::BadRequest {
+        sentence: format!("`{key}`: {error}"),
+    })
 }
 
 fn number(key: &str, value: &str) -> Result<u64, Rejection> {
-    value
-        .parse()
-        .map_err(|_| Rejection::BadRequest { sentence: format!("`{key}` is not a number") })
+    value.parse().map_err(|_| Rejection::BadRequest {
+        sentence: format!("`{key}` is not a number"),
+    })
 }
 
 fn limit(key: &str, value: &str) -> Result<u32, Rejection> {

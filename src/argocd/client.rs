@@ -74,7 +74,10 @@ pub struct Timeouts {
 
 impl Default for Timeouts {
     fn default() -> Self {
-        Self { read: Duration::from_secs(15), refresh: Duration::from_secs(60) }
+        Self {
+            read: Duration::from_secs(15),
+            refresh: Duration::from_secs(60),
+        }
     }
 }
 
@@ -121,7 +124,8 @@ impl Client {
             builder.https_or_http()
         };
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new()).build(builder.enable_http1().build()),
+            http: legacy::Client::builder(TokioExecutor::new())
+                .build(builder.enable_http1().build()),
             base: base.as_str().trim_end_matches('/').to_owned(),
             authorization,
             timeouts,
@@ -150,7 +154,9 @@ impl Client {
         let (name, namespace) = (text("name"), text("namespace"));
         let asked_namespace = app.namespace.as_deref().unwrap_or(namespace);
         if name != app.name || namespace != asked_namespace {
-            return Err(Error::BadAnswer(format!("`{app}` was asked for, `{namespace}/{name}` came")));
+            return Err(Error::BadAnswer(format!(
+                "`{app}` was asked for, `{namespace}/{name}` came"
+            )));
         }
         Ok(found)
     }
@@ -167,8 +173,12 @@ impl Client {
             uri.push_str("?appNamespace=");
             encode_into(&mut uri, namespace);
         }
-        let uri = uri.parse().map_err(|_| Error::NoSuchApplication(app.clone()))?;
-        self.ask(Method::DELETE, uri, self.timeouts.read, app).await.map(|_| ())
+        let uri = uri
+            .parse()
+            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
+        self.ask(Method::DELETE, uri, self.timeouts.read, app)
+            .await
+            .map(|_| ())
     }
 
     /// What the upstream tells everybody at `path` (`/api/version`), asked without a credential.
@@ -243,13 +253,18 @@ impl Client {
     }
 
     async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.http.request(request).await.map_err(|e| Error::Unreachable(e.into()))
+        self.http
+            .request(request)
+            .await
+            .map_err(|e| Error::Unreachable(e.into()))
     }
 
     async fn collect(&self, request: Request<Empty<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
         let answer = self.send(request).await?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES).collect().await;
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
         let body = body.map_err(|e| {
             if e.is::<LengthLimitError>() {
                 Error::BadAnswer(format!("it has more than {MAX_ANSWER_BYTES} bytes"))

@@ -279,7 +279,10 @@ pub(super) fn issuers(root: &mut Table, base: &Path, problems: &mut Problems) ->
         let jwks_uri = table.parsed("jwks_uri", problems, trusted_url);
         let token_file = file(&mut table, "token_file", base, problems);
         table.finish(problems);
-        let kind = IssuerKind::Kubernetes { audience, token_file };
+        let kind = IssuerKind::Kubernetes {
+            audience,
+            token_file,
+        };
         add(
             key,
             url.map(|issuer| Issuer {
@@ -380,10 +383,16 @@ fn service_account(text: &str, issuers: &[Issuer]) -> Result<ServiceAccount, Str
     let (issuer, account) = match (text.rsplit_once('#'), clusters.as_slice()) {
         (Some((issuer, account)), known) if known.contains(&issuer) => (issuer, account),
         (Some((issuer, _)), _) => {
-            return Err(format!("`{issuer}` is not a [[kubernetes]] issuer of this file"));
+            return Err(format!(
+                "`{issuer}` is not a [[kubernetes]] issuer of this file"
+            ));
         }
         (None, [only]) => (*only, text),
-        (None, []) => return Err(format!("`{text}` needs a [[kubernetes]] issuer in this file")),
+        (None, []) => {
+            return Err(format!(
+                "`{text}` needs a [[kubernetes]] issuer in this file"
+            ));
+        }
         (None, _) => {
             return Err(format!(
                 "`{text}` is ambiguous with several [[kubernetes]] issuers; write ISSUER#{text}"
@@ -411,7 +420,9 @@ pub(super) fn workloads(
 ) -> Vec<Workload> {
     let mut out = Vec::new();
     for mut table in root.tables("workload", problems) {
-        let account = table.required_parsed("service_account", problems, |text| service_account(text, issuers));
+        let account = table.required_parsed("service_account", problems, |text| {
+            service_account(text, issuers)
+        });
         let applications = table.required("applications", problems);
         table.finish(problems);
         if let Some(service_account) = account {

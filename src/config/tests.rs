@@ -163,12 +163,19 @@ fn an_application_in_two_environments_is_in_none() {
 
 #[test]
 fn the_same_account_in_two_clusters_must_say_which() {
-    let second = "[[kubernetes]]\nissuer = \"https://other.example\"\naudience = \"syncgate\"\n[[role]]";
+    let second =
+        "[[kubernetes]]\nissuer = \"https://other.example\"\naudience = \"syncgate\"\n[[role]]";
     let two = GOOD.replacen("[[role]]", second, 1);
     assert_eq!(problems(&two).len(), 2, "{:?}", problems(&two));
     let said = two
         .replace("\"ci/deployer\"", "\"https://other.example#ci/deployer\"")
-        .replace("\"shop-staging/", "\"https://kubernetes.default.svc#shop-staging/");
+        .replace(
+            "\"shop-staging/",
+            "\"https://kubernetes.default.svc#shop-staging/",
+        );
     let config = Config::parse(&said, Path::new(".")).unwrap();
-    assert_eq!(config.roles[0].service_accounts[0].issuer, "https://other.example");
+    assert_eq!(
+        config.roles[0].service_accounts[0].issuer,
+        "https://other.example"
+    );
 }

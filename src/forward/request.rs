@@ -43,7 +43,7 @@ impl Upstream {
             Channel::Grpc => Version::HTTP_2,
             Channel::Cookie | Channel::GrpcWeb | Channel::Public | Channel::Rest => {
                 Version::HTTP_11
-            },
+            }
         };
         Ok(request)
     }

@@ -31,7 +31,10 @@ struct Line {
 
 impl Watch {
     pub(super) fn new(body: Incoming) -> Self {
-        Self { body, buffer: BytesMut::new() }
+        Self {
+            body,
+            buffer: BytesMut::new(),
+        }
     }
 
     /// The next change; `None` when the upstream has ended the stream. Waits for as long as it takes.

@@ -228,6 +228,59 @@ fn bodies_that_the_upstream_does_not_read_are_not_sent_on() {
     assert_eq!(call.forward_body().unwrap(), Bytes::new());
 }
 
+#[test]
+fn every_message_of_a_stream_is_looked_at() {
+    let classified = || {
+        classified(
+            "POST",
+            Operation::ApplicationGetManifestsWithFiles.row().grpc,
+            GRPC,
+        )
+    };
+    let first = framing::write_message(&field(1, &field(1, b"shop"))).unwrap();
+    let chunk = framing::write_message(&field(2, &field(1, b"data"))).unwrap();
+    let body: Bytes = [&first[..], &chunk[..]].concat().into();
+    let call = Call::parse(classified(), &body).unwrap();
+    assert_eq!(call.app.clone().unwrap(), target("shop", None, None));
+    assert_eq!(call.forward_body().unwrap(), body);
+    let compressed: Bytes = [&first[..], &[1, 0, 0, 0, 0]].concat().into();
+    assert_eq!(
+        Call::parse(classified(), &compressed),
+        Err(Error::Framing(framing::Error::Compressed))
+    );
+}
+
+/// Passwords of repositories and manifests of a local sync pass here.
+#[test]
+fn bodies_and_codes_are_not_shown() {
+    let body = json!({ "repo": "https://git.example/shop", "password": "canary" });
+    let call = rest("POST", "/api/v1/repositories", &body.to_string()).unwrap();
+    assert!(!format!("{call:?}").contains("canary"));
+    let body = json!({ "manifests": ["canary"] });
+    let call = rest("POST", "/api/v1/applications/shop/sync", &body.to_string()).unwrap();
+    assert!(!format!("{call:?}").contains("canary"));
+    let uri = "/auth/callback?code=canary".parse().unwrap();
+    let class = classify(&Method::GET, &uri, &HeaderMap::new()).unwrap();
+    assert!(!format!("{class:?}").contains("canary"));
+}
+
+#[test]
+fn an_error_repeats_only_so_much_of_the_callers_text() {
+    let long = "X".repeat(1 << 20);
+    let refused = grpc_long(Operation::ApplicationDelete, long.as_bytes()).unwrap_err();
+    assert!(refused.to_string().len() < 200);
+    let body = json!({ long: 1 });
+    let refused = rest("POST", "/api/v1/applications/shop/sync", &body.to_string());
+    assert!(refused.unwrap_err().to_string().len() < 500);
+}
+
+/// A message whose field 1 is `bytes`, of any length.
+fn grpc_long(operation: Operation, bytes: &[u8]) -> Result<Call, Error> {
+    let mut message = Vec::new();
+    prost::encoding::bytes::encode(1, &bytes.to_vec(), &mut message);
+    grpc(operation, &message)
+}
+
 // ---- Sync ----
 
 /// A message with every field.

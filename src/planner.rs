@@ -15,6 +15,7 @@ use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
 use crate::argocd::{framing, proto, protobuf};
 use crate::config::{self, Assignment, Environment, Traits};
+use crate::evidence::service::evidence_for;
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
 use crate::identity::{Caller, Subject};
 use crate::names::{AppRef, Component};
@@ -416,7 +417,7 @@ async fn look_up(
     plan: &ApplicationPlan,
     environment: &Environment,
 ) -> Result<Finding, Rejection> {
-    let store = |error: crate::evidence::service::Error| {
+    let unread = |error: crate::store::Error| {
         tracing::error!(
             error = crate::telemetry::chain(&error),
             "cannot read evidence"
@@ -424,14 +425,12 @@ async fn look_up(
         Rejection::Internal
     };
     crate::settle::before_look_up(app, &plan.component).await;
-    let evidence = app
-        .runs
-        .evidence_for(plan, &environment.requires)
+    let evidence = evidence_for(&app.store, plan, &environment.requires)
         .await
-        .map_err(store)?;
+        .map_err(unread)?;
     let incumbent = crate::deployed::is_incumbent(app, plan)
         .await
-        .map_err(|error| store(crate::evidence::service::Error::Store(error)))?;
+        .map_err(unread)?;
     Ok(gate::find(
         plan,
         &environment.requires,

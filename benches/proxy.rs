@@ -3,7 +3,7 @@
 //! The difference is the gate's share; client and upstream are in both numbers.
 //!
 //! `cargo bench --bench proxy` measures; run by `cargo test --benches` it only shows that it works.
-//! Budget: 40 us a request on one core of 2020, in front of identity, policy and record.
+//! Budget for the gate's share: 40 us a request, before identity, policy and record.
 
 #![expect(clippy::print_stdout, reason = "a bench reports on standard output")]
 

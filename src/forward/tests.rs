@@ -145,6 +145,26 @@ async fn grpc_arrives_as_http2_of_the_one_type_and_its_trailers_come_back() {
 }
 
 #[tokio::test]
+async fn trailers_of_a_request_end_at_the_gate() {
+    let world = World::new(|request| async move {
+        let sent = request.into_body().collect().await.unwrap();
+        assert!(sent.trailers().is_none(), "{:?}", sent.trailers());
+        grpc_answer(body::full(sent.to_bytes()), "0")
+    })
+    .await;
+    let mut trailers = HeaderMap::new();
+    trailers.insert("token", HeaderValue::from_static("of the client"));
+    let end = async move { Some(Ok(trailers)) };
+    let request = grpc(world.url("/s/M"), "").map(|_| {
+        let body = body::full("message").with_trailers(end);
+        body::boxed(body)
+    });
+    let response = world.client(Version::HTTP_2).request(request);
+    assert_eq!(bytes(within(response).await.unwrap()).await, "message");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn a_grpc_status_in_the_head_ends_the_stream_there() {
     let mut world = World::new(|_| async {
         let mut response = status(StatusCode::OK);
@@ -533,6 +553,25 @@ async fn an_absent_upstream_is_told_from_one_that_breaks_off() {
         assert!(!error.may_have_acted());
         assert!(crate::telemetry::chain(&error).contains("refused"));
     }
+}
+
+#[tokio::test]
+async fn a_body_that_breaks_off_is_the_fault_of_the_caller() {
+    let mut world = World::new(|request| async move {
+        let body = body::collect(request.into_body(), 100).await;
+        assert!(
+            body.is_err(),
+            "the upstream took half a body for a whole one"
+        );
+        status(StatusCode::OK)
+    })
+    .await;
+    let mut socket = TcpStream::connect(world.gate).await.unwrap();
+    let half = b"POST /detached/x HTTP/1.1\r\nHost: gate\r\nContent-Length: 10\r\n\r\nhalf";
+    socket.write_all(half).await.unwrap();
+    drop(socket);
+    assert_eq!(world.ending().await.how, Ending::Failed(Fault::Caller));
+    world.end().await;
 }
 
 // Stopping

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use http_body::Body as _;
 use http_body_util::{BodyExt as _, StreamBody};
+use proptest::prelude::{any, prop_assert_eq, proptest};
 
 use super::*;
 
@@ -229,6 +230,38 @@ async fn events_that_are_not_understood_are_refused() {
         "as `text/event-stream`",
     )
     .await;
+}
+
+proptest! {
+    #[test]
+    fn what_is_permitted_as_a_whole_is_not_changed_by_a_byte(
+        names in proptest::collection::vec("[a-z]{1,9}", 0..5),
+        at in any::<proptest::sample::Index>(),
+        byte: u8,
+    ) {
+        let items: Vec<_> = names.iter().map(|name| field(2, application(name))).collect();
+        let mut list = [field(1, field(2, "7")), items.concat()].concat();
+        let whole = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true).unwrap();
+        prop_assert_eq!(whole.unwrap(), &*list);
+        // The same with one byte changed: refused, or still as it came.
+        let at = at.index(list.len());
+        list[at] = byte;
+        if let Ok(Some(kept)) = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true) {
+            prop_assert_eq!(kept, list);
+        }
+    }
+
+    #[test]
+    fn what_is_not_permitted_leaves_no_trace(
+        names in proptest::collection::vec("[a-z]{6,9}", 1..5),
+        spaces in "[ \n\t]{0,3}",
+    ) {
+        let object = |name| format!(r#"{{"metadata":{{"name":"{name}"}}{spaces}}}"#);
+        let items: Vec<_> = names.iter().map(object).collect();
+        let text = format!(r#"{{"metadata":{{}},{spaces}"items":[{}{spaces}]}}"#, items.join(","));
+        let none = json::filter_list(text.as_bytes(), APPLICATION_LIST, &|_: &AppFacts| false);
+        prop_assert_eq!(none.unwrap(), br#"{"metadata":{},"items":[]}"#);
+    }
 }
 
 #[tokio::test]

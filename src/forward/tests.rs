@@ -620,6 +620,25 @@ async fn a_drain_lets_calls_finish_admits_no_new_ones_and_cuts_at_last() {
 }
 
 #[tokio::test]
+async fn a_drain_closes_idle_connections_at_once() {
+    let world = World::new(|_| async { status(StatusCode::NO_CONTENT) }).await;
+    let mut idle = TcpStream::connect(world.gate).await.unwrap();
+    let request = b"GET /x HTTP/1.1\r\nHost: gate\r\n\r\n";
+    idle.write_all(request).await.unwrap();
+    read_until(&mut idle, "\r\n\r\n").await;
+    let client = world.client(Version::HTTP_2);
+    let response = client.request(get(world.url("/x"))).await.unwrap();
+    assert_eq!(response.status(), StatusCode::NO_CONTENT);
+
+    world.stop.soft.cancel();
+    assert_eq!(within(idle.read(&mut [0])).await.unwrap(), 0);
+    // The listener and both connections are gone, without the hard signal.
+    world.tasks.close();
+    within(world.tasks.wait()).await;
+    world.end().await;
+}
+
+#[tokio::test]
 async fn connections_beyond_the_limit_and_slow_handshakes_are_closed() {
     let setup = Setup {
         gate_tls: Some(Pair::new()),

@@ -93,21 +93,13 @@ pub enum Channel {
     Grpc,
     /// gRPC-Web: HTTP/1.1, credential in the header that becomes metadata.
     GrpcWeb,
-    /// What everybody may have (the web UI's files): HTTP/1.1, no credential.
-    Public,
     /// REST and server-sent events: HTTP/1.1, bearer.
     Rest,
 }
 
 impl Channel {
     /// All of them.
-    pub const ALL: [Self; 5] = [
-        Self::Cookie,
-        Self::Grpc,
-        Self::GrpcWeb,
-        Self::Public,
-        Self::Rest,
-    ];
+    pub const ALL: [Self; 4] = [Self::Cookie, Self::Grpc, Self::GrpcWeb, Self::Rest];
 }
 
 /// Whose credential a call carries.
@@ -264,7 +256,7 @@ impl Upstream {
         deadline: Option<(Instant, Duration)>,
     ) -> Result<(Response<Incoming>, Option<Place>), Error> {
         let (client, place) = match (channel, shape) {
-            (Channel::Cookie | Channel::GrpcWeb | Channel::Public | Channel::Rest, _) => {
+            (Channel::Cookie | Channel::GrpcWeb | Channel::Rest, _) => {
                 (self.pools.http1.clone(), None)
             }
             (Channel::Grpc, Shape::Message) => placed(self.pools.calls.place())?,

@@ -19,7 +19,7 @@ use crate::argocd::table::Answer;
 use crate::body::{self, Body};
 use crate::config::IssuerKind;
 use crate::draft::Draft;
-use crate::forward::{Channel, Detach, Outbound, Permission, Shape};
+use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape};
 use crate::identity::Caller;
 use crate::names::AppRef;
 use crate::planner;
@@ -209,7 +209,8 @@ pub(crate) async fn file(
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;
     let record = draft.open(app, Word::Answer, Durability::Queued).await?;
     let outbound = Outbound {
-        channel: Channel::Public,
+        channel: Channel::Rest,
+        send_as: SendAs::Nobody,
         decision: draft.decision(),
         detach: Detach::No,
         shape: Shape::Message,

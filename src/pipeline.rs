@@ -21,7 +21,7 @@ use crate::argocd::table::{Answer, Handling, Kind};
 use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::failpoint;
-use crate::forward::{Channel, Detach, Outbound, Permission, Shape, filter};
+use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape, filter};
 use crate::identity::{Caller, SchemeOutcome};
 use crate::listener::Connection;
 use crate::planner::{self, Plan};
@@ -252,6 +252,7 @@ async fn send(
     let row = permitted.call().operation.row();
     let outbound = Outbound {
         channel: channel(permitted.call().wire),
+        send_as: SendAs::Gate,
         decision,
         detach: if effect == Effect::Read {
             Detach::No

@@ -184,7 +184,6 @@ fn set_credential(headers: &mut HeaderMap, channel: Channel, token: &UpstreamTok
         Channel::Grpc | Channel::GrpcWeb => {
             headers.insert(super::TOKEN, token.bare());
         }
-        Channel::Public => {}
         Channel::Rest => {
             headers.insert(AUTHORIZATION, token.bearer());
         }

@@ -51,9 +51,7 @@ impl Upstream {
         *request.headers_mut() = head.headers;
         *request.version_mut() = match channel {
             Channel::Grpc => Version::HTTP_2,
-            Channel::Cookie | Channel::GrpcWeb | Channel::Public | Channel::Rest => {
-                Version::HTTP_11
-            }
+            Channel::Cookie | Channel::GrpcWeb | Channel::Rest => Version::HTTP_11,
         };
         Ok(request)
     }

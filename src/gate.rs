@@ -3,6 +3,21 @@
 //! In: what would be rolled out ([`ApplicationPlan`]), what the environment requires, and the runs
 //! that bear on it. Out: a finding, which Cedar sees and decides about. Pure: no clock, no network,
 //! no store. It never allows anything.
+//!
+//! [`plan()`] makes the plan from what Argo CD says, [`find()`] the finding, [`sentence()`] the line
+//! that a refused caller reads.
+
+mod facts;
+mod find;
+mod plan;
+mod sentence;
+
+#[cfg(test)]
+pub(crate) use facts::testing;
+pub use facts::{AppFacts, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable};
+pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
+pub use plan::{AskedRevisions, Place, plan};
+pub use sentence::{MAX_LENGTH, sentence, unplanned_sentence};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

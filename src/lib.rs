@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod digest;
+pub mod evidence;
 pub mod gate;
 pub mod identity;
 pub mod names;

@@ -1,0 +1,16 @@
+//! Test runs: what was reported, what it was about, and what it is worth.
+//!
+//! In: reports of test runs, attempt by attempt ([`run`]), or files that other tools wrote
+//! ([`junit`], [`reportlog`]); what Argo CD says about the application at that moment
+//! ([`crate::gate::AppFacts`]). Out: stored runs, each bound to commits and digests ([`binding`]) and
+//! with a verdict that the gate computed itself ([`verdict`]); [`service`] puts them together over
+//! the store. It refuses what is malformed, too large, out of order, or about other commits than
+//! those that run. Never: a verdict taken over from the reporter, or commits that only the reporter
+//! vouches for.
+//!
+//! The other side of the same interface, `syncgate evidence submit|list|show`, is [`cli`] over
+//! [`client`].
+
+pub mod binding;
+pub mod run;
+pub mod verdict;

@@ -1,0 +1,348 @@
+//! Which commits a run is about, and whether it may count in the end.
+//!
+//! In: what Argo CD says about the application ([`AppFacts`]) and what the reporter claims. Out: a
+//! [`Binding`] when the run begins, [`Settled`] when it has ended. Pure. While an operation runs, the
+//! run belongs to it and counts only once that operation has ended well with the same commits; with
+//! none running, the run is about what is deployed. It refuses operations that do not roll out a
+//! commit as a whole, and claims that disagree. Never: a commit because the reporter named it.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::gate::{AppFacts, ApplicationPlan, OperationFacts, Phase, Resolved, SyncStatus};
+use crate::names::{Commit, SourceDigest};
+
+/// What a run is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The commits, one per source, in the order of the spec. (Their repositories are in the digests.)
+    pub commits: Vec<Commit>,
+    /// The digest of the sources as they are in this environment.
+    pub source_digest: SourceDigest,
+    /// The same without what may vary between environments.
+    pub promotion_digest: SourceDigest,
+    /// The operation that the run belongs to; none if none was running.
+    pub operation: Option<BoundOperation>,
+}
+
+/// Names one operation: an application has one at a time, and each start is another second.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BoundOperation {
+    /// The uid of the Application object.
+    pub uid: String,
+    /// When the operation started.
+    pub started_at: Timestamp,
+}
+
+/// What a reporter says about commits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Claims<'a> {
+    /// Commits under test, if it believes it knows.
+    pub commits: Option<&'a [String]>,
+}
+
+/// Why a run cannot be taken on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The comparison that would tell the commits is not of the sources in the spec.
+    #[error(
+        "argo cd has not compared {application} with its present sources yet; refresh it and report again"
+    )]
+    ComparisonOutdated {
+        /// Which application.
+        application: String,
+    },
+    /// The comparison failed.
+    #[error("argo cd could not compare {application}: {message}")]
+    ComparisonFailed {
+        /// Which application.
+        application: String,
+        /// What Argo CD says.
+        message: String,
+    },
+    /// A dry run is going on.
+    #[error(
+        "the operation that runs on {application} is a dry run; it rolls out nothing that could be tested"
+    )]
+    DryRun {
+        /// Which application.
+        application: String,
+    },
+    /// What runs comes from a branch that Argo CD writes itself.
+    #[error("{application} uses a source hydrator; the commits that it runs cannot be told yet")]
+    Hydrated {
+        /// Which application.
+        application: String,
+    },
+    /// The operation carries manifests instead of a commit.
+    #[error(
+        "the operation that runs on {application} carries local manifests, which are of no commit"
+    )]
+    LocalManifests {
+        /// Which application.
+        application: String,
+    },
+    /// The compared commits are not what is deployed.
+    #[error("{application} is out of sync: {commit} is not what runs there; sync it, then test")]
+    NotDeployed {
+        /// Which application.
+        application: String,
+        /// What it was compared to.
+        commit: String,
+    },
+    /// The reporter claims another commit.
+    #[error("the reporter tested `{claimed}`, but {application} is at {actual}")]
+    OtherCommit {
+        /// Which application.
+        application: String,
+        /// What the reporter says.
+        claimed: String,
+        /// What Argo CD says.
+        actual: String,
+    },
+    /// The operation names single resources.
+    #[error(
+        "the operation that runs on {application} syncs single resources; the rest is of other commits"
+    )]
+    Partial {
+        /// Which application.
+        application: String,
+    },
+    /// An operation was asked for and has not begun.
+    #[error("an operation on {application} is about to start; report again once it runs")]
+    Starting {
+        /// Which application.
+        application: String,
+    },
+    /// The operation is being stopped.
+    #[error("the operation that runs on {application} is being terminated")]
+    Terminating {
+        /// Which application.
+        application: String,
+    },
+    /// Commits that are no full commits.
+    #[error("the commits of {application} cannot be told: {problem}")]
+    Unpinned {
+        /// Which application.
+        application: String,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Refusal {
+    /// The stable code of the refusal, in kebab case.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ComparisonFailed { .. } => "comparison-failed",
+            Self::ComparisonOutdated { .. } => "comparison-outdated",
+            Self::DryRun { .. } => "dry-run",
+            Self::Hydrated { .. } => "hydrated",
+            Self::LocalManifests { .. } => "local-manifests",
+            Self::NotDeployed { .. } => "not-deployed",
+            Self::OtherCommit { .. } => "other-commit",
+            Self::Partial { .. } => "partial",
+            Self::Starting { .. } => "starting",
+            Self::Terminating { .. } => "terminating",
+            Self::Unpinned { .. } => "unpinned",
+        }
+    }
+}
+
+/// Finds out what a run that begins now is about. `varies` are the fields that the environment leaves
+/// out of the promotion digest.
+///
+/// # Errors
+/// [`Refusal`] when the commits cannot be told, or the reporter claims others.
+pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<Binding, Refusal> {
+    let application = facts.application.to_string();
+    if facts.hydrated {
+        return Err(Refusal::Hydrated { application });
+    }
+    let (resolved, operation) = match &facts.operation {
+        Some(operation) if operation.goes_on() => {
+            let bound = BoundOperation {
+                uid: facts.uid.clone(),
+                started_at: operation.started_at,
+            };
+            (of_operation(operation, &application)?, Some(bound))
+        }
+        _ if facts.operation_requested => return Err(Refusal::Starting { application }),
+        _ => (of_status(facts, &application)?, None),
+    };
+    let sources = resolved.pinned().map_err(|problem| Refusal::Unpinned {
+        application: application.clone(),
+        problem,
+    })?;
+    let commits: Vec<Commit> = sources.into_iter().map(|source| source.commit).collect();
+    agree(claims, &commits, &application)?;
+    let (source_digest, promotion_digest) =
+        ApplicationPlan::digests(&resolved.sources.list, varies);
+    Ok(Binding {
+        commits,
+        source_digest,
+        promotion_digest,
+        operation,
+    })
+}
+
+/// What the running operation rolls out. What was asked for and what Argo CD resolved must not
+/// contradict each other; where the one says nothing firm, the other does.
+fn of_operation(operation: &OperationFacts, application: &str) -> Result<Resolved, Refusal> {
+    let application = application.to_owned();
+    if operation.phase == Phase::Terminating {
+        return Err(Refusal::Terminating { application });
+    }
+    if operation.dry_run {
+        return Err(Refusal::DryRun { application });
+    }
+    if operation.local {
+        return Err(Refusal::LocalManifests { application });
+    }
+    if operation.partial {
+        return Err(Refusal::Partial { application });
+    }
+    let Some(result) = &operation.result else {
+        return Ok(operation.asked.clone());
+    };
+    let asked = &operation.asked;
+    let contradicts = !asked.sources.list.is_empty() && asked.sources != result.sources
+        || asked
+            .pinned()
+            .is_ok_and(|_| asked.revisions != result.revisions);
+    if contradicts {
+        let problem = "what was asked for and what argo cd rolls out are not the same".to_owned();
+        return Err(Refusal::Unpinned {
+            application,
+            problem,
+        });
+    }
+    Ok(result.clone())
+}
+
+/// What is deployed while no operation runs. A comparison tells what *would* be rolled out; it is
+/// what runs only if the application is in sync, or if that very state was the last to be rolled out
+/// and live objects have drifted since.
+fn of_status(facts: &AppFacts, application: &str) -> Result<Resolved, Refusal> {
+    let application = application.to_owned();
+    if let Some(message) = facts.errors.first() {
+        let message = message.clone();
+        return Err(Refusal::ComparisonFailed {
+            application,
+            message,
+        });
+    }
+    if facts.sync == SyncStatus::Unknown || facts.compared.sources != facts.sources {
+        return Err(Refusal::ComparisonOutdated { application });
+    }
+    if facts.sync == SyncStatus::OutOfSync && facts.deployed.as_ref() != Some(&facts.compared) {
+        let commit = facts.compared.revisions.join(", ");
+        return Err(Refusal::NotDeployed {
+            application,
+            commit,
+        });
+    }
+    Ok(facts.compared.clone())
+}
+
+/// Every claimed commit must be one of those that run; a test of one source of several need not know
+/// the others.
+fn agree(claims: Claims<'_>, commits: &[Commit], application: &str) -> Result<(), Refusal> {
+    let claimed = claims.commits.unwrap_or_default();
+    let stray = claimed
+        .iter()
+        .find(|claim| !commits.iter().any(|commit| commit.as_str() == *claim));
+    match stray {
+        None => Ok(()),
+        Some(claim) => Err(Refusal::OtherCommit {
+            application: application.to_owned(),
+            claimed: claim.clone(),
+            actual: commits
+                .iter()
+                .map(Commit::as_str)
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+    }
+}
+
+/// Whether a run may count, as of one reading of the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// It counts.
+    Counts,
+    /// It never will, and why, in words.
+    Void(String),
+    /// The operation it belongs to has not ended.
+    Wait,
+}
+
+/// Finds out whether a run that was bound by `binding` may count, given what Argo CD says now.
+#[must_use]
+pub fn settle(binding: &Binding, now: &AppFacts) -> Settled {
+    match &binding.operation {
+        Some(bound) => settle_operation(binding, bound, now),
+        None => settle_status(binding, now),
+    }
+}
+
+fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -> Settled {
+    if now.uid != bound.uid {
+        return Settled::Void("the application was deleted and created again".to_owned());
+    }
+    let operation = now
+        .operation
+        .as_ref()
+        .filter(|o| o.started_at == bound.started_at);
+    let Some(operation) = operation else {
+        let why = "the operation was replaced before its end was seen";
+        return Settled::Void(why.to_owned());
+    };
+    match operation.phase {
+        Phase::Running | Phase::Terminating => Settled::Wait,
+        Phase::Error | Phase::Failed => Settled::Void("the operation failed".to_owned()),
+        Phase::Succeeded => {
+            let whole = !operation.dry_run && !operation.partial && !operation.local;
+            if whole
+                && operation
+                    .result
+                    .as_ref()
+                    .is_some_and(|r| is_bound(binding, r))
+            {
+                Settled::Counts
+            } else {
+                let why = "the operation ended with other commits or sources than it began with";
+                Settled::Void(why.to_owned())
+            }
+        }
+    }
+}
+
+/// A run outside an operation must end on what it began on.
+fn settle_status(binding: &Binding, now: &AppFacts) -> Settled {
+    let running = now.operation.as_ref().filter(|o| o.goes_on());
+    let moved = if running.is_some() || now.operation_requested {
+        true
+    } else {
+        now.compared.sources != now.sources || !is_bound(binding, &now.compared)
+    };
+    if moved {
+        Settled::Void("the application moved on while the tests ran".to_owned())
+    } else {
+        Settled::Counts
+    }
+}
+
+/// Whether `resolved` is what the run was bound to: the same commits, and the same source
+/// parameters, of which the repositories are some.
+fn is_bound(binding: &Binding, resolved: &Resolved) -> bool {
+    let (digest, _) = ApplicationPlan::digests(&resolved.sources.list, &[]);
+    digest == binding.source_digest
+        && resolved
+            .pinned()
+            .is_ok_and(|now| now.iter().map(|s| &s.commit).eq(&binding.commits))
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,5 +12,8 @@
 //! [`client`].
 
 pub mod binding;
+pub mod junit;
+pub mod report;
+pub mod reportlog;
 pub mod run;
 pub mod verdict;

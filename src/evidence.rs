@@ -15,5 +15,8 @@ pub mod binding;
 pub mod junit;
 pub mod report;
 pub mod reportlog;
+mod rows;
 pub mod run;
+pub mod service;
 pub mod verdict;
+pub mod view;

@@ -1,0 +1,464 @@
+//! Runs over the store: what stands behind `/syncgate/v1/runs` once the caller may report.
+//!
+//! In: checked bodies, the [`Binding`] of the run, what Argo CD says at its end. Out: stored runs and
+//! the answers to the reporter; for the gate, the runs that bear on a plan. A run belongs to the caller
+//! who opened it, and nobody else may add to it. It refuses batches out of order, runs that are
+//! finished, and more than a run may hold. Never: a pass that counts while the operation it belongs
+//! to has not ended well.
+//!
+//! A finished run is in one of three states. *Counts*: it is a word on its commits, a good one
+//! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
+//! *Void*: it is no word, because its operation did not end well, or because it was not about these
+//! commits after all. A failure counts at once: waiting could only hide it.
+
+use ulid::Ulid;
+
+use super::binding::{Binding, BoundOperation, Settled, settle};
+use super::rows;
+use super::run::{
+    Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
+    Opened, OperationRef,
+};
+use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::view::{RunSummary, RunView};
+use crate::clock::Clock;
+use crate::gate::AppFacts;
+use crate::names::{AppRef, Component, DecisionId, EnvironmentName};
+use crate::store::{
+    self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
+    OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
+};
+
+mod error;
+mod look_up;
+
+pub use error::Error;
+pub use look_up::evidence_for;
+
+/// How many of the newest runs of a suite are looked through for the last passing one, and for
+/// commits that would pass.
+const NEWEST: u32 = 200;
+/// Characters of an idempotency key, at most.
+const MAX_KEY: usize = 128;
+/// How often a verdict is computed again because another batch came in meanwhile.
+const JUDGEMENTS: usize = 3;
+
+/// What is tested, as the gate knows it.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The Application.
+    pub application: AppRef,
+    /// The environment it is in.
+    pub environment: EnvironmentName,
+    /// What it deploys.
+    pub component: Component,
+}
+
+/// Who reports, and the decision that lets them.
+#[derive(Clone, Copy, Debug)]
+pub struct Reporter<'a> {
+    /// `Caller::unique`.
+    pub unique: &'a str,
+    /// The decision.
+    pub decision: DecisionId,
+}
+
+/// The runs of one gate.
+#[derive(Clone, Debug)]
+pub struct Runs {
+    store: Store,
+    clock: Clock,
+    /// The gate's own address, without a slash at its end.
+    gate: String,
+    least_share: LeastShare,
+}
+
+impl Runs {
+    /// Runs kept in `store`, of the gate that callers reach at `gate` (`https://gate.example`).
+    #[must_use]
+    pub fn new(store: Store, clock: Clock, gate: &str, least_share: LeastShare) -> Self {
+        Self {
+            store,
+            clock,
+            gate: gate.trim_end_matches('/').to_owned(),
+            least_share,
+        }
+    }
+
+    /// Opens a run. The same `key` by the same reporter gives the same run again.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::OtherEnvironment`], [`Error::KeyReused`] or [`Error::Store`].
+    pub async fn open(
+        &self,
+        reporter: Reporter<'_>,
+        key: Option<&str>,
+        new: NewRun,
+        subject: &Subject,
+        binding: Binding,
+    ) -> Result<Opened, Error> {
+        new.check()?;
+        if let Some(key) = key {
+            check_key(key)?;
+        }
+        if let Some(claimed) = &new.environment
+            && *claimed != subject.environment
+        {
+            return Err(Error::OtherEnvironment {
+                application: subject.application.to_string(),
+                claimed: claimed.clone(),
+                actual: subject.environment.clone(),
+            });
+        }
+        let row = self.row(reporter, key, new, subject, binding);
+        match self.store.insert_run(&row).await? {
+            InsertOutcome::Inserted(_) => Ok(self.opened(&row)),
+            InsertOutcome::Existing(before) => {
+                let before = before.run;
+                if (&before.application, &before.suite) == (&row.application, &row.suite) {
+                    Ok(self.opened(&before))
+                } else {
+                    Err(Error::KeyReused { run: before.id })
+                }
+            }
+        }
+    }
+
+    fn row(
+        &self,
+        reporter: Reporter<'_>,
+        key: Option<&str>,
+        new: NewRun,
+        subject: &Subject,
+        binding: Binding,
+    ) -> RunRow {
+        let now = self.clock.now();
+        RunRow {
+            id: RunId(DecisionId::new(now).0),
+            idempotency_key: key.map(str::to_owned),
+            reporter: reporter.unique.to_owned(),
+            decision: reporter.decision,
+            application: subject.application.clone(),
+            environment: subject.environment.clone(),
+            component: subject.component.clone(),
+            suite: new.suite,
+            commits: binding.commits,
+            source_digest: Some(binding.source_digest),
+            promotion_digest: Some(binding.promotion_digest),
+            dirty: new.dirty,
+            collected: rows::collected_row(new.collected),
+            tool: rows::tool_row(new.tool),
+            options: new.options,
+            operation: binding.operation.map(|bound| OperationBinding {
+                started_at: bound.started_at,
+                uid: bound.uid,
+            }),
+            started_at: new.started_at,
+            received_at: now,
+            // Not pending: a run that never ends would be asked about for ever.
+            counting: Counting {
+                state: CountingState::Void,
+                reason: "the run has not ended".to_owned(),
+            },
+        }
+    }
+
+    fn opened(&self, run: &RunRow) -> Opened {
+        Opened {
+            run: run.id.to_string(),
+            application: run.application.name.clone(),
+            environment: run.environment.clone(),
+            component: run.component.clone(),
+            suite: run.suite.clone(),
+            commits: run.commits.iter().map(ToString::to_string).collect(),
+            source_digest: run.source_digest.clone(),
+            operation: run.operation.as_ref().map(|operation| OperationRef {
+                started_at: operation.started_at,
+            }),
+            url: self.url(run.id),
+            decision: run.decision.to_string(),
+        }
+    }
+
+    /// Where a run can be read.
+    #[must_use]
+    pub fn url(&self, run: RunId) -> String {
+        format!("{}/syncgate/v1/runs/{run}", self.gate)
+    }
+
+    /// Takes in a batch of attempts. A batch that is there already is acknowledged again.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::NoSuchRun`], [`Error::Gap`], [`Error::Over`],
+    /// [`Error::TooMany`] or [`Error::Store`].
+    pub async fn add(
+        &self,
+        reporter: Reporter<'_>,
+        run: &str,
+        mut batch: AttemptBatch,
+    ) -> Result<Acknowledged, Error> {
+        batch.check()?;
+        let stored = self.own(reporter, run).await?;
+        let id = stored.run.id;
+        let count = batch.attempts.len() as u64;
+        let is_new = batch.sequence >= stored.batches;
+        if is_new && self.store.attempt_count(id).await? + count > MAX_RUN_ATTEMPTS {
+            return Err(Error::TooMany { run: id });
+        }
+        let attempts = batch.attempts.into_iter().map(rows::attempt_row).collect();
+        let outcome = self
+            .store
+            .append_attempts(id, batch.sequence, attempts)
+            .await?;
+        match outcome {
+            AppendOutcome::AlreadyStored { next } | AppendOutcome::Stored { next } => {
+                Ok(Acknowledged {
+                    run: id.to_string(),
+                    next,
+                })
+            }
+            AppendOutcome::Finished => Err(Error::Over { run: id }),
+            AppendOutcome::Gap { next } => Err(Error::Gap {
+                sent: batch.sequence,
+                next,
+            }),
+        }
+    }
+
+    /// The run `id` of this reporter.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRun`], also for the run of another caller, or [`Error::Store`].
+    pub async fn own(&self, reporter: Reporter<'_>, id: &str) -> Result<StoredRun, Error> {
+        let missing = || Error::NoSuchRun {
+            run: id
+                .chars()
+                .filter(char::is_ascii_alphanumeric)
+                .take(32)
+                .collect(),
+        };
+        let ulid = Ulid::from_string(id).map_err(|_| missing())?;
+        let run = self.store.run(RunId(ulid)).await?;
+        run.filter(|stored| stored.run.reporter == reporter.unique)
+            .ok_or_else(missing)
+    }
+
+    /// Ends a run and judges it; `now` is a fresh reading of its application. Ending it again gives
+    /// the first judgement.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchRun`], [`Error::StillReporting`] or [`Error::Store`].
+    pub async fn finish(
+        &self,
+        reporter: Reporter<'_>,
+        run: &str,
+        finish: &Finish,
+        now: &AppFacts,
+    ) -> Result<Finished, Error> {
+        let mut stored = self.own(reporter, run).await?;
+        let id = stored.run.id;
+        for _ in 0..JUDGEMENTS {
+            if let Some(end) = &stored.finish {
+                return Ok(self.finished(&stored, end));
+            }
+            let end = self.judge(&stored, reporter.decision, finish, now).await?;
+            stored = match self.store.finish_run(id, &end).await? {
+                FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
+                FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
+            };
+        }
+        match &stored.finish {
+            Some(end) => Ok(self.finished(&stored, end)),
+            None => Err(Error::StillReporting { run: id }),
+        }
+    }
+
+    async fn judge(
+        &self,
+        stored: &StoredRun,
+        decision: DecisionId,
+        finish: &Finish,
+        now: &AppFacts,
+    ) -> Result<FinishRow, Error> {
+        let run = &stored.run;
+        let mut tally = Tally::default();
+        for attempt in self.store.attempts(run.id).await? {
+            tally.add(&rows::attempt(attempt));
+        }
+        let settled = match binding_of(run) {
+            Some(binding) => settle(&binding, now),
+            None => Settled::Void("the run is bound to no commits".to_owned()),
+        };
+        let moved_on = match &settled {
+            Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
+            _ => None,
+        };
+        let ruling = judge(&Material {
+            tally: &tally,
+            collected: &rows::collected(&run.collected),
+            finish,
+            batches: stored.batches,
+            dirty: run.dirty,
+            in_operation: run.operation.is_some(),
+            other_commit: moved_on,
+            ran_before: self.ran_before(run).await?,
+            least_share: self.least_share,
+        });
+        Ok(FinishRow {
+            decision,
+            exit_status: finish.exit_status.into(),
+            finished_at: finish.finished_at,
+            batches: finish.batches,
+            attempts: finish.attempts,
+            interrupted: finish.interrupted,
+            judged_batches: stored.batches,
+            verdict: rows::verdict_row(ruling.verdict),
+            reasons: rows::reason_rows(&ruling.reasons),
+            tests: rows::tests_row(ruling.tests),
+            counting: counting(&ruling, settled),
+        })
+    }
+
+    /// How many tests ran in the newest passing run of the same component, environment and suite.
+    async fn ran_before(&self, run: &RunRow) -> Result<Option<u64>, Error> {
+        let newest = self
+            .store
+            .runs_for(&run.component, &run.environment, &run.suite, NEWEST)
+            .await?;
+        let passing = newest.iter().find_map(|stored| {
+            let end = stored.finish.as_ref()?;
+            let counts = stored.run.counting.state == CountingState::Counts;
+            (counts && end.verdict == store::Verdict::Passed).then_some(end)
+        });
+        Ok(passing.map(|end| rows::tests(&end.tests).ran()))
+    }
+
+    fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {
+        let run = &stored.run;
+        Finished {
+            run: run.id.to_string(),
+            verdict: rows::verdict(end.verdict),
+            reasons: rows::reasons(&end.reasons),
+            tests: rows::tests(&end.tests),
+            counts: rows::counts(end.verdict, run.counting.state),
+            url: self.url(run.id),
+            decision: end.decision.to_string(),
+        }
+    }
+
+    /// The applications of which a run waits for its operation to end; each should be read and given
+    /// to [`settle`](Self::settle).
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn waiting_for(&self) -> Result<Vec<AppRef>, Error> {
+        let pending = self.store.pending_runs().await?;
+        let mut applications: Vec<AppRef> = pending
+            .into_iter()
+            .map(|stored| stored.run.application)
+            .collect();
+        applications.sort_unstable();
+        applications.dedup();
+        Ok(applications)
+    }
+
+    /// Finds out for the waiting runs of `application` whether they count, now that it reads `now`.
+    /// Gives those that are settled.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; what was settled before stays so.
+    pub async fn settle(
+        &self,
+        application: &AppRef,
+        now: &AppFacts,
+    ) -> Result<Vec<(RunId, Counts)>, Error> {
+        let mut settled = Vec::new();
+        for stored in self.store.pending_runs().await? {
+            let run = &stored.run;
+            let (Some(binding), Some(end)) = (binding_of(run), &stored.finish) else {
+                continue;
+            };
+            if run.application != *application {
+                continue;
+            }
+            let (state, reason) = match settle(&binding, now) {
+                Settled::Wait => continue,
+                Settled::Counts => (CountingState::Counts, String::new()),
+                Settled::Void(why) => (CountingState::Void, why),
+            };
+            self.store
+                .set_counting(run.id, Counting { state, reason })
+                .await?;
+            settled.push((run.id, rows::counts(end.verdict, state)));
+        }
+        Ok(settled)
+    }
+
+    /// The runs that `filter` asks for, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
+        let stored = self.store.runs(filter).await?;
+        Ok(stored.iter().map(RunSummary::of).collect())
+    }
+
+    /// The run `id` with its attempts, whoever reported it.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn show(&self, id: RunId) -> Result<Option<RunView>, Error> {
+        let Some(stored) = self.store.run(id).await? else {
+            return Ok(None);
+        };
+        let attempts = self.store.attempts(id).await?;
+        Ok(Some(RunView::of(&stored, attempts)))
+    }
+}
+
+fn check_key(key: &str) -> Result<(), Invalid> {
+    let fits = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        return Ok(());
+    }
+    Err(Invalid {
+        path: "Idempotency-Key".to_owned(),
+        problem: "it is empty, too long or not printable ASCII".to_owned(),
+        mend: format!("send a UUID, or at most {MAX_KEY} characters"),
+    })
+}
+
+/// Whether a run counts from its end on.
+fn counting(ruling: &Ruling, settled: Settled) -> Counting {
+    let disowned = ruling
+        .reasons
+        .iter()
+        .find(|reason| reason.code.disowns_commits());
+    let (state, reason) = match (disowned, ruling.verdict, settled) {
+        (Some(reason), _, _) => (CountingState::Void, reason.detail.clone()),
+        (None, Verdict::Passed, Settled::Wait) => (
+            CountingState::Pending,
+            "the operation has not ended".to_owned(),
+        ),
+        (None, Verdict::Passed, Settled::Void(why)) => (CountingState::Void, why),
+        (None, Verdict::Passed, Settled::Counts)
+        | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
+    };
+    Counting { state, reason }
+}
+
+/// What a stored run is bound to.
+fn binding_of(run: &RunRow) -> Option<Binding> {
+    Some(Binding {
+        commits: run.commits.clone(),
+        source_digest: run.source_digest.clone()?,
+        promotion_digest: run.promotion_digest.clone()?,
+        operation: run.operation.as_ref().map(|operation| BoundOperation {
+            uid: operation.uid.clone(),
+            started_at: operation.started_at,
+        }),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,143 @@
+//! Runs as the interface shows them: the JSON of `GET /syncgate/v1/runs`.
+//!
+//! In: stored rows. Out: [`RunSummary`] and [`RunView`], which the command line reads back. Never: a
+//! field that only the store means something by.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::evidence::rows;
+use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
+use crate::evidence::verdict::{Reason, Tests, Verdict};
+use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
+use crate::store::{AttemptRow, StoredRun};
+
+/// Answer to `GET /syncgate/v1/runs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunList {
+    /// Newest first.
+    pub runs: Vec<RunSummary>,
+}
+
+/// A run without its attempts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunSummary {
+    /// Its identifier.
+    pub run: String,
+    /// The Application.
+    pub application: String,
+    /// Its namespace, where one was named.
+    pub application_namespace: Option<String>,
+    /// The environment it is in.
+    pub environment: EnvironmentName,
+    /// What is promoted.
+    pub component: Component,
+    /// Which suite.
+    pub suite: Suite,
+    /// The commits that the run is about, one per source.
+    pub commits: Vec<Commit>,
+    /// The digest of the sources as they are in this environment.
+    pub source_digest: Option<SourceDigest>,
+    /// The operation that the run belongs to, if one was running.
+    pub operation: Option<OperationRef>,
+    /// Who reported it.
+    pub reporter: String,
+    /// The decision that admitted the report.
+    pub decision: String,
+    /// When it began, by the reporter's clock.
+    pub started_at: Timestamp,
+    /// When the gate opened it.
+    pub received_at: Timestamp,
+    /// How it ended; absent while it goes on, or if its end was never reported.
+    pub result: Option<RunResult>,
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunResult {
+    /// What it is worth.
+    pub verdict: Verdict,
+    /// Why.
+    pub reasons: Vec<Reason>,
+    /// How many tests ended how.
+    pub tests: Tests,
+    /// From when on it can meet a requirement.
+    pub counts: Counts,
+    /// Why that is so, where it says more; else empty.
+    pub counts_reason: String,
+    /// When it ended, by the reporter's clock.
+    pub finished_at: Timestamp,
+    /// The exit status of the tool.
+    pub exit_status: i64,
+    /// The decision that took in the end.
+    pub decision: String,
+}
+
+/// A run with everything that was reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunView {
+    /// The summary.
+    #[serde(flatten)]
+    pub summary: RunSummary,
+    /// Whether the reporter's working tree was dirty.
+    pub dirty: Option<bool>,
+    /// What was selected.
+    pub collected: Collected,
+    /// What ran the tests.
+    pub tool: Tool,
+    /// Options that shaped the selection.
+    pub options: Vec<String>,
+    /// Every attempt, in the order of reporting.
+    pub attempts: Vec<Attempt>,
+}
+
+impl RunSummary {
+    /// Shows `stored`.
+    #[must_use]
+    pub fn of(stored: &StoredRun) -> Self {
+        let run = &stored.run;
+        Self {
+            run: run.id.to_string(),
+            application: run.application.name.clone(),
+            application_namespace: run.application.namespace.clone(),
+            environment: run.environment.clone(),
+            component: run.component.clone(),
+            suite: run.suite.clone(),
+            commits: run.commits.clone(),
+            source_digest: run.source_digest.clone(),
+            operation: run.operation.as_ref().map(|operation| OperationRef {
+                started_at: operation.started_at,
+            }),
+            reporter: run.reporter.clone(),
+            decision: run.decision.to_string(),
+            started_at: run.started_at,
+            received_at: run.received_at,
+            result: stored.finish.as_ref().map(|finish| RunResult {
+                verdict: rows::verdict(finish.verdict),
+                reasons: rows::reasons(&finish.reasons),
+                tests: rows::tests(&finish.tests),
+                counts: rows::counts(finish.verdict, run.counting.state),
+                counts_reason: run.counting.reason.clone(),
+                finished_at: finish.finished_at,
+                exit_status: finish.exit_status,
+                decision: finish.decision.to_string(),
+            }),
+        }
+    }
+}
+
+impl RunView {
+    /// Shows `stored` with its `attempts`.
+    #[must_use]
+    pub fn of(stored: &StoredRun, attempts: Vec<AttemptRow>) -> Self {
+        let run = &stored.run;
+        Self {
+            summary: RunSummary::of(stored),
+            dirty: run.dirty,
+            collected: rows::collected(&run.collected),
+            tool: rows::tool(&run.tool),
+            options: run.options.clone(),
+            attempts: attempts.into_iter().map(rows::attempt).collect(),
+        }
+    }
+}

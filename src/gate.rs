@@ -12,6 +12,8 @@ mod find;
 mod plan;
 mod sentence;
 
+#[cfg(test)]
+pub(crate) use facts::testing;
 pub use facts::{AppFacts, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
 pub use plan::{AskedRevisions, Place, plan};
@@ -172,8 +174,6 @@ pub enum GapKind {
     Shrunk,
     /// The run is older than the requirement admits.
     Stale,
-    /// A way to roll out whose commits are not checked, where tests are required.
-    Unchecked,
     /// A source cannot be pinned to a commit.
     Unpinnable,
     /// The evidence was withdrawn.

@@ -174,6 +174,8 @@ pub enum GapKind {
     Shrunk,
     /// The run is older than the requirement admits.
     Stale,
+    /// A way to roll out whose commits are not checked, where tests are required.
+    Unchecked,
     /// A source cannot be pinned to a commit.
     Unpinnable,
     /// The evidence was withdrawn.

@@ -51,6 +51,9 @@ fn compose(operation: &str, application: &AppRef, what: &str, gaps: &[Gap]) -> S
 }
 
 fn gap_in_words(gap: &Gap, what: &str) -> String {
+    if gap.kind == GapKind::Unchecked {
+        return gap.detail.clone();
+    }
     let (Some(suite), Some(environment)) = (&gap.suite, &gap.environment) else {
         let why = if gap.detail.is_empty() {
             kind_in_words(gap.kind)
@@ -79,6 +82,7 @@ fn kind_in_words(kind: GapKind) -> &'static str {
         GapKind::Missing => "there is no run",
         GapKind::Shrunk => "the suite has shrunk",
         GapKind::Stale => "the last run is too old",
+        GapKind::Unchecked => "it cannot be checked",
         GapKind::Unpinnable => "a source has no fixed commit",
         GapKind::Withdrawn => "the evidence was withdrawn",
         GapKind::WrongSource => "the last run had other source parameters",

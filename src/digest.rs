@@ -36,10 +36,7 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 /// `Value` cannot hold them.
 #[must_use]
 pub fn canonical_json(value: &serde_json::Value) -> Vec<u8> {
-    #[expect(
-        clippy::expect_used,
-        reason = "never: see `Panics`"
-    )]
+    #[expect(clippy::expect_used, reason = "never: see `Panics`")]
     serde_json_canonicalizer::to_vec(value).expect("a JSON value has a canonical form")
 }
 

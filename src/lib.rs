@@ -30,6 +30,7 @@ pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod respond;
+mod terminal;
 // What becomes of it
 pub mod deployed;
 pub mod settle;

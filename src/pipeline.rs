@@ -29,7 +29,7 @@ use crate::policy::{Decision, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{deployed, filtered, local, own};
+use crate::{deployed, filtered, local, own, terminal};
 
 /// The permission that forwarding demands is the policies' own.
 impl<T> Permission for Permitted<T> {}
@@ -57,11 +57,19 @@ pub async fn handle(
     };
     match class {
         Class::NonApi {
-            what, forward_path, ..
+            what,
+            query,
+            forward_path,
         } => {
             draft.operation(&format!("{what:?}"), Effect::Read, Form::Rest, "rest");
             let request = Request::from_parts(head, body);
-            match beside_api(&app, &mut draft, what, forward_path, request).await {
+            let answered = match what {
+                NonApi::Terminal => {
+                    terminal::open(&app, &mut draft, &query, &forward_path, request).await
+                }
+                _ => beside_api(&app, &mut draft, what, &forward_path, request).await,
+            };
+            match answered {
                 Ok(response) => response,
                 Err(rejection) => draft.refuse(&app, rejection).await,
             }
@@ -343,12 +351,12 @@ async fn beside_api(
     app: &Arc<App>,
     draft: &mut Draft,
     what: NonApi,
-    forward_path: String,
+    forward_path: &str,
     request: Request<Body>,
 ) -> Result<Response<Body>, Rejection> {
     let sentence = match what {
         NonApi::UiAsset | NonApi::Healthz | NonApi::Download => {
-            return local::file(app, draft, &forward_path, request).await;
+            return local::file(app, draft, forward_path, request).await;
         }
         NonApi::AuthLogout => return draft.record(app, Word::Answer, local::logout()).await,
         NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {

@@ -268,6 +268,14 @@ pub async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<P
     about(app, caller, &read(app, &target, false).await?)
 }
 
+/// What policies know of the application of `target`, read afresh.
+///
+/// # Errors
+/// [`Rejection`] when Argo CD does not give it.
+pub async fn fresh(app: &App, caller: &Caller, target: &AppTarget) -> Result<Planned, Rejection> {
+    about(app, caller, &read(app, target, true).await?)
+}
+
 /// The environment of an application that belongs to exactly one.
 #[must_use]
 pub fn environment<'a>(app: &'a App, facts: &ApplicationFacts) -> Option<&'a Environment> {

@@ -44,6 +44,7 @@ pub mod config;
 pub mod demo;
 pub mod digest;
 pub mod failpoint;
+mod json;
 pub mod names;
 pub mod pattern;
 pub mod serve;

@@ -236,7 +236,13 @@ impl Client {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn decision(&self, decision: DecisionId) -> Result<LogEntry, Error> {
-        self.ask(&Method::GET, &format!("/syncgate/v1/log/{decision}"), Bytes::new(), None).await
+        self.ask(
+            &Method::GET,
+            &format!("/syncgate/v1/log/{decision}"),
+            Bytes::new(),
+            None,
+        )
+        .await
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(

@@ -93,9 +93,10 @@ impl Admin {
             .map(|c| json!({ "name": c.name, "state": c.state.word(), "detail": c.detail }))
             .collect();
         let json = json!({ "ready": ready, "checks": rows }).to_string();
-        let status = match ready {
-            true => StatusCode::OK,
-            false => StatusCode::SERVICE_UNAVAILABLE,
+        let status = if ready {
+            StatusCode::OK
+        } else {
+            StatusCode::SERVICE_UNAVAILABLE
         };
         respond(status, "application/json", json)
     }

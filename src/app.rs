@@ -4,16 +4,24 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::TaskTracker;
 
-use crate::argocd::client::{self, Client};
+use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
-use crate::config::Config;
-use crate::forward::{self, Upstream, UpstreamConfig, UpstreamToken};
+use crate::config::{Config, Issuer, IssuerKind};
+use crate::evidence::service::Runs;
+use crate::evidence::verdict::LeastShare;
+use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
-use crate::identity::{self, Identity};
+use crate::identity::Identity;
+use crate::identity::config::{
+    ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
+    OidcIssuer, PlainHttp, RefreshTimes,
+};
+use crate::identity::roles::{AccountMatch, GroupMatch, RoleMapping};
 use crate::index::Index;
 use crate::listener::Stop;
 use crate::names::AppRef;
@@ -23,16 +31,18 @@ use crate::store::{self, Store};
 
 /// Applications are spread over this many locks; two that share one wait for each other.
 const LOCKS: usize = 256;
+/// How long Argo CD may take to begin an answer. A refresh waits for its controller.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// Why the gate cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The upstream cannot be set up.
     #[error("the upstream cannot be used")]
-    Client(#[source] client::SetupError),
-    /// An issuer cannot be set up.
-    #[error("an issuer cannot be used")]
-    Identity(#[source] identity::SetupError),
+    Client(#[source] client::Error),
+    /// Issuers cannot be set up.
+    #[error("the issuers cannot be used:\n{0}")]
+    Identity(String),
     /// The policies are not in order.
     #[error("the policies are not in order:\n{0}")]
     Policies(policy::LoadError),
@@ -72,6 +82,10 @@ pub struct App {
     pub index: Index,
     /// Resolves names in repositories.
     pub git: Git,
+    /// Test runs.
+    pub runs: Runs,
+    /// Answers about what may be read in lists.
+    pub(crate) reads: crate::filtered::Reads,
     /// Everything that was spawned; a stop waits for it.
     pub tasks: TaskTracker,
     /// The two steps of a stop.
@@ -87,25 +101,42 @@ impl App {
     /// [`Error`], naming the part that cannot be used.
     pub async fn start(config: Config, clock: Clock, stop: Stop) -> Result<Arc<Self>, Error> {
         let tasks = TaskTracker::new();
-        let policies = policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
-        policy::watch(&config.policies, policies.clone(), &tasks, stop.soft.clone())
-            .map_err(Error::Watch)?;
-        let identity = Identity::new(
-            identity_config(&config),
-            clock.clone(),
+        let policies =
+            policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
+        policy::watch(
+            &config.policies,
+            policies.clone(),
             &tasks,
             stop.soft.clone(),
         )
-        .map_err(Error::Identity)?;
+        .map_err(Error::Watch)?;
+        let identity = identity_config(&config)?;
+        let identity = Identity::new(identity, clock.clone(), &tasks, &stop.soft)
+            .map_err(|errors| Error::Identity(list(&errors)))?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
-        let token = UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
-        let argocd = Client::new(&config.upstream.url, config.upstream.ca.as_deref(), token.clone())
-            .map_err(Error::Client)?;
-        let upstream = UpstreamConfig::new(config.upstream.url.clone(), config.upstream.ca.clone(), token);
+        let token =
+            UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
+        let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
+        let tls = forward::client_config(ca.as_deref()).map_err(Error::Upstream)?;
+        let argocd =
+            Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
+        let upstream = UpstreamConfig {
+            url,
+            ca,
+            token,
+            plaintext: Plaintext::LoopbackOnly,
+            answer_timeout: ANSWER_TIMEOUT,
+        };
         let upstream = Upstream::new(upstream, tasks.clone(), &stop).map_err(Error::Upstream)?;
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
+        let runs = Runs::new(
+            store.clone(),
+            clock.clone(),
+            config.url.as_str(),
+            LeastShare::default(),
+        );
         let app = Arc::new(Self {
             index: Index::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
@@ -118,6 +149,8 @@ impl App {
             upstream,
             argocd,
             git,
+            runs,
+            reads: crate::filtered::reads(),
             tasks,
             stop,
         });
@@ -147,4 +180,85 @@ impl App {
 /// Histories that reachability is answered from lie beside the store.
 fn git_cache(config: &Config) -> PathBuf {
     config.store.with_extension("git")
+}
+
+/// The issuers and roles of the configuration as the identity room takes them.
+fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
+    let mut identity = IdentityConfig {
+        oidc: Vec::new(),
+        kubernetes: Vec::new(),
+        roles: Vec::new(),
+        refresh: RefreshTimes::default(),
+    };
+    let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
+    for issuer in &config.issuers {
+        // The configuration takes plain http for loopback only.
+        let url = IssuerUrl::parse(&issuer.issuer, PlainHttp::Loopback).map_err(|e| bad(&e))?;
+        let keys = keys(issuer).map_err(|e| bad(&e))?;
+        let ca = issuer.ca.clone();
+        match &issuer.kind {
+            IssuerKind::Kubernetes {
+                audience,
+                token_file,
+            } => {
+                identity.kubernetes.push(KubernetesIssuer {
+                    url,
+                    audience: audience.clone(),
+                    ca,
+                    keys,
+                    token_file: token_file.clone(),
+                    longest_life: LONGEST_LIFE,
+                });
+            }
+            IssuerKind::Oidc {
+                cli_client_id,
+                ui_client_id,
+                groups_claim,
+                ..
+            } => {
+                identity.oidc.push(OidcIssuer {
+                    url,
+                    client_ids: ClientIds {
+                        cli: cli_client_id.clone(),
+                        ui: ui_client_id.clone(),
+                    },
+                    audiences: Default::default(),
+                    groups_claim: groups_claim.clone(),
+                    ca,
+                    jwks_hosts: Default::default(),
+                    keys,
+                });
+            }
+        }
+    }
+    for mapping in &config.roles {
+        let groups = mapping.groups.iter().cloned();
+        let accounts = mapping.service_accounts.iter();
+        identity.roles.push(RoleMapping {
+            role: mapping.role.clone(),
+            groups: groups
+                .map(|(issuer, group)| GroupMatch { issuer, group })
+                .collect(),
+            service_accounts: accounts
+                .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
+                .collect::<Result<_, _>>()
+                .map_err(|e| bad(&e))?,
+        });
+    }
+    Ok(identity)
+}
+
+fn keys(issuer: &Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
+    match &issuer.jwks_uri {
+        None => Ok(KeySource::Discover),
+        Some(uri) => FetchUrl::parse(uri.as_str(), PlainHttp::Loopback).map(KeySource::Uri),
+    }
+}
+
+fn list<E: std::fmt::Display>(errors: &[E]) -> String {
+    errors
+        .iter()
+        .map(|error| format!("  {error}"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

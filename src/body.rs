@@ -3,9 +3,9 @@
 //! In: bytes, or any HTTP body. Out: [`Body`]. What is read as a whole is read up to a limit; what
 //! is longer is refused, never cut short.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Empty, Full};
 
 /// Any error of a body: the transport's, or of whoever makes the body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -52,16 +52,17 @@ where
 ///
 /// # Errors
 /// [`Error::TooLarge`] as soon as more than `limit` bytes came, [`Error::Read`] when it broke off.
-pub async fn collect<B>(body: B, limit: usize) -> Result<Bytes, Error>
-where
-    B: http_body::Body<Data = Bytes>,
-    B::Error: Into<BoxError>,
-{
-    match Limited::new(body, limit).collect().await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::TooLarge { limit }),
-        Err(error) => Err(Error::Read(error)),
+pub async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
+    let mut collected = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        if let Ok(data) = frame.map_err(Error::Read)?.into_data() {
+            if data.len() > limit - collected.len() {
+                return Err(Error::TooLarge { limit });
+            }
+            collected.extend_from_slice(&data);
+        }
     }
+    Ok(collected.freeze())
 }
 
 #[cfg(test)]

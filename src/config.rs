@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 pub use environments::{Applications, Assignment, ComponentRule, Environment, Mode, Traits};
 pub use secret::Secret;
 pub use sections::{
-    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls, Upstream,
-    Workload,
+    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls,
+    ServiceAccount, Upstream, Workload,
 };
 
 use reader::Table;
@@ -144,7 +144,7 @@ impl Config {
         let issuers = sections::issuers(&mut root, base, problems);
         let roles = sections::roles(&mut root, &issuers, problems);
         let environments = environments::read(&mut root, problems);
-        let workloads = sections::workloads(&mut root, problems);
+        let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         root.finish(problems);
         Some(Self {

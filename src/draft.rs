@@ -20,7 +20,9 @@ use crate::listener::Connection;
 use crate::names::DecisionId;
 use crate::planner::Plan;
 use crate::policy::{Answer, Denial, Permitted, Policies};
-use crate::record::{Door, Durability, OpenRecord, Opening, Outcome, Planned, UpstreamStatus, Word};
+use crate::record::{
+    Door, Durability, OpenRecord, Opening, Outcome, Planned, UpstreamStatus, Word,
+};
 use crate::respond::{self, About, Form, Rejection};
 
 /// What is known of a request so far.
@@ -121,7 +123,10 @@ impl Draft {
 
     /// Notes what would be rolled out, and by which policies it is about to be decided.
     pub fn planned(&mut self, plan: &Plan, policies: &Policies) {
-        let planned = plan.applications.iter().filter(|p| p.plan.is_some() || p.finding.is_some());
+        let planned = plan
+            .applications
+            .iter()
+            .filter(|p| p.plan.is_some() || p.finding.is_some());
         self.opening.planned = planned
             .map(|p| Planned {
                 application: p.facts.app.clone(),
@@ -129,13 +134,22 @@ impl Draft {
                 finding: p.finding.clone(),
             })
             .collect();
+        self.policies(policies);
+    }
+
+    /// Notes the policies in force.
+    pub fn policies(&mut self, policies: &Policies) {
         self.opening.policy_digest = Some(policies.digest().to_owned());
         self.opening.schema_digest = Some(policies.schema_digest().to_owned());
     }
 
     /// Notes a permission and what is needed to decide it again.
     pub fn permitted<T>(&mut self, permitted: &Permitted<T>) {
-        self.opening.determining = permitted.policies().into_iter().map(str::to_owned).collect();
+        self.opening.determining = permitted
+            .policies()
+            .into_iter()
+            .map(str::to_owned)
+            .collect();
         self.evaluated(&permitted.grounds().answers);
     }
 
@@ -154,7 +168,10 @@ impl Draft {
     fn evaluated(&mut self, answers: &[Answer]) {
         // Reads are too many to keep what they could be decided from again.
         if self.effect != Effect::Read {
-            self.opening.evaluation = answers.iter().map(|answer| answer.recorded.clone()).collect();
+            self.opening.evaluation = answers
+                .iter()
+                .map(|answer| answer.recorded.clone())
+                .collect();
         }
     }
 
@@ -202,13 +219,14 @@ impl Draft {
     ///
     /// # Errors
     /// As [`Draft::open`].
-    pub async fn answer(
+    pub async fn record(
         &mut self,
         app: &App,
+        word: Word,
         response: Response<Body>,
     ) -> Result<Response<Body>, Rejection> {
         let durability = self.durability();
-        let record = self.open(app, Word::Answer, durability).await?;
+        let record = self.open(app, word, durability).await?;
         record.close(Outcome::Answered).await;
         self.count("answered", response.status().as_str());
         Ok(response)
@@ -229,18 +247,32 @@ impl Draft {
             let word = self.opening.word;
             // A refusal stands even where it cannot be recorded; `open` has logged that.
             if let Ok(record) = self.open(app, word, Durability::Queued).await {
-                record.close(Outcome::Refused { code: rejection.word().to_owned() }).await;
+                record
+                    .close(Outcome::Refused {
+                        code: rejection.word().to_owned(),
+                    })
+                    .await;
             }
         }
         let link = app.link(decision);
-        respond::reject(self.form, &rejection, About { decision, link: Some(&link) })
+        respond::reject(
+            self.form,
+            &rejection,
+            About {
+                decision,
+                link: Some(&link),
+            },
+        )
     }
 
     /// The answer for a request whose handling broke off.
     #[must_use]
     pub fn broken(&self, error: &dyn std::error::Error) -> Response<Body> {
         tracing::error!(decision = %self.decision(), error = crate::telemetry::chain(error), "handling broke off");
-        let about = About { decision: self.decision(), link: None };
+        let about = About {
+            decision: self.decision(),
+            link: None,
+        };
         respond::reject(self.form, &Rejection::Internal, about)
     }
 
@@ -257,7 +289,8 @@ impl Draft {
 
     fn count(&self, outcome: &'static str, code: &str) {
         count(&self.opening.operation, self.effect, outcome, code);
-        metrics::histogram!("syncgate_decision_seconds").record(self.started.elapsed().as_secs_f64());
+        metrics::histogram!("syncgate_decision_seconds")
+            .record(self.started.elapsed().as_secs_f64());
     }
 }
 
@@ -279,7 +312,9 @@ fn outcome(end: &StreamEnd) -> Outcome {
         (None, None) => None,
     };
     match (end.how, status) {
-        (Ending::Failed(fault), _) => Outcome::Failed { stage: fault.word().to_owned() },
+        (Ending::Failed(fault), _) => Outcome::Failed {
+            stage: fault.word().to_owned(),
+        },
         (Ending::Cancelled | Ending::Completed, Some(status)) => Outcome::Forwarded {
             status,
             upstream_ms: u64::try_from(end.elapsed.as_millis()).unwrap_or(u64::MAX),

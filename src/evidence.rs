@@ -12,6 +12,8 @@
 //! [`client`].
 
 pub mod binding;
+pub mod cli;
+pub mod client;
 pub mod junit;
 pub mod report;
 pub mod reportlog;

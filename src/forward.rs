@@ -44,7 +44,7 @@ pub use self::error::{Error, Fault};
 pub use self::headers::DECISION;
 pub use self::observe::{Ending, OnEnd, StreamEnd};
 pub use self::token::{BadToken, UpstreamToken};
-pub use self::trust::SetupError;
+pub use self::trust::{SetupError, client_config};
 
 /// The gRPC metadata key, and header of gRPC-Web, in which Argo CD looks for a token first.
 const TOKEN: HeaderName = HeaderName::from_static("token");
@@ -102,6 +102,15 @@ impl Channel {
     pub const ALL: [Self; 4] = [Self::Cookie, Self::Grpc, Self::GrpcWeb, Self::Rest];
 }
 
+/// Whose credential a call carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SendAs {
+    /// The gate's.
+    Gate,
+    /// None: what Argo CD tells anybody. With the gate's it would tell more.
+    Nobody,
+}
+
 /// What a client's disconnect does to its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Detach {
@@ -124,6 +133,8 @@ pub enum Shape {
 pub struct Outbound {
     /// The form.
     pub channel: Channel,
+    /// Whose credential it carries.
+    pub send_as: SendAs,
     /// The decision; named in the answer.
     pub decision: DecisionId,
     /// What a disconnect does.
@@ -153,6 +164,7 @@ pub struct Upstream {
 struct Exchange {
     upstream: Upstream,
     channel: Channel,
+    send_as: SendAs,
     decision: DecisionId,
     shape: Shape,
     observer: Observer,
@@ -200,6 +212,7 @@ impl Upstream {
         let exchange = Exchange {
             upstream: self.clone(),
             channel: outbound.channel,
+            send_as: outbound.send_as,
             decision: outbound.decision,
             shape: outbound.shape,
             observer: Observer::new(outbound.on_end),
@@ -242,7 +255,6 @@ impl Upstream {
         request: Request<Body>,
         deadline: Option<(Instant, Duration)>,
     ) -> Result<(Response<Incoming>, Option<Place>), Error> {
-        let request = self.prepare(channel, request)?;
         let (client, place) = match (channel, shape) {
             (Channel::Cookie | Channel::GrpcWeb | Channel::Rest, _) => {
                 (self.pools.http1.clone(), None)
@@ -290,16 +302,23 @@ impl Exchange {
     async fn run(mut self, request: Request<Body>) -> Result<Response<Body>, Error> {
         let deadline = deadline::of(request.headers())
             .map(|after| (Instant::now() + after + DEADLINE_SLACK, after));
-        let exchanged = self
-            .upstream
-            .exchange(self.channel, self.shape, request, deadline);
-        let (response, place) = match exchanged.await {
-            Ok(answered) => answered,
-            Err(error) => {
-                self.observer.finish(Ending::Failed(error.fault()));
-                return Err(error);
+        let started = Instant::now();
+        let exchanged = match self.upstream.prepare(self.channel, self.send_as, request) {
+            Ok(request) => {
+                let upstream = &self.upstream;
+                let exchange = upstream.exchange(self.channel, self.shape, request, deadline);
+                exchange.await
             }
+            Err(error) => Err(error),
         };
+        let outcome = exchanged
+            .as_ref()
+            .map_or_else(|error| error.fault().word(), |_| "answered");
+        metrics::histogram!("syncgate_upstream_seconds", "outcome" => outcome)
+            .record(started.elapsed().as_secs_f64());
+        let (response, place) = exchanged.inspect_err(|error| {
+            self.observer.finish(Ending::Failed(error.fault()));
+        })?;
         self.observer
             .answered(response.status(), response.headers());
         let (mut head, answer) = response.into_parts();

@@ -172,30 +172,12 @@ pub enum GapKind {
     Shrunk,
     /// The run is older than the requirement admits.
     Stale,
+    /// A way to roll out whose commits are not checked, where tests are required.
+    Unchecked,
     /// A source cannot be pinned to a commit.
     Unpinnable,
     /// The evidence was withdrawn.
     Withdrawn,
     /// The run was for the same commit but other source parameters.
     WrongSource,
-}
-
-/// What an environment requires before a deploy.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement {
-    /// The suite that must have passed.
-    pub suite: Suite,
-    /// Where it must have run.
-    pub environment: EnvironmentName,
-    /// How old the run may be; absent is any age.
-    pub max_age: Option<jiff::SignedDuration>,
-    /// What must be equal between the run and the plan.
-    pub match_by: MatchBy,
-}
-
-/// What must be equal between a run and a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MatchBy {
-    /// The same repositories and commits.
-    Commit,
 }

@@ -81,7 +81,8 @@ enum Rules {
 
 impl Identity {
     /// Checks `config`, reads the files it names, and starts on `tasks` one refresher of keys for
-    /// each issuer, which runs until `stop`. Tokens are judged by `clock`.
+    /// each issuer, which runs until `stop`. Tokens are judged by `clock`. To be called inside the
+    /// runtime.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, at once.
@@ -251,7 +252,7 @@ pub enum Subject {
         /// The pod that the token is bound to, where it is.
         pod: Option<String>,
     },
-    /// A person, by an OpenID Connect ID token.
+    /// A person, by an `OpenID` Connect ID token.
     OidcUser {
         /// The `sub` claim.
         subject: String,
@@ -310,3 +311,8 @@ impl fmt::Debug for Subject {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,49 @@
 //! Syncgate: an identity-aware gate for Argo CD.
+//!
+//! ```text
+//! listener ──► surface ──► classify ──► identity ──► plan ──► policy ──► record ──► forward
+//! ```
+//!
+//! The line itself is [`pipeline`]; the modules below are in the order in which a request meets
+//! them. `ARCHITECTURE.md` has the picture, the invariants and two walks.
 
+// How a request comes in and what it asks for
 pub mod argocd;
-pub mod clock;
-pub mod config;
-pub mod digest;
-pub mod failpoint;
+pub mod listener;
+pub mod pipeline;
+pub mod surface;
+// Who asks
+pub mod identity;
+// What it is about and what the gate finds
+pub mod evidence;
 pub mod gate;
 pub mod git;
-pub mod identity;
+pub mod index;
+pub mod planner;
+// What is decided, recorded, sent on and answered
+pub mod draft;
+mod filtered;
+pub mod forward;
+mod local;
+mod own;
+pub mod policy;
+pub mod record;
+pub mod refusal;
+pub mod respond;
+// What becomes of it
+pub mod deployed;
+pub mod settle;
+// What all of it stands on
+pub mod admin;
+pub mod app;
+pub mod body;
+pub mod clock;
+
+pub mod config;
+
+pub mod digest;
+pub mod failpoint;
 pub mod names;
 pub mod pattern;
+pub mod store;
+pub mod telemetry;

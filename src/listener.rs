@@ -44,7 +44,7 @@ const HEADER_LIMIT: u32 = 256 * 1024;
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 4 * 1024 * 1024;
 /// How often an idle HTTP/2 client is asked whether it is still there, and how long it may take.
-const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_EVERY: Duration = Duration::from_mins(1);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// How long to wait after the system refused a socket, for example because files ran out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -69,7 +69,7 @@ impl Default for Limits {
             connections: 4096,
             streams: 256,
             handshake: Duration::from_secs(10),
-            head: Duration::from_secs(60),
+            head: Duration::from_mins(1),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::gate::AppFacts;
 use crate::identity::Caller;
 use crate::names::{AppRef, Component};
 use crate::pipeline::{authenticate, sign_in};
-use crate::planner::{self, Plan, Planned};
+use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
@@ -62,8 +62,11 @@ impl Page {
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
             _ => {
-                let sentence = "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
-                return Err(Rejection::NotFound { sentence: sentence.to_owned() });
+                let sentence =
+                    "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
+                return Err(Rejection::NotFound {
+                    sentence: sentence.to_owned(),
+                });
             }
         };
         if allowed.split(", ").any(|one| one == method.as_str()) {
@@ -86,7 +89,11 @@ impl Page {
 }
 
 /// Answers one request of our own API.
-pub(crate) async fn handle(app: Arc<App>, mut draft: Draft, request: Request<Body>) -> Response<Body> {
+pub(crate) async fn handle(
+    app: Arc<App>,
+    mut draft: Draft,
+    request: Request<Body>,
+) -> Response<Body> {
     draft.form = Form::Own;
     let (head, body) = request.into_parts();
     let page = match Page::of(&head.method, head.uri.path()) {
@@ -114,7 +121,10 @@ pub(crate) async fn handle(app: Arc<App>, mut draft: Draft, request: Request<Bod
         Ok(response) => response,
         Err(error) => {
             tracing::error!(decision = %about, error = crate::telemetry::chain(&error), "handling broke off");
-            let about = crate::respond::About { decision: about, link: None };
+            let about = crate::respond::About {
+                decision: about,
+                link: None,
+            };
             crate::respond::reject(Form::Own, &Rejection::Internal, about)
         }
     }
@@ -127,15 +137,23 @@ async fn line(
     head: Parts,
     body: Body,
 ) -> Result<Response<Body>, Rejection> {
-    let caller = authenticate(app, draft, &head.headers).await?.ok_or_else(sign_in)?;
+    let caller = authenticate(app, draft, &head.headers)
+        .await?
+        .ok_or_else(sign_in)?;
     if page.action().1 != Effect::Read && head.headers.contains_key(COOKIE) {
         let sentence = "send the token in the header Authorization, without cookies";
-        return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+        return Err(Rejection::BadRequest {
+            sentence: sentence.to_owned(),
+        });
     }
-    let body = body::collect(body, MAX_BODY_BYTES).await.map_err(|error| match error {
-        body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-        body::Error::Read(_) => Rejection::BadRequest { sentence: error.to_string() },
-    })?;
+    let body = body::collect(body, MAX_BODY_BYTES)
+        .await
+        .map_err(|error| match error {
+            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
+            body::Error::Read(_) => Rejection::BadRequest {
+                sentence: error.to_string(),
+            },
+        })?;
     match page {
         Page::ListLog => list_log(app, draft, &caller, &head).await,
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
@@ -147,15 +165,8 @@ async fn line(
     }
 }
 
-/// Asks the policies about one resource; a denial is a refusal.
-fn ask(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    action: &str,
-    planned: Option<&Planned>,
-) -> Result<(), Rejection> {
-    let policies = app.policies.current();
+/// Asks the policies about one resource.
+fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) -> Decision<()> {
     let context = Context {
         finding: FindingWord::None,
         now: app.clock.now(),
@@ -164,11 +175,28 @@ fn ask(
         mode: Mode::Enforce,
         sync: None,
     };
-    let resource =
-        planned.map_or(Resource::Gate, |planned| Resource::Application(&planned.facts));
-    draft.planned(&Plan { action: "", applications: Vec::new() }, &policies);
-    let question = Question { caller, action, resource, context };
-    match decide(&policies, &[question], ()) {
+    let resource = planned.map_or(Resource::Gate, |planned| {
+        Resource::Application(&planned.facts)
+    });
+    let question = Question {
+        caller,
+        action,
+        resource,
+        context,
+    };
+    decide(&app.policies.current(), &[question], ())
+}
+
+/// As [`decided`], into the draft; a denial is a refusal.
+fn ask(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    action: &str,
+    planned: Option<&Planned>,
+) -> Result<(), Rejection> {
+    draft.policies(&app.policies.current());
+    match decided(app, caller, action, planned) {
         Decision::Allow(permitted) => {
             draft.permitted(&permitted);
             Ok(())
@@ -178,7 +206,10 @@ fn ask(
             let what = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
             let advice = denial.advice().join(", or ");
             let separator = if advice.is_empty() { "" } else { ": " };
-            let sentence = format!("{action}{what} refused for {}{separator}{advice}", caller.display());
+            let sentence = format!(
+                "{action}{what} refused for {}{separator}{advice}",
+                caller.display()
+            );
             Err(Rejection::Policy { sentence })
         }
     }
@@ -191,7 +222,10 @@ async fn list_log(
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
     ask(app, draft, caller, "Log.read", None)?;
-    let mut filter = DecisionFilter { limit: LIST, ..DecisionFilter::default() };
+    let mut filter = DecisionFilter {
+        limit: LIST,
+        ..DecisionFilter::default()
+    };
     for (key, value) in query(head) {
         match key.as_str() {
             "application" => filter.application = Some(value),
@@ -202,7 +236,9 @@ async fn list_log(
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let list = record::view::list(&app.store, filter).await.map_err(|error| internal(&error))?;
+    let list = record::view::list(&app.store, filter)
+        .await
+        .map_err(|error| internal(&error))?;
     answer(app, draft, StatusCode::OK, &list).await
 }
 
@@ -213,7 +249,9 @@ async fn show_log(
     decision: &str,
 ) -> Result<Response<Body>, Rejection> {
     ask(app, draft, caller, "Log.read", None)?;
-    let missing = || Rejection::NotFound { sentence: "there is no such decision".to_owned() };
+    let missing = || Rejection::NotFound {
+        sentence: "there is no such decision".to_owned(),
+    };
     let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
     let entry = record::view::show(&app.store, crate::names::DecisionId(id))
         .await
@@ -228,7 +266,10 @@ async fn list_runs(
     caller: &Caller,
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
-    let mut filter = RunFilter { limit: LIST, ..RunFilter::default() };
+    let mut filter = RunFilter {
+        limit: LIST,
+        ..RunFilter::default()
+    };
     for (key, value) in query(head) {
         match key.as_str() {
             "application" => filter.application = Some(value),
@@ -241,7 +282,11 @@ async fn list_runs(
             _ => return Err(unknown_parameter(&key)),
         }
     }
-    let runs = app.runs.list(filter).await.map_err(|error| report_refused(&error))?;
+    let runs = app
+        .runs
+        .list(filter)
+        .await
+        .map_err(|error| report_refused(&error))?;
     let mut readable = Vec::new();
     let mut known: Vec<(AppRef, bool)> = Vec::new();
     for run in runs {
@@ -266,9 +311,15 @@ async fn list_runs(
 
 /// Whether `caller` may read the runs of `application`. One that Argo CD does not give may not be.
 async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
-    let Ok(planned) = known(app, caller, application).await else { return false };
-    let mut unrecorded = Draft::unrecorded(app);
-    ask(app, &mut unrecorded, caller, "Run.read", Some(&planned)).is_ok()
+    match planner::known(app, caller, application).await {
+        Ok(planned) => {
+            matches!(
+                decided(app, caller, "Run.read", Some(&planned)),
+                Decision::Allow(_)
+            )
+        }
+        Err(_) => false,
+    }
 }
 
 async fn show_run(
@@ -277,10 +328,15 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let missing =
-        || Rejection::NotFound { sentence: "there is no such run, or you may not see it".to_owned() };
+    let missing = || Rejection::NotFound {
+        sentence: "there is no such run, or you may not see it".to_owned(),
+    };
     let id = ulid::Ulid::from_string(run).map_err(|_| missing())?;
-    let view = app.runs.show(RunId(id)).await.map_err(|error| report_refused(&error))?;
+    let view = app
+        .runs
+        .show(RunId(id))
+        .await
+        .map_err(|error| report_refused(&error))?;
     let view = view.ok_or_else(missing)?;
     let application = AppRef {
         namespace: view.summary.application_namespace.clone(),
@@ -293,17 +349,11 @@ async fn show_run(
     answer(app, draft, StatusCode::OK, &view).await
 }
 
-/// What policies know of `application`, from the index where it has it.
-async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
-    let json = match app.index.get(application) {
-        Some(json) => json,
-        None => Arc::new(read(app, application).await?),
-    };
-    planner::about(app, caller, &json)
-}
-
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
-    let answer = app.argocd.application(application, None, Refresh::None).await;
+    let answer = app
+        .argocd
+        .application(application, None, Refresh::None)
+        .await;
     answer.map_err(|error| planner::refused(application, &error))
 }
 
@@ -317,12 +367,18 @@ async fn open_run(
     let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
     let application = new.application_ref();
     draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
-    let key = match head.headers.get(IDEMPOTENCY_KEY).map(|value| value.to_str()) {
+    let key = match head
+        .headers
+        .get(IDEMPOTENCY_KEY)
+        .map(|value| value.to_str())
+    {
         None => None,
         Some(Ok(key)) => Some(key),
         Some(Err(_)) => {
             let sentence = "the header Idempotency-Key is not printable ASCII";
-            return Err(Rejection::BadRequest { sentence: sentence.to_owned() });
+            return Err(Rejection::BadRequest {
+                sentence: sentence.to_owned(),
+            });
         }
     };
     // Read afresh: which commit runs is the whole point.
@@ -340,16 +396,25 @@ async fn open_run(
         Rejection::BadRequest { sentence }
     })?;
     let facts = facts(&json)?;
-    let claims = Claims { commits: new.commits.as_deref() };
-    let binding = binding::bind(&facts, claims, &environment.varies)
-        .map_err(|error| Rejection::Conflict { sentence: error.to_string(), next: None })?;
+    let claims = Claims {
+        commits: new.commits.as_deref(),
+    };
+    let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
+        Rejection::Conflict {
+            sentence: error.to_string(),
+            next: None,
+        }
+    })?;
     let subject = Subject {
         application: planned.facts.app.clone(),
         environment: environment.name.clone(),
         component,
     };
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     let opened = app.runs.open(reporter, key, new, &subject, binding).await;
     let opened = opened.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::CREATED, &opened).await
@@ -364,9 +429,16 @@ async fn report(
 ) -> Result<Response<Body>, Rejection> {
     let batch: AttemptBatch = run::read(body).map_err(|error| invalid(&error))?;
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     may_report(app, draft, caller, reporter, run).await?;
-    let taken = app.runs.add(reporter, run, batch).await.map_err(|error| report_refused(&error))?;
+    let taken = app
+        .runs
+        .add(reporter, run, batch)
+        .await
+        .map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::OK, &taken).await
 }
 
@@ -379,7 +451,10 @@ async fn finish(
 ) -> Result<Response<Body>, Rejection> {
     let end: Finish = run::read(body).map_err(|error| invalid(&error))?;
     let unique = caller.unique();
-    let reporter = Reporter { unique: &unique, decision: draft.decision() };
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
     let application = may_report(app, draft, caller, reporter, run).await?;
     let now = facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
@@ -395,17 +470,24 @@ async fn may_report(
     reporter: Reporter<'_>,
     run: &str,
 ) -> Result<AppRef, Rejection> {
-    let stored = app.runs.own(reporter, run).await.map_err(|error| report_refused(&error))?;
+    let stored = app
+        .runs
+        .own(reporter, run)
+        .await
+        .map_err(|error| report_refused(&error))?;
     let application = stored.run.application;
     draft.facts(vec![application.clone()], json!({ "run": run }));
-    let planned = known(app, caller, &application).await?;
+    let planned = planner::known(app, caller, &application).await?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
     Ok(application)
 }
 
 fn facts(json: &Value) -> Result<AppFacts, Rejection> {
     AppFacts::from_json(json).map_err(|error| {
-        tracing::error!(error = crate::telemetry::chain(&error), "cannot read an application");
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "cannot read an application"
+        );
         Rejection::UpstreamFailed
     })
 }
@@ -424,7 +506,10 @@ async fn answer<T: Serialize>(
 fn report_refused(error: &service::Error) -> Rejection {
     let sentence = error.to_string();
     match error {
-        service::Error::Gap { next, .. } => Rejection::Conflict { sentence, next: Some(*next) },
+        service::Error::Gap { next, .. } => Rejection::Conflict {
+            sentence,
+            next: Some(*next),
+        },
         service::Error::Invalid(_) | service::Error::TooMany { .. } => {
             Rejection::BadRequest { sentence }
         }
@@ -432,8 +517,11 @@ fn report_refused(error: &service::Error) -> Rejection {
         service::Error::KeyReused { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
-        | service::Error::StillReporting { .. } => Rejection::Conflict { sentence, next: None },
-        service::Error::Store(crate::store::Error::Behind) => Rejection::RecordBehind,
+        | service::Error::StillReporting { .. } => Rejection::Conflict {
+            sentence,
+            next: None,
+        },
+        service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
         service::Error::Store(_) => internal(error),
     }
 }
@@ -444,30 +532,37 @@ fn internal(error: &dyn std::error::Error) -> Rejection {
 }
 
 fn invalid(error: &run::Invalid) -> Rejection {
-    Rejection::BadRequest { sentence: error.to_string() }
+    Rejection::BadRequest {
+        sentence: error.to_string(),
+    }
 }
 
 fn query(head: &Parts) -> Vec<(String, String)> {
     let query = head.uri.query().unwrap_or_default();
-    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect()
+    url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect()
 }
 
 fn unknown_parameter(key: &str) -> Rejection {
-    Rejection::BadRequest { sentence: format!("`{key}` is not a parameter of this page") }
+    Rejection::BadRequest {
+        sentence: format!("`{key}` is not a parameter of this page"),
+    }
 }
 
 fn parsed<T: TryFrom<String>>(key: &str, value: String) -> Result<T, Rejection>
 where
     T::Error: std::fmt::Display,
 {
-    T::try_from(value)
-        .map_err(|error| Rejection::BadRequest { sentence: format!("`{key}`: {error}") })
+    T::try_from(value).map_err(|error| Rejection::BadRequest {
+        sentence: format!("`{key}`: {error}"),
+    })
 }
 
 fn number(key: &str, value: &str) -> Result<u64, Rejection> {
-    value
-        .parse()
-        .map_err(|_| Rejection::BadRequest { sentence: format!("`{key}` is not a number") })
+    value.parse().map_err(|_| Rejection::BadRequest {
+        sentence: format!("`{key}` is not a number"),
+    })
 }
 
 fn limit(key: &str, value: &str) -> Result<u32, Rejection> {

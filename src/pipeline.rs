@@ -14,14 +14,14 @@ use http::{HeaderMap, Request, Response};
 
 use crate::app::App;
 use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
-use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::framing;
+use crate::argocd::operation::Effect;
 use crate::argocd::request::{self, Body as CallBody, Call};
 use crate::argocd::table::{Answer, Handling, Kind};
-use crate::argocd::{answers, framing};
 use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::failpoint;
-use crate::forward::{Channel, Detach, Outbound, Shape};
+use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape, filter};
 use crate::identity::{Caller, SchemeOutcome};
 use crate::listener::Connection;
 use crate::planner::{self, Plan};
@@ -31,8 +31,15 @@ use crate::respond::{Credential, Form, Rejection};
 use crate::surface::Surface;
 use crate::{deployed, filtered, local, own};
 
+/// The permission that forwarding demands is the policies' own.
+impl<T> Permission for Permitted<T> {}
+
 /// Answers one request of the public listener.
-pub async fn handle(app: Arc<App>, connection: Connection, request: Request<Body>) -> Response<Body> {
+pub async fn handle(
+    app: Arc<App>,
+    connection: Connection,
+    request: Request<Body>,
+) -> Response<Body> {
     let mut draft = Draft::begin(&app, &connection);
     if Surface::of(request.uri().path()) == Surface::Own {
         return own::handle(app, draft, request).await;
@@ -43,11 +50,15 @@ pub async fn handle(app: Arc<App>, connection: Connection, request: Request<Body
         Err(error) => {
             draft.form = Form::of_content_type(&head.headers);
             let sentence = error.to_string();
-            return draft.refuse(&app, Rejection::UnknownOperation { sentence }).await;
+            return draft
+                .refuse(&app, Rejection::UnknownOperation { sentence })
+                .await;
         }
     };
     match class {
-        Class::NonApi { what, forward_path, .. } => {
+        Class::NonApi {
+            what, forward_path, ..
+        } => {
             draft.operation(&format!("{what:?}"), Effect::Read, Form::Rest, "rest");
             let request = Request::from_parts(head, body);
             match beside_api(&app, &mut draft, what, forward_path, request).await {
@@ -99,7 +110,9 @@ async fn api_line(
 ) -> Result<Response<Body>, Rejection> {
     let row = classified.operation.row();
     if let Handling::Refuse(sentence) = row.handling {
-        return Err(Rejection::Policy { sentence: sentence.to_owned() });
+        return Err(Rejection::Policy {
+            sentence: sentence.to_owned(),
+        });
     }
     let caller = match row.handling {
         // What everybody may see does not depend on a credential, so a stale one is no obstacle:
@@ -120,7 +133,9 @@ async fn api_line(
     if planner::reaches_argo_objects(&call) {
         let sentence = "an Application, ApplicationSet or AppProject is changed by its own calls, \
                         not as a resource of another application";
-        return Err(Rejection::Policy { sentence: sentence.to_owned() });
+        return Err(Rejection::Policy {
+            sentence: sentence.to_owned(),
+        });
     }
     let _lock = match &call.app {
         Some(target) if call.effect() == Effect::Deploy => app.lock(&target.app).await,
@@ -167,14 +182,20 @@ pub(crate) fn sign_in() -> Rejection {
 async fn read(body: Body) -> Result<Bytes, Rejection> {
     // One message and its frame.
     let limit = framing::MAX_MESSAGE_BYTES + 5;
-    body::collect(body, limit).await.map_err(|error| match error {
-        body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-        body::Error::Read(_) => Rejection::BadRequest { sentence: error.to_string() },
-    })
+    body::collect(body, limit)
+        .await
+        .map_err(|error| match error {
+            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
+            body::Error::Read(_) => Rejection::BadRequest {
+                sentence: error.to_string(),
+            },
+        })
 }
 
 fn bad_request(error: &request::Error) -> Rejection {
-    Rejection::BadRequest { sentence: crate::telemetry::chain(error) }
+    Rejection::BadRequest {
+        sentence: crate::telemetry::chain(error),
+    }
 }
 
 /// Asks the policies. A refusal tells of missing tests only where tests are all that is missing.
@@ -204,15 +225,22 @@ fn permit(
 async fn send(
     app: &Arc<App>,
     draft: &mut Draft,
-    caller: &Caller,
+    caller: &Arc<Caller>,
     plan: &Plan,
     permitted: Permitted<Call>,
     head: Parts,
 ) -> Result<Response<Body>, Rejection> {
     let effect = permitted.call().effect();
-    let durability =
-        if effect == Effect::Read { Durability::Queued } else { Durability::BeforeProceeding };
-    let word = if permitted.observed().is_some() { Word::ObserveDeny } else { Word::Permit };
+    let durability = if effect == Effect::Read {
+        Durability::Queued
+    } else {
+        Durability::BeforeProceeding
+    };
+    let word = if permitted.observed().is_some() {
+        Word::ObserveDeny
+    } else {
+        Word::Permit
+    };
     let decision = draft.decision();
     let request = rewrite(draft, caller, plan, &permitted, head)?;
     let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
@@ -224,16 +252,24 @@ async fn send(
     let row = permitted.call().operation.row();
     let outbound = Outbound {
         channel: channel(permitted.call().wire),
+        send_as: SendAs::Gate,
         decision,
-        detach: if effect == Effect::Read { Detach::No } else { Detach::Yes },
-        shape: if row.kind == Kind::ServerStream { Shape::Stream } else { Shape::Message },
+        detach: if effect == Effect::Read {
+            Detach::No
+        } else {
+            Detach::Yes
+        },
+        shape: if row.kind == Kind::ServerStream {
+            Shape::Stream
+        } else {
+            Shape::Message
+        },
         on_end: Some(draft.on_end(app, record)),
     };
     let response = app.upstream.send(&permitted, outbound, request).await;
     failpoint::reach(failpoint::AFTER_FORWARD).await;
     let response = response.map_err(|error| {
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
-        draft.answered_elsewhere();
         Rejection::from(&error)
     })?;
     if is_sync && response.status().is_success() {
@@ -258,11 +294,17 @@ fn rewrite(
     if let CallBody::Sync(request) = &mut call.body {
         let only = plan.applications.first();
         let pinned = only.and_then(|planned| planned.plan.as_ref());
-        let retry = only.and_then(|planned| answers::retry(&planned.spec_retry));
+        let retry = only.and_then(|planned| planned.spec_retry.clone());
         let (decision, name) = (draft.decision(), caller.display());
         match pinned {
             Some(pinned) if permitted.observed().is_none() => request
-                .pin(&pinned.sources, pinned.multi_source, retry, &decision, &name)
+                .pin(
+                    &pinned.sources,
+                    pinned.multi_source,
+                    retry,
+                    &decision,
+                    &name,
+                )
                 .map_err(|error| bad_request(&error))?,
             // A dry run that resolves to nothing, or an environment that only observes.
             _ => request.stamp(&decision, &name),
@@ -270,9 +312,29 @@ fn rewrite(
     }
     let body = call.forward_body().map_err(|error| bad_request(&error))?;
     let mut head = head;
-    head.uri = call.forward_path.parse().map_err(|_| Rejection::Internal)?;
+    let path = match filtered::layout(call.operation) {
+        Some(layout) => {
+            filter::prepare_request(&mut head.headers);
+            with_fields(layout, &call.forward_path)
+        }
+        None => call.forward_path,
+    };
+    head.uri = path.parse().map_err(|_| Rejection::Internal)?;
     head.headers.remove(CONTENT_LENGTH);
     Ok(Request::from_parts(head, body::full(body)))
+}
+
+/// A `fields` parameter must not leave out what a filter decides by.
+fn with_fields(layout: filter::Layout, path: &str) -> String {
+    match path.split_once('?') {
+        Some((bare, query)) => {
+            match filter::needs_fields_rewrite::<filter::AppFacts>(layout, query) {
+                Some(query) => format!("{bare}?{query}"),
+                None => path.to_owned(),
+            }
+        }
+        None => path.to_owned(),
+    }
 }
 
 /// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;
@@ -286,9 +348,9 @@ async fn beside_api(
 ) -> Result<Response<Body>, Rejection> {
     let sentence = match what {
         NonApi::UiAsset | NonApi::Healthz | NonApi::Download => {
-            return local::public(app, draft, forward_path, request).await;
+            return local::file(app, draft, &forward_path, request).await;
         }
-        NonApi::AuthLogout => return Ok(local::logout(draft)),
+        NonApi::AuthLogout => return draft.record(app, Word::Answer, local::logout()).await,
         NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {
             "this gate does not sign browsers in yet: sign in with argocd login --sso"
         }
@@ -298,7 +360,9 @@ async fn beside_api(
         | NonApi::Terminal
         | NonApi::Webhook => "this part of Argo CD is not reachable through the gate",
     };
-    Err(Rejection::UnknownOperation { sentence: sentence.to_owned() })
+    Err(Rejection::UnknownOperation {
+        sentence: sentence.to_owned(),
+    })
 }
 
 fn form(wire: Wire) -> Form {

@@ -12,13 +12,16 @@ use crate::app::App;
 use crate::argocd::classify::Wire;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::{Effect, Operation};
-use crate::argocd::request::{AppTarget, Body, Call, SyncRequest};
+use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
 use crate::argocd::{framing, proto, protobuf};
 use crate::config::{self, Assignment, Environment, Traits};
+use crate::evidence::service::evidence_for;
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
 use crate::identity::{Caller, Subject};
 use crate::names::{AppRef, Component};
-use crate::policy::{ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions};
+use crate::policy::{
+    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+};
 use crate::respond::Rejection;
 
 /// What a call is about, ready to be asked about.
@@ -41,8 +44,8 @@ pub struct Planned {
     pub finding: Option<Finding>,
     /// How the operation was asked for.
     pub sync: Option<SyncOptions>,
-    /// The retry strategy of its spec, as JSON; what a sync without one uses.
-    pub spec_retry: Value,
+    /// The retry strategy of its spec: what a sync without one uses.
+    pub spec_retry: Option<Retry>,
 }
 
 impl Plan {
@@ -54,17 +57,32 @@ impl Plan {
         wire: &'static str,
         now: jiff::Timestamp,
     ) -> Vec<Question<'a>> {
-        let context = |finding, mode, sync| Context { finding, now, bound: false, wire, mode, sync };
+        let context = |finding, mode, sync| Context {
+            finding,
+            now,
+            bound: false,
+            wire,
+            mode,
+            sync,
+        };
         if self.applications.is_empty() {
             let context = context(FindingWord::None, Mode::Enforce, None);
-            return vec![Question { caller, action: self.action, resource: Resource::ArgoCd, context }];
+            return vec![Question {
+                caller,
+                action: self.action,
+                resource: Resource::ArgoCd,
+                context,
+            }];
         }
         let question = |planned: &'a Planned| Question {
             caller,
             action: self.action,
             resource: Resource::Application(&planned.facts),
             context: context(
-                planned.finding.as_ref().map_or(FindingWord::None, FindingWord::from),
+                planned
+                    .finding
+                    .as_ref()
+                    .map_or(FindingWord::None, FindingWord::from),
                 planned.mode,
                 planned.sync,
             ),
@@ -83,11 +101,16 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         false => call.operation.name(),
     };
     let Some(target) = &call.app else {
-        return Ok(Plan { action, applications: Vec::new() });
+        return Ok(Plan {
+            action,
+            applications: Vec::new(),
+        });
     };
     let planned = match &call.body {
         Body::Sync(request) => sync(app, caller, target, request).await?,
-        _ if call.operation == Operation::ApplicationCreate => create(app, caller, call, target).await?,
+        _ if call.operation == Operation::ApplicationCreate => {
+            create(app, caller, call, target).await?
+        }
         _ => {
             let fresh = call.operation.effect() == Effect::Deploy;
             let application = read(app, target, fresh).await?;
@@ -97,7 +120,10 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
             planned
         }
     };
-    Ok(Plan { action, applications: vec![planned] })
+    Ok(Plan {
+        action,
+        applications: vec![planned],
+    })
 }
 
 /// Reads an application: from the index, or with `fresh` from Argo CD.
@@ -134,14 +160,24 @@ pub(crate) fn refused(application: &AppRef, error: &client::Error) -> Rejection 
 /// # Errors
 /// [`Rejection::UpstreamFailed`] when it lacks what every application has.
 pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned, Rejection> {
-    let text = |pointer: &str| application.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    let text = |pointer: &str| {
+        application
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let name = text("/metadata/name");
     if name.is_empty() {
         tracing::error!("Argo CD gave an application without a name");
         return Err(Rejection::UpstreamFailed);
     }
-    let labels = application["metadata"]["labels"].as_object().into_iter().flatten();
-    let labels = labels.filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned()))).collect();
+    let labels = application["metadata"]["labels"]
+        .as_object()
+        .into_iter()
+        .flatten();
+    let labels = labels
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+        .collect();
     let cluster = match text("/spec/destination/server") {
         "" => text("/spec/destination/name"),
         server => server,
@@ -160,11 +196,17 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
     };
     let automated = &application["spec"]["syncPolicy"]["automated"];
     let facts = ApplicationFacts {
-        app: AppRef { namespace: Some(text("/metadata/namespace").to_owned()), name: name.to_owned() },
+        app: AppRef {
+            namespace: Some(text("/metadata/namespace").to_owned()),
+            name: name.to_owned(),
+        },
         uid: Some(text("/metadata/uid").to_owned()).filter(|uid| !uid.is_empty()),
         project: traits.project.to_owned(),
         environment: assignment.name().to_owned(),
-        component: component.as_ref().map(Component::to_string).unwrap_or_default(),
+        component: component
+            .as_ref()
+            .map(Component::to_string)
+            .unwrap_or_default(),
         cluster: cluster.to_owned(),
         destination_namespace: traits.namespace.to_owned(),
         auto_sync: automated.is_object() && automated["enabled"] != json!(false),
@@ -172,7 +214,10 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         labels,
     };
     let mode = match assignment {
-        Assignment::One(Environment { mode: config::Mode::Observe, .. }) => Mode::Observe,
+        Assignment::One(Environment {
+            mode: config::Mode::Observe,
+            ..
+        }) => Mode::Observe,
         _ => Mode::Enforce,
     };
     Ok(Planned {
@@ -181,25 +226,47 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         plan: None,
         finding: None,
         sync: None,
-        spec_retry: application["spec"]["syncPolicy"]["retry"].clone(),
+        spec_retry: serde_json::from_value(application["spec"]["syncPolicy"]["retry"].clone())
+            .unwrap_or_default(),
     })
 }
 
 /// Whether configuration lets `caller` report the tests of the application `name`.
 fn tests(app: &App, caller: &Caller, name: &str) -> bool {
-    let Subject::KubernetesAccount { namespace, name: account, .. } = &caller.subject else {
+    let Subject::KubernetesAccount {
+        namespace,
+        name: account,
+        ..
+    } = &caller.subject
+    else {
         return false;
     };
     app.config.workloads.iter().any(|workload| {
-        workload.service_account == (namespace.clone(), account.clone())
+        let known = &workload.service_account;
+        (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, account)
             && workload.applications.matches(name)
     })
+}
+
+/// What policies know of `application`, from the index where it has it.
+///
+/// # Errors
+/// [`Rejection`] when Argo CD does not give it.
+pub async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
+    let target = AppTarget {
+        app: application.clone(),
+        project: None,
+    };
+    about(app, caller, &read(app, &target, false).await?)
 }
 
 /// The environment of an application that belongs to exactly one.
 #[must_use]
 pub fn environment<'a>(app: &'a App, facts: &ApplicationFacts) -> Option<&'a Environment> {
-    app.config.environments.iter().find(|e| e.name.as_str() == facts.environment)
+    app.config
+        .environments
+        .iter()
+        .find(|e| e.name.as_str() == facts.environment)
 }
 
 /// Plans a sync of one application: what it would roll out, pinned, and what the evidence says.
@@ -221,12 +288,16 @@ async fn sync(
     });
     let Some(environment) = environment(app, &planned.facts) else {
         // Policies refuse it for its environment; there is nothing to look up.
-        planned.finding = Some(Finding::Blocked { gaps: vec![unplaced(&planned.facts)] });
+        planned.finding = Some(Finding::Blocked {
+            gaps: vec![unplaced(&planned.facts)],
+        });
         return Ok(planned);
     };
     let pinned = match Component::parse(planned.facts.component.clone()) {
         Ok(component) => pin(app, &application, environment, &component, request).await?,
-        Err(_) => Err(vec![gap("it has no component by the rule of its environment")]),
+        Err(_) => Err(vec![gap(
+            "it has no component by the rule of its environment",
+        )]),
     };
     match pinned {
         Ok(plan) if request.is_dry_run() => planned.plan = Some(plan),
@@ -250,18 +321,30 @@ async fn pin(
     request: &SyncRequest,
 ) -> Result<Result<ApplicationPlan, Vec<Gap>>, Rejection> {
     let facts = AppFacts::from_json(application).map_err(|error| {
-        tracing::error!(error = crate::telemetry::chain(&error), "cannot read an application");
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "cannot read an application"
+        );
         Rejection::UpstreamFailed
     })?;
-    let place =
-        Place { environment: &environment.name, component, varies: &environment.varies };
-    let (mut positions, mut revisions): (Vec<i64>, Vec<String>) =
-        request.revisions().map(|(position, revision)| (position, revision.to_owned())).unzip();
+    let place = Place {
+        environment: &environment.name,
+        component,
+        varies: &environment.varies,
+    };
+    let (mut positions, mut revisions): (Vec<i64>, Vec<String>) = request
+        .revisions()
+        .map(|(position, revision)| (position, revision.to_owned()))
+        .unzip();
     let mut revision = request.revision().unwrap_or_default().to_owned();
     if let Err(gap) = resolve(app, &facts, &mut revision, &mut positions, &mut revisions).await {
         return Ok(Err(vec![gap]));
     }
-    let asked = AskedRevisions { revision: &revision, positions: &positions, revisions: &revisions };
+    let asked = AskedRevisions {
+        revision: &revision,
+        positions: &positions,
+        revisions: &revisions,
+    };
     Ok(gate::plan(&facts, asked, place))
 }
 
@@ -282,7 +365,9 @@ async fn resolve(
         return Ok(());
     }
     for (position, revision) in positions.iter().zip(revisions) {
-        let index = usize::try_from(*position).ok().and_then(|p| p.checked_sub(1));
+        let index = usize::try_from(*position)
+            .ok()
+            .and_then(|p| p.checked_sub(1));
         if let Some(source) = index.and_then(|index| sources.get(index)) {
             resolve_one(app, source, revision).await?;
         }
@@ -291,7 +376,10 @@ async fn resolve(
 }
 
 async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result<(), Gap> {
-    let own = source["targetRevision"].as_str().filter(|t| !t.is_empty()).unwrap_or("HEAD");
+    let own = source["targetRevision"]
+        .as_str()
+        .filter(|t| !t.is_empty())
+        .unwrap_or("HEAD");
     let is_git = source["chart"].as_str().is_none_or(str::is_empty);
     let repository = source["repoURL"].as_str().unwrap_or_default();
     if revision.is_empty() || revision == own || !is_git || repository.starts_with("oci://") {
@@ -303,11 +391,16 @@ async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result
         }
         match app.git.reachable(repository, revision).await {
             Ok(true) => return Ok(()),
-            Ok(false) => Err(format!("`{revision}` is not reachable from a configured branch")),
+            Ok(false) => Err(format!(
+                "`{revision}` is not reachable from a configured branch"
+            )),
             Err(error) => Err(error.to_string()),
         }
     } else {
-        app.git.resolve(repository, revision).await.map_err(|error| error.to_string())
+        app.git
+            .resolve(repository, revision)
+            .await
+            .map_err(|error| error.to_string())
     };
     match answer {
         Ok(commit) => {
@@ -324,16 +417,27 @@ async fn look_up(
     plan: &ApplicationPlan,
     environment: &Environment,
 ) -> Result<Finding, Rejection> {
-    let store = |error| {
-        tracing::error!(error = crate::telemetry::chain(&error), "cannot read evidence");
+    let unread = |error: crate::store::Error| {
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "cannot read evidence"
+        );
         Rejection::Internal
     };
     crate::settle::before_look_up(app, &plan.component).await;
-    let evidence = crate::evidence::service::evidence_for(&app.store, plan, &environment.requires)
+    let evidence = evidence_for(&app.store, plan, &environment.requires)
         .await
-        .map_err(store)?;
-    let incumbent = crate::evidence::service::is_incumbent(&app.store, plan).await.map_err(store)?;
-    Ok(gate::find(plan, &environment.requires, &evidence, incumbent, app.clock.now()))
+        .map_err(unread)?;
+    let incumbent = crate::deployed::is_incumbent(app, plan)
+        .await
+        .map_err(unread)?;
+    Ok(gate::find(
+        plan,
+        &environment.requires,
+        &evidence,
+        incumbent,
+        app.clock.now(),
+    ))
 }
 
 /// An application that does not exist yet: from the body, which the call parser has checked.
@@ -343,7 +447,11 @@ async fn create(
     call: &Call,
     target: &AppTarget,
 ) -> Result<Planned, Rejection> {
-    match app.argocd.application(&target.app, None, Refresh::None).await {
+    match app
+        .argocd
+        .application(&target.app, None, Refresh::None)
+        .await
+    {
         // Create with upsert replaces it: it is decided on as it is, and as it would be.
         Ok(application) => {
             let mut planned = about(app, caller, &application)?;
@@ -362,7 +470,9 @@ async fn create(
 /// The Application that a `Create` carries, as the JSON that [`about`] reads. The call parser has
 /// checked the body; what cannot be read here belongs to no environment.
 fn new_application(call: &Call, target: &AppTarget) -> Value {
-    let Ok(body) = call.forward_body() else { return Value::Null };
+    let Ok(body) = call.forward_body() else {
+        return Value::Null;
+    };
     let carried = match call.wire {
         Wire::Rest | Wire::RestStream => serde_json::from_slice(&body).unwrap_or(Value::Null),
         Wire::Grpc | Wire::GrpcWeb => carried_in_message(&body).unwrap_or(Value::Null),
@@ -423,7 +533,12 @@ fn finding_of_other(app: &App, planned: &Planned, call: &Call) -> Option<Finding
     };
     let requires = environment(app, &planned.facts).is_none_or(|e| !e.requires.is_empty());
     Some(if requires {
-        Finding::Blocked { gaps: vec![Gap { kind: GapKind::Unchecked, ..gap(why) }] }
+        Finding::Blocked {
+            gaps: vec![Gap {
+                kind: GapKind::Unchecked,
+                ..gap(why)
+            }],
+        }
     } else {
         Finding::Exempt
     })
@@ -443,7 +558,9 @@ pub fn reaches_argo_objects(call: &Call) -> bool {
     // SECURITY: path, query and JSON are our own canonical form and protobuf text is plain UTF-8,
     // so the group cannot be spelled in another way. Text that merely mentions it is refused too.
     let mentions = |bytes: &[u8]| {
-        bytes.windows(ARGO_GROUP.len()).any(|window| window.eq_ignore_ascii_case(ARGO_GROUP))
+        bytes
+            .windows(ARGO_GROUP.len())
+            .any(|window| window.eq_ignore_ascii_case(ARGO_GROUP))
     };
     resource_call
         && (mentions(call.forward_path.as_bytes())

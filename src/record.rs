@@ -9,8 +9,9 @@
 //! whether trying again helps). A record that is dropped without an outcome closes as `abandoned`;
 //! what a crash left open is found at the next start ([`Recorder::unfinished`]).
 //!
-//! It must never hold a credential, change an entry, or lose one without saying so
-//! (`syncgate_record_lost_total`, and an error in the log).
+//! It must never hold a credential, change an entry, or lose one without saying so: a closing that
+//! is lost here counts in `syncgate_record_lost_total`, an entry that fails in the writer when nobody
+//! waits for it in `syncgate_store_lost_writes_total`, and each is an error in the log.
 
 pub mod cli;
 mod entry;

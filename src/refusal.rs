@@ -15,17 +15,22 @@ use crate::respond::Rejection;
 pub fn of(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
     let verb = verb(plan.action);
     if denial.evidence {
-        let refused = plan.applications.iter().filter_map(|planned| match &planned.finding {
-            Some(Finding::Blocked { gaps }) => Some((planned, gaps)),
-            _ => None,
-        });
+        let refused = plan
+            .applications
+            .iter()
+            .filter_map(|planned| match &planned.finding {
+                Some(Finding::Blocked { gaps }) => Some((planned, gaps)),
+                _ => None,
+            });
         let sentences: Vec<String> = refused
             .map(|(planned, gaps)| match &planned.plan {
                 Some(plan) => gate::sentence(&verb, plan, gaps),
                 None => gate::unplanned_sentence(&verb, &planned.facts.app, gaps),
             })
             .collect();
-        return Rejection::Evidence { sentence: sentences.join("; ") };
+        return Rejection::Evidence {
+            sentence: sentences.join("; "),
+        };
     }
     let what = match plan.applications.as_slice() {
         [] => String::new(),
@@ -33,8 +38,14 @@ pub fn of(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
         many => format!(" of {} applications", many.len()),
     };
     let advice = denial.advice();
-    let advice = if advice.is_empty() { String::new() } else { format!(": {}", advice.join(", or ")) };
-    Rejection::Policy { sentence: format!("{verb}{what} refused for {}{advice}", caller.display()) }
+    let advice = if advice.is_empty() {
+        String::new()
+    } else {
+        format!(": {}", advice.join(", or "))
+    };
+    Rejection::Policy {
+        sentence: format!("{verb}{what} refused for {}{advice}", caller.display()),
+    }
 }
 
 /// `ApplicationService.Sync` as people say it.

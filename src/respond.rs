@@ -40,6 +40,19 @@ pub enum Form {
     Rest,
 }
 
+impl Form {
+    /// The form for a request that could not be classified: by its content type, so that the caller
+    /// can read the refusal.
+    #[must_use]
+    pub fn of_content_type(headers: &HeaderMap) -> Self {
+        match headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes) {
+            Some(kind) if kind.starts_with(b"application/grpc-web") => Self::GrpcWeb,
+            Some(kind) if kind.starts_with(b"application/grpc") => Self::Grpc,
+            _ => Self::Rest,
+        }
+    }
+}
+
 /// What an answer says besides its subject.
 #[derive(Clone, Copy, Debug)]
 pub struct About<'a> {

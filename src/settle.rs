@@ -67,17 +67,25 @@ pub async fn before_look_up(app: &App, component: &Component) {
 }
 
 fn concerns(app: &App, application: &AppRef, component: &Component) -> bool {
-    app.config.environments.iter().any(|environment| match &environment.component {
-        // A label is only known from the object.
-        crate::config::ComponentRule::Label(_) => true,
-        crate::config::ComponentRule::Name { prefix, suffix } => {
-            application.name == format!("{prefix}{component}{suffix}")
-        }
-    })
+    app.config
+        .environments
+        .iter()
+        .any(|environment| match &environment.component {
+            // A label is only known from the object.
+            crate::config::ComponentRule::Label(_) => true,
+            crate::config::ComponentRule::Name { prefix, suffix } => {
+                application.name == format!("{prefix}{component}{suffix}")
+            }
+        })
 }
 
-async fn settle_runs(app: &App, application: &AppRef) -> Result<(), crate::evidence::service::Error> {
-    let Some(json) = read(app, application).await else { return Ok(()) };
+async fn settle_runs(
+    app: &App,
+    application: &AppRef,
+) -> Result<(), crate::evidence::service::Error> {
+    let Some(json) = read(app, application).await else {
+        return Ok(());
+    };
     match AppFacts::from_json(&json) {
         Ok(facts) => {
             for (run, counts) in app.runs.settle(application, &facts).await? {
@@ -99,11 +107,15 @@ async fn settle_deployment(
     let began = jiff::Timestamp::from_millisecond(
         i64::try_from(deployment.decision.0.timestamp_ms()).unwrap_or(i64::MAX),
     );
-    let age = began.map(|began| app.clock.now().duration_since(began)).unwrap_or_default();
+    let age = began
+        .map(|began| app.clock.now().duration_since(began))
+        .unwrap_or_default();
     let ours = operation_of(application, deployment.decision).is_some();
     let facts = AppFacts::from_json(application).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
-    let pending = application.get("operation").is_some_and(|operation| !operation.is_null());
+    let pending = application
+        .get("operation")
+        .is_some_and(|operation| !operation.is_null());
     let next = match operation {
         Some(operation) if ours && !pending => {
             deployment.started_at = Some(operation.started_at);
@@ -132,7 +144,10 @@ async fn close_interrupted(app: &App) {
     let unfinished = match app.recorder.unfinished().await {
         Ok(unfinished) => unfinished,
         Err(error) => {
-            tracing::error!(error = crate::telemetry::chain(&error), "the log cannot be read");
+            tracing::error!(
+                error = crate::telemetry::chain(&error),
+                "the log cannot be read"
+            );
             return;
         }
     };
@@ -140,8 +155,15 @@ async fn close_interrupted(app: &App) {
         let opening = &entry.opening;
         let (reached, evidence) = match opening.applications.as_slice() {
             [application] if opening.operation == "ApplicationService.Sync" => {
-                match app.argocd.application(application, None, Refresh::None).await {
-                    Err(error) => (Reached::Unknown, format!("Argo CD could not be asked: {error}")),
+                match app
+                    .argocd
+                    .application(application, None, Refresh::None)
+                    .await
+                {
+                    Err(error) => (
+                        Reached::Unknown,
+                        format!("Argo CD could not be asked: {error}"),
+                    ),
                     Ok(json) if operation_of(&json, opening.decision).is_some() => (
                         Reached::Yes,
                         "an operation of the application carries this decision".to_owned(),
@@ -156,9 +178,15 @@ async fn close_interrupted(app: &App) {
                     ),
                 }
             }
-            _ => (Reached::Unknown, "Argo CD keeps no trace of such a call".to_owned()),
+            _ => (
+                Reached::Unknown,
+                "Argo CD keeps no trace of such a call".to_owned(),
+            ),
         };
-        let closed = app.recorder.close_interrupted(opening.decision, reached, evidence).await;
+        let closed = app
+            .recorder
+            .close_interrupted(opening.decision, reached, evidence)
+            .await;
         if let Err(error) = closed {
             tracing::error!(decision = %opening.decision, error = crate::telemetry::chain(&error), "not closed");
         }
@@ -167,14 +195,20 @@ async fn close_interrupted(app: &App) {
 
 /// Whether an operation that is not the one sought began after `at`.
 fn newer_operation(application: &Value, at: jiff::Timestamp) -> bool {
-    let started = application.pointer("/status/operationState/startedAt").and_then(Value::as_str);
+    let started = application
+        .pointer("/status/operationState/startedAt")
+        .and_then(Value::as_str);
     let started = started.and_then(|text| text.parse::<jiff::Timestamp>().ok());
     // Argo CD tells whole seconds.
     started.is_some_and(|started| started.as_second() >= at.as_second())
 }
 
 async fn read(app: &App, application: &AppRef) -> Option<Value> {
-    match app.argocd.application(application, None, Refresh::None).await {
+    match app
+        .argocd
+        .application(application, None, Refresh::None)
+        .await
+    {
         Ok(json) => Some(json),
         Err(error) => {
             tracing::debug!(%application, error = crate::telemetry::chain(&error), "cannot be read");

@@ -28,6 +28,7 @@ use self::writer::Writer;
 
 mod attempts;
 mod codec;
+mod counts;
 mod deployments;
 mod fault;
 mod log;

@@ -17,7 +17,11 @@ impl Surface {
     /// Argo CD's, whose canonicaliser then refuses or forwards it; it never reaches our own API.
     #[must_use]
     pub fn of(path: &str) -> Self {
-        if path.starts_with(OWN) { Self::Own } else { Self::ArgoCd }
+        if path.starts_with(OWN) {
+            Self::Own
+        } else {
+            Self::ArgoCd
+        }
     }
 }
 
@@ -28,7 +32,13 @@ mod tests {
     #[test]
     fn only_the_exact_prefix_is_ours() {
         assert_eq!(Surface::of("/syncgate/v1/runs"), Surface::Own);
-        for path in ["/syncgate", "//syncgate/v1/runs", "/%73yncgate/v1/runs", "/SYNCGATE/v1", "/"] {
+        for path in [
+            "/syncgate",
+            "//syncgate/v1/runs",
+            "/%73yncgate/v1/runs",
+            "/SYNCGATE/v1",
+            "/",
+        ] {
             assert_eq!(Surface::of(path), Surface::ArgoCd, "{path}");
         }
     }

@@ -1,30 +1,29 @@
 //! The gate's own questions to the upstream, over HTTP/1 and with the gate's own credential.
 //!
-//! In: the name of an application. Out: the [`Application`], read afresh. Never: a caller's
-//! credential on the way up, the gate's on the way down or in an error. Answers have a limit in size
-//! and in time; an answer about another application than was asked for is none.
+//! In: the name of an application. Out: its JSON, read afresh; or the stream of what changes. Never:
+//! a caller's credential on the way up, the gate's on the way down or in an error. Answers have a
+//! limit in size and in time; an answer about another application than was asked for is none.
 
-mod application;
+mod watch;
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use http::{Request, StatusCode, Uri};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use rustls::ClientConfig;
+use serde_json::Value;
 use url::Url;
 
 use super::path::encode_into;
 use crate::names::AppRef;
-pub use application::{
-    Application, Condition, Destination, Operation, OperationState, SyncOperation, SyncResult,
-    SyncStatus,
-};
+pub use watch::{Event, Watch};
 
 /// The largest answer that is read.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
@@ -73,17 +72,26 @@ pub struct Timeouts {
     pub refresh: Duration,
 }
 
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(15),
+            refresh: Duration::from_secs(60),
+        }
+    }
+}
+
 /// Asks the upstream. Cheap to clone; connections are shared and kept.
 #[derive(Clone)]
-pub struct UpstreamClient {
-    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+pub struct Client {
+    http: legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     /// Without a slash at the end.
     base: String,
     authorization: HeaderValue,
     timeouts: Timeouts,
 }
 
-impl UpstreamClient {
+impl Client {
     /// A client of the upstream at `base` (`https` or `http`, perhaps with a path), which trusts what
     /// `tls` trusts and signs in with `token`.
     ///
@@ -116,7 +124,8 @@ impl UpstreamClient {
             builder.https_or_http()
         };
         Ok(Self {
-            http: Client::builder(TokioExecutor::new()).build(builder.enable_http1().build()),
+            http: legacy::Client::builder(TokioExecutor::new())
+                .build(builder.enable_http1().build()),
             base: base.as_str().trim_end_matches('/').to_owned(),
             authorization,
             timeouts,
@@ -132,33 +141,138 @@ impl UpstreamClient {
         app: &AppRef,
         project: Option<&str>,
         refresh: Refresh,
-    ) -> Result<Application, Error> {
+    ) -> Result<Value, Error> {
         let limit = match refresh {
             Refresh::None => self.timeouts.read,
             Refresh::Normal => self.timeouts.refresh,
         };
         let uri = self.application_uri(app, project, refresh)?;
-        let (status, body) = tokio::time::timeout(limit, self.get(uri))
-            .await
-            .map_err(|_| Error::Timeout(limit))??;
-        match status {
-            StatusCode::OK => {}
-            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-                return Err(Error::NoSuchApplication(app.clone()));
-            }
-            StatusCode::UNAUTHORIZED => return Err(Error::Unauthenticated),
-            other => return Err(Error::BadAnswer(format!("status {other}"))),
-        }
-        let found: Application =
+        let body = self.ask(Method::GET, uri, limit, app).await?;
+        let found: Value =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
-        let asked_namespace = app.namespace.as_ref().unwrap_or(&found.namespace);
-        if found.name != app.name || found.namespace != *asked_namespace {
-            let other = found.app_ref();
+        let text = |key: &str| found["metadata"][key].as_str().unwrap_or_default();
+        let (name, namespace) = (text("name"), text("namespace"));
+        let asked_namespace = app.namespace.as_deref().unwrap_or(namespace);
+        if name != app.name || namespace != asked_namespace {
             return Err(Error::BadAnswer(format!(
-                "`{app}` was asked for, `{other}` came"
+                "`{app}` was asked for, `{namespace}/{name}` came"
             )));
         }
         Ok(found)
+    }
+
+    /// Ends the operation that runs on `app`.
+    ///
+    /// # Errors
+    /// [`Error`], as for [`Self::application`].
+    pub async fn terminate(&self, app: &AppRef) -> Result<(), Error> {
+        let mut uri = format!("{}/api/v1/applications/", self.base);
+        encode_into(&mut uri, &app.name);
+        uri.push_str("/operation");
+        if let Some(namespace) = &app.namespace {
+            uri.push_str("?appNamespace=");
+            encode_into(&mut uri, namespace);
+        }
+        let uri = uri
+            .parse()
+            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
+        self.ask(Method::DELETE, uri, self.timeouts.read, app)
+            .await
+            .map(|_| ())
+    }
+
+    /// What the upstream tells everybody at `path` (`/api/version`), asked without a credential.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn public(&self, path: &str) -> Result<Value, Error> {
+        let bad = |what: String| Error::BadAnswer(what);
+        let request = Request::get(format!("{}{path}", self.base))
+            .header(ACCEPT, "application/json")
+            .body(Empty::new())
+            .map_err(|e| Error::Unreachable(e.into()))?;
+        let limit = self.timeouts.read;
+        let (status, body) = tokio::time::timeout(limit, self.collect(request))
+            .await
+            .map_err(|_| Error::Timeout(limit))??;
+        if status != StatusCode::OK {
+            return Err(bad(format!("status {status}")));
+        }
+        serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))
+    }
+
+    /// Begins to watch all applications: those that are there first, then what changes.
+    ///
+    /// # Errors
+    /// [`Error`]; the stream's own errors come from [`Watch::next`].
+    pub async fn watch(&self) -> Result<Watch, Error> {
+        let uri = format!("{}/api/v1/stream/applications", self.base);
+        let request = self.signed(Method::GET, &uri)?;
+        let limit = self.timeouts.read;
+        let answer = tokio::time::timeout(limit, self.send(request))
+            .await
+            .map_err(|_| Error::Timeout(limit))??;
+        match answer.status() {
+            StatusCode::OK => Ok(Watch::new(answer.into_body())),
+            StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
+            other => Err(Error::BadAnswer(format!("status {other}"))),
+        }
+    }
+
+    async fn ask(
+        &self,
+        method: Method,
+        uri: Uri,
+        limit: Duration,
+        app: &AppRef,
+    ) -> Result<Bytes, Error> {
+        let request = self.signed(method, &uri.to_string())?;
+        let (status, body) = tokio::time::timeout(limit, self.collect(request))
+            .await
+            .map_err(|_| Error::Timeout(limit))??;
+        match status {
+            StatusCode::OK => Ok(body),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
+                Err(Error::NoSuchApplication(app.clone()))
+            }
+            StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
+            other => Err(Error::BadAnswer(format!("status {other}"))),
+        }
+    }
+
+    fn signed(&self, method: Method, uri: &str) -> Result<Request<Empty<Bytes>>, Error> {
+        Request::builder()
+            .method(method)
+            .uri(uri)
+            .header(ACCEPT, "application/json")
+            // Argo CD wants it of everything but GET, body or not.
+            .header(CONTENT_TYPE, "application/json")
+            .header(AUTHORIZATION, self.authorization.clone())
+            .body(Empty::new())
+            .map_err(|e| Error::Unreachable(e.into()))
+    }
+
+    async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Error> {
+        self.http
+            .request(request)
+            .await
+            .map_err(|e| Error::Unreachable(e.into()))
+    }
+
+    async fn collect(&self, request: Request<Empty<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
+        let answer = self.send(request).await?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
+            .collect()
+            .await;
+        let body = body.map_err(|e| {
+            if e.is::<LengthLimitError>() {
+                Error::BadAnswer(format!("it has more than {MAX_ANSWER_BYTES} bytes"))
+            } else {
+                Error::Unreachable(e)
+            }
+        })?;
+        Ok((status, body.to_bytes()))
     }
 
     fn application_uri(
@@ -188,37 +302,12 @@ impl UpstreamClient {
         uri.parse()
             .map_err(|_| Error::NoSuchApplication(app.clone()))
     }
-
-    async fn get(&self, uri: Uri) -> Result<(StatusCode, Bytes), Error> {
-        let request = Request::get(uri)
-            .header(ACCEPT, "application/json")
-            .header(AUTHORIZATION, self.authorization.clone())
-            .body(Empty::new())
-            .map_err(|e| Error::Unreachable(e.into()))?;
-        let answer = self
-            .http
-            .request(request)
-            .await
-            .map_err(|e| Error::Unreachable(e.into()))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
-            .collect()
-            .await
-            .map_err(|e| {
-                if e.is::<LengthLimitError>() {
-                    Error::BadAnswer(format!("it has more than {MAX_ANSWER_BYTES} bytes"))
-                } else {
-                    Error::Unreachable(e)
-                }
-            })?;
-        Ok((status, body.to_bytes()))
-    }
 }
 
 /// By hand: the credential stays out of logs.
-impl std::fmt::Debug for UpstreamClient {
+impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("UpstreamClient")
+        f.debug_struct("Client")
             .field("base", &self.base)
             .finish_non_exhaustive()
     }

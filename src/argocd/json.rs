@@ -19,9 +19,9 @@ use serde_json::{Map, Number, Value};
 pub struct Error(String);
 
 impl Error {
-    /// What a reader of JSON says.
+    /// What a reader of JSON says, cut where it repeats the caller's text at length.
     pub(crate) fn new(error: &serde_json::Error) -> Self {
-        Self(error.to_string())
+        Self(error.to_string().chars().take(300).collect())
     }
 }
 

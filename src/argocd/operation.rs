@@ -247,6 +247,20 @@ pub enum Effect {
     Write,
 }
 
+impl Effect {
+    /// The word of policies, records and metrics.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Administer => "administer",
+            Self::Deploy => "deploy",
+            Self::Read => "read",
+            Self::Report => "report",
+            Self::Write => "write",
+        }
+    }
+}
+
 impl Operation {
     /// What the table says about it.
     #[must_use]

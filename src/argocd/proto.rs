@@ -9,7 +9,6 @@ use prost_reflect::{DescriptorPool, DynamicMessage, MessageDescriptor, Value};
 
 #[expect(
     missing_docs,
-    clippy::pedantic,
     reason = "generated from argocd.proto, where the messages are described"
 )]
 mod generated {

@@ -8,6 +8,8 @@
 mod application;
 mod sync;
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -107,7 +109,7 @@ pub struct Call {
 }
 
 /// What was read of a body, and can be sent on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum Body {
     /// `Create`, `Update` and `UpdateSpec` of an application.
     Application {
@@ -123,7 +125,27 @@ pub enum Body {
     /// Any other call: the body to send on, framed for its wire.
     Other(Bytes),
     /// A sync.
-    Sync(SyncRequest),
+    Sync(Box<SyncRequest>),
+}
+
+/// By hand: bodies hold passwords of repositories and manifests with secrets.
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Application {
+                arms_auto_sync,
+                project,
+                ..
+            } => f
+                .debug_struct("Application")
+                .field("arms_auto_sync", arms_auto_sync)
+                .field("project", project)
+                .finish_non_exhaustive(),
+            Self::CanI(question) => f.debug_tuple("CanI").field(question).finish(),
+            Self::Other(bytes) => write!(f, "Other({} bytes)", bytes.len()),
+            Self::Sync(request) => request.fmt(f),
+        }
+    }
 }
 
 impl Call {
@@ -140,7 +162,7 @@ impl Call {
         };
         let refresh = classified.operation == Operation::ApplicationGet && source.has(&REFRESH)?;
         let read = match classified.operation {
-            Operation::ApplicationSync => Body::Sync(source.sync()?),
+            Operation::ApplicationSync => Body::Sync(Box::new(source.sync()?)),
             Operation::ApplicationCreate
             | Operation::ApplicationUpdate
             | Operation::ApplicationUpdateSpec => application::read(&source, classified.operation)?,
@@ -179,7 +201,7 @@ impl Call {
     /// The body to send to the upstream, on the wire that the call came by.
     ///
     /// # Errors
-    /// [`Error::Framing`] when a message became too large to be framed.
+    /// [`Error`] when a message became too large to be framed, or has no JSON form.
     pub fn forward_body(&self) -> Result<Bytes, Error> {
         match &self.body {
             Body::Application { forward, .. } | Body::Other(forward) => Ok(forward.clone()),
@@ -188,7 +210,7 @@ impl Call {
                 Wire::Grpc | Wire::GrpcWeb => {
                     Ok(framing::write_message(&request.to_grpc_message())?)
                 }
-                Wire::Rest | Wire::RestStream => Ok(request.to_json().into()),
+                Wire::Rest | Wire::RestStream => Ok(request.to_json()?.into()),
             },
         }
     }
@@ -214,7 +236,11 @@ impl<'a> Source<'a> {
         let limit = framing::MAX_MESSAGE_BYTES;
         Ok(match (classified.rest, classified.operation.row().kind) {
             (None, Kind::ClientStream) => {
-                Self::Protobuf(framing::read_first_message(body, limit)?.0)
+                let (first, mut rest) = framing::read_first_message(body, limit)?;
+                while !rest.is_empty() {
+                    (_, rest) = framing::read_first_message(rest, limit)?;
+                }
+                Self::Protobuf(first)
             }
             (None, Kind::ServerStream | Kind::Unary) => {
                 Self::Protobuf(framing::read_message(body, limit)?)
@@ -267,9 +293,9 @@ impl<'a> Source<'a> {
             None => Ok(None),
             Some(text) if text.is_empty() => Ok(None),
             Some(text) if is_object_name(&text) => Ok(Some(text)),
-            Some(value) => Err(Error::Name {
+            Some(text) => Err(Error::Name {
                 field: field.path,
-                value,
+                value: shown(&text),
             }),
         }
     }
@@ -295,8 +321,8 @@ impl<'a> Source<'a> {
         match in_body {
             Some(text) if !text.is_empty() && text != in_path => Err(Error::Disagree {
                 field: field.path,
-                path: in_path.to_owned(),
-                body: text,
+                path: shown(in_path),
+                body: shown(&text),
             }),
             _ => Ok(Some(in_path.to_owned())),
         }
@@ -350,8 +376,17 @@ fn text_in(
         Some(Value::String(text)) => Ok(Some(text.clone())),
         Some(other) => Err(Error::Name {
             field,
-            value: other.to_string(),
+            value: shown(&other.to_string()),
         }),
+    }
+}
+
+/// As much of a caller's text as an error repeats.
+fn shown(text: &str) -> String {
+    const MOST: usize = 100;
+    match text.char_indices().nth(MOST) {
+        None => text.to_owned(),
+        Some((end, _)) => format!("{}...", text.get(..end).unwrap_or_default()),
     }
 }
 

@@ -311,12 +311,11 @@ const _: () = {
 
 /// What the table says about `operation`.
 pub(crate) fn row(operation: Operation) -> &'static Row {
-    static TABLE: [Row; 109] = ROWS;
     #[expect(
         clippy::indexing_slicing,
         reason = "every operation has a row; the assertion above holds at build time"
     )]
-    &TABLE[operation as usize]
+    &ROWS[operation as usize]
 }
 
 /// The operation with exactly this gRPC path.
@@ -338,11 +337,11 @@ pub(crate) struct Matched<'a> {
 /// The operation that REST reaches by `method` and the decoded `segments` of a path.
 pub(crate) fn by_rest<'a>(method: &Method, segments: &'a [String]) -> Option<Matched<'a>> {
     ROWS.iter()
-        .flat_map(|row| row.rest.iter().map(move |rest| (row.operation, rest)))
+        .flat_map(|row| row.rest.iter().map(move |rest| (row, rest)))
         .filter(|(_, rest)| !rest.shadowed && method.as_str() == rest.method)
-        .find_map(|(operation, rest)| {
+        .find_map(|(row, rest)| {
             Some(Matched {
-                row: row(operation),
+                row,
                 rest,
                 fields: match_template(rest, segments)?,
             })

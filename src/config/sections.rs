@@ -72,8 +72,9 @@ pub enum IssuerKind {
     Kubernetes {
         /// The audience that a token must have.
         audience: String,
-        /// A bearer token for reading discovery and keys, where the API server wants one.
-        token: Option<Secret>,
+        /// A file with a bearer token for reading discovery and keys, where the API server wants one;
+        /// read at each use, since projected tokens are renewed.
+        token_file: Option<PathBuf>,
     },
     /// `OpenID` Connect ID tokens.
     Oidc {
@@ -97,15 +98,26 @@ pub struct RoleMapping {
     pub role: Role,
     /// (issuer, group) pairs.
     pub groups: Vec<(String, String)>,
-    /// (namespace, name) of Kubernetes service accounts.
-    pub service_accounts: Vec<(String, String)>,
+    /// Kubernetes service accounts.
+    pub service_accounts: Vec<ServiceAccount>,
+}
+
+/// A Kubernetes service account of one cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceAccount {
+    /// The issuer of the cluster's tokens.
+    pub issuer: String,
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
 }
 
 /// Which applications' tests a workload reports.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// Namespace and name of the Kubernetes service account.
-    pub service_account: (String, String),
+    /// The service account that it runs as.
+    pub service_account: ServiceAccount,
     /// The applications whose tests it runs.
     pub applications: Pattern,
 }
@@ -265,9 +277,12 @@ pub(super) fn issuers(root: &mut Table, base: &Path, problems: &mut Problems) ->
         let audience = table.required("audience", problems);
         let ca = file(&mut table, "ca", base, problems);
         let jwks_uri = table.parsed("jwks_uri", problems, trusted_url);
-        let token = secret(&mut table, "token", base, problems);
+        let token_file = file(&mut table, "token_file", base, problems);
         table.finish(problems);
-        let kind = IssuerKind::Kubernetes { audience, token };
+        let kind = IssuerKind::Kubernetes {
+            audience,
+            token_file,
+        };
         add(
             key,
             url.map(|issuer| Issuer {
@@ -340,8 +355,8 @@ pub(super) fn roles(
         let key = table.key("service_accounts");
         let mut service_accounts = Vec::new();
         for text in table.texts("service_accounts", problems) {
-            match service_account(&text) {
-                Ok(pair) => service_accounts.push(pair),
+            match service_account(&text, issuers) {
+                Ok(account) => service_accounts.push(account),
                 Err(message) => problems.add(&key, message),
             }
         }
@@ -357,21 +372,57 @@ pub(super) fn roles(
     out
 }
 
-fn service_account(text: &str) -> Result<(String, String), String> {
-    match text.split_once('/') {
+/// `NAMESPACE/NAME`, or `ISSUER#NAMESPACE/NAME` where several clusters are configured: the same
+/// names in two of them are two accounts.
+fn service_account(text: &str, issuers: &[Issuer]) -> Result<ServiceAccount, String> {
+    let clusters: Vec<&str> = issuers
+        .iter()
+        .filter(|issuer| matches!(issuer.kind, IssuerKind::Kubernetes { .. }))
+        .map(|issuer| issuer.issuer.as_str())
+        .collect();
+    let (issuer, account) = match (text.rsplit_once('#'), clusters.as_slice()) {
+        (Some((issuer, account)), known) if known.contains(&issuer) => (issuer, account),
+        (Some((issuer, _)), _) => {
+            return Err(format!(
+                "`{issuer}` is not a [[kubernetes]] issuer of this file"
+            ));
+        }
+        (None, [only]) => (*only, text),
+        (None, []) => {
+            return Err(format!(
+                "`{text}` needs a [[kubernetes]] issuer in this file"
+            ));
+        }
+        (None, _) => {
+            return Err(format!(
+                "`{text}` is ambiguous with several [[kubernetes]] issuers; write ISSUER#{text}"
+            ));
+        }
+    };
+    match account.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
         {
-            Ok((namespace.to_owned(), name.to_owned()))
+            Ok(ServiceAccount {
+                issuer: issuer.to_owned(),
+                namespace: namespace.to_owned(),
+                name: name.to_owned(),
+            })
         }
-        _ => Err(format!("`{text}` is not `NAMESPACE/NAME`")),
+        _ => Err(format!("`{account}` is not `NAMESPACE/NAME`")),
     }
 }
 
-pub(super) fn workloads(root: &mut Table, problems: &mut Problems) -> Vec<Workload> {
+pub(super) fn workloads(
+    root: &mut Table,
+    issuers: &[Issuer],
+    problems: &mut Problems,
+) -> Vec<Workload> {
     let mut out = Vec::new();
     for mut table in root.tables("workload", problems) {
-        let account = table.required_parsed("service_account", problems, service_account);
+        let account = table.required_parsed("service_account", problems, |text| {
+            service_account(text, issuers)
+        });
         let applications = table.required("applications", problems);
         table.finish(problems);
         if let Some(service_account) = account {

@@ -88,7 +88,7 @@ max_age = "soon"
         "upstream.url: `http://argocd.example` is plain http off loopback; use https",
         "upstream.token: names the environment variable `SYNCGATE_TEST_NOT_SET`, which is not set",
         "role[0].groups[0].issuer: `https://other.example` is not an issuer of this file",
-        "role[0].service_accounts: `no-slash` is not `NAMESPACE/NAME`",
+        "role[0].service_accounts: `no-slash` needs a [[kubernetes]] issuer in this file",
         "environment[0].requires[0].suite: is required",
         "environment[0].requires[0].max_age: is not a duration such as `30s` or `7d`",
         "environment[0].name: \"Staging\" is not an environment name (lower-case letters, digits, `-`, `.`)",
@@ -158,5 +158,24 @@ fn an_application_in_two_environments_is_in_none() {
     assert_eq!(
         Assignment::of(&config.environments, traits).name(),
         "unassigned"
+    );
+}
+
+#[test]
+fn the_same_account_in_two_clusters_must_say_which() {
+    let second =
+        "[[kubernetes]]\nissuer = \"https://other.example\"\naudience = \"syncgate\"\n[[role]]";
+    let two = GOOD.replacen("[[role]]", second, 1);
+    assert_eq!(problems(&two).len(), 2, "{:?}", problems(&two));
+    let said = two
+        .replace("\"ci/deployer\"", "\"https://other.example#ci/deployer\"")
+        .replace(
+            "\"shop-staging/",
+            "\"https://kubernetes.default.svc#shop-staging/",
+        );
+    let config = Config::parse(&said, Path::new(".")).unwrap();
+    assert_eq!(
+        config.roles[0].service_accounts[0].issuer,
+        "https://other.example"
     );
 }

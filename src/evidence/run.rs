@@ -18,8 +18,8 @@ pub const MAX_BATCH_ATTEMPTS: usize = 1_000;
 pub const MAX_BODY_BYTES: usize = 4 * 1024 * 1024;
 /// Attempts in one run, at most.
 pub const MAX_RUN_ATTEMPTS: u64 = 200_000;
-/// Bytes of the name of a test, at most.
-pub const MAX_TEST_NAME_BYTES: usize = 4 * 1024;
+/// Bytes of the name of a test, at most; parameters are part of a name, and some are long.
+pub const MAX_TEST_NAME_BYTES: usize = 16 * 1024;
 /// Bytes of a failure message that are kept.
 pub const MAX_MESSAGE_BYTES: usize = 4 * 1024;
 /// Bytes of any other text, at most.

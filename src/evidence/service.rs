@@ -466,46 +466,6 @@ impl Runs {
         Ok(settled)
     }
 
-    /// The runs that bear on `plan`: for each requirement, the newest about its commits and the newest
-    /// of the component.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn evidence_for(
-        &self,
-        plan: &ApplicationPlan,
-        requirements: &[Requirement],
-    ) -> Result<EvidenceFor, Error> {
-        let mut evidence = EvidenceFor::default();
-        for requirement in requirements {
-            let newest = RunFilter {
-                component: Some(plan.component.clone()),
-                environment: Some(requirement.environment.clone()),
-                suite: Some(requirement.suite.clone()),
-                limit: NEWEST,
-                ..RunFilter::default()
-            };
-            // Of several sources, the one from Git is the one that moves.
-            let commits = || plan.sources.iter().map(|source| &source.commit);
-            let commit = commits()
-                .find(|commit| is_full_sha(commit.as_str()))
-                .or_else(|| commits().next());
-            let about = RunFilter {
-                commit: commit.cloned(),
-                ..newest.clone()
-            };
-            for filter in [about, newest] {
-                let stored = self.store.runs(filter).await?;
-                evidence.runs.extend(stored.iter().filter_map(facts_of));
-            }
-        }
-        evidence
-            .runs
-            .sort_by(|a, b| (a.spoke, &a.id).cmp(&(b.spoke, &b.id)));
-        evidence.runs.dedup_by(|a, b| a.id == b.id);
-        Ok(evidence)
-    }
-
     /// The runs that `filter` asks for, newest first.
     ///
     /// # Errors
@@ -526,6 +486,46 @@ impl Runs {
         let attempts = self.store.attempts(id).await?;
         Ok(Some(RunView::of(&stored, attempts)))
     }
+}
+
+/// The runs in `store` that bear on `plan`: for each requirement, the newest about its commits and the
+/// newest of the component.
+///
+/// # Errors
+/// [`store::Error`].
+pub async fn evidence_for(
+    store: &Store,
+    plan: &ApplicationPlan,
+    requirements: &[Requirement],
+) -> Result<EvidenceFor, store::Error> {
+    let mut evidence = EvidenceFor::default();
+    for requirement in requirements {
+        let newest = RunFilter {
+            component: Some(plan.component.clone()),
+            environment: Some(requirement.environment.clone()),
+            suite: Some(requirement.suite.clone()),
+            limit: NEWEST,
+            ..RunFilter::default()
+        };
+        // Of several sources, the one from Git is the one that moves.
+        let commits = || plan.sources.iter().map(|source| &source.commit);
+        let commit = commits()
+            .find(|commit| is_full_sha(commit.as_str()))
+            .or_else(|| commits().next());
+        let about = RunFilter {
+            commit: commit.cloned(),
+            ..newest.clone()
+        };
+        for filter in [about, newest] {
+            let stored = store.runs(filter).await?;
+            evidence.runs.extend(stored.iter().filter_map(facts_of));
+        }
+    }
+    evidence
+        .runs
+        .sort_by(|a, b| (a.spoke, &a.id).cmp(&(b.spoke, &b.id)));
+    evidence.runs.dedup_by(|a, b| a.id == b.id);
+    Ok(evidence)
 }
 
 fn check_key(key: &str) -> Result<(), Invalid> {

@@ -34,7 +34,7 @@ mod tests {
         for (text, expected) in [
             ("5S", Some(Duration::from_secs(5))),
             ("100m", Some(Duration::from_millis(100))),
-            ("2H", Some(Duration::from_secs(7200))),
+            ("2H", Some(Duration::from_hours(2))),
             ("99999999n", Some(Duration::from_nanos(99_999_999))),
             ("123456789S", None),
             ("S", None),

@@ -21,7 +21,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response};
-use http_body::{Body as _, Frame};
+use http_body::Frame;
 use serde::Deserialize;
 
 use self::frames::{Framing, Splitter};

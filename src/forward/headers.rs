@@ -91,7 +91,7 @@ const NEVER_BACK: &[&str] = &[
 pub(super) fn prepare_request(
     headers: &mut HeaderMap,
     channel: Channel,
-    token: &UpstreamToken,
+    credential: Option<&UpstreamToken>,
     connection: &Connection,
     host: Option<&HeaderValue>,
 ) {
@@ -102,7 +102,10 @@ pub(super) fn prepare_request(
     for name in [CONTENT_LENGTH, EXPECT, HOST] {
         headers.remove(name);
     }
-    set_credential(headers, channel, token);
+    set_kind(headers, channel);
+    if let Some(token) = credential {
+        set_credential(headers, channel, token);
+    }
     set_forwarded(headers, connection, host);
 }
 
@@ -157,22 +160,29 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
     });
 }
 
+/// Argo CD sorts calls by exactly these content types, and closes connections with any other.
+fn set_kind(headers: &mut HeaderMap, channel: Channel) {
+    match channel {
+        Channel::Cookie | Channel::Rest => {}
+        Channel::Grpc => {
+            // grpc-go demands it, as proof that nothing on the way drops trailers.
+            headers.insert(TE, HeaderValue::from_static("trailers"));
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+        }
+        Channel::GrpcWeb => {
+            let kind = HeaderValue::from_static("application/grpc-web+proto");
+            headers.insert(CONTENT_TYPE, kind);
+        }
+    }
+}
+
 fn set_credential(headers: &mut HeaderMap, channel: Channel, token: &UpstreamToken) {
     match channel {
         Channel::Cookie => {
             headers.insert(COOKIE, token.cookie());
         }
-        Channel::Grpc => {
+        Channel::Grpc | Channel::GrpcWeb => {
             headers.insert(super::TOKEN, token.bare());
-            // grpc-go demands it, as proof that nothing on the way drops trailers.
-            headers.insert(TE, HeaderValue::from_static("trailers"));
-            // Argo CD sorts connections by exactly this text, and closes all others.
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-        }
-        Channel::GrpcWeb => {
-            headers.insert(super::TOKEN, token.bare());
-            let kind = HeaderValue::from_static("application/grpc-web+proto");
-            headers.insert(CONTENT_TYPE, kind);
         }
         Channel::Rest => {
             headers.insert(AUTHORIZATION, token.bearer());
@@ -252,7 +262,13 @@ mod tests {
         let mut headers = headers(lines);
         let connection = Connection::new("192.0.2.7:4711".parse().unwrap(), None);
         let host = HeaderValue::from_static("gate.example");
-        prepare_request(&mut headers, channel, &token(), &connection, Some(&host));
+        prepare_request(
+            &mut headers,
+            channel,
+            Some(&token()),
+            &connection,
+            Some(&host),
+        );
         headers
     }
 

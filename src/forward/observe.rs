@@ -123,7 +123,7 @@ impl Observed {
         token: Arc<UpstreamToken>,
         place: Option<Place>,
     ) -> Self {
-        let mut observed = Self {
+        let mut passed = Self {
             inner,
             observer,
             web_trailer: grpc_web.then(WebTrailer::default),
@@ -131,8 +131,8 @@ impl Observed {
             token,
             _place: place,
         };
-        observed.settle();
-        observed
+        passed.settle();
+        passed
     }
 
     /// Servers do not poll a body that says it has ended, so the end is looked for after each frame.

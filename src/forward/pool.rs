@@ -20,7 +20,7 @@ use crate::body::Body;
 /// Argo CD ends connections that ping more often than every 10 s; its own clients do every 20 s.
 const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 const STREAM_WINDOW: u32 = 1024 * 1024;
 const CONNECTION_WINDOW: u32 = 8 * 1024 * 1024;
 const HEADER_LIMIT: u32 = 256 * 1024;

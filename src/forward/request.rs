@@ -9,7 +9,7 @@ use http::uri::{PathAndQuery, Uri};
 use http::{HeaderValue, Method, Request, Version};
 use http_body::{Frame, SizeHint};
 
-use super::{Channel, Error, Upstream, headers};
+use super::{Channel, Error, SendAs, Upstream, headers};
 use crate::body::{self, Body, BoxError};
 use crate::listener::Connection;
 
@@ -19,6 +19,7 @@ impl Upstream {
     pub(super) fn prepare(
         &self,
         channel: Channel,
+        send_as: SendAs,
         request: Request<Body>,
     ) -> Result<Request<Body>, Error> {
         let refused = |what| Error::CallerRequest { what };
@@ -31,8 +32,17 @@ impl Upstream {
             .get::<Connection>()
             .ok_or(refused("nothing is known of its connection"))?;
         let host = host(&head.headers, &head.uri);
-        let token = &self.token;
-        headers::prepare_request(&mut head.headers, channel, token, connection, host.as_ref());
+        let credential = match send_as {
+            SendAs::Gate => Some(&*self.token),
+            SendAs::Nobody => None,
+        };
+        headers::prepare_request(
+            &mut head.headers,
+            channel,
+            credential,
+            connection,
+            host.as_ref(),
+        );
         let mut request = Request::new(body::boxed(WithoutTrailers(body)));
         *request.uri_mut() = self
             .uri(&head.uri)

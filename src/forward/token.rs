@@ -49,6 +49,11 @@ impl UpstreamToken {
         })
     }
 
+    /// The token itself, for the gate's own questions.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// As the value of the gRPC metadata key `token`.
     pub(super) fn bare(&self) -> HeaderValue {
         self.bare.clone()

@@ -127,6 +127,14 @@ pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| bad("no certificate can be issued for its host"))?;
+    Ok(Some((client_config(ca)?, name)))
+}
+
+/// TLS as a client that trusts the authorities in `ca` alone, or the system's.
+///
+/// # Errors
+/// [`SetupError`] when the certificates cannot be read.
+pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, SetupError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -137,7 +145,7 @@ pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
             .with_native_roots()
             .map_err(SetupError::SystemCertificates)?,
     };
-    Ok(Some((builder.with_no_client_auth(), name)))
+    Ok(builder.with_no_client_auth())
 }
 
 fn roots(path: &Path) -> Result<RootCertStore, SetupError> {

@@ -35,7 +35,7 @@ impl Upstream {
         let connection = request.extensions().get::<Connection>().cloned();
         let answer = match handshake {
             Ok(client) => self
-                .shake(outbound.channel, request)
+                .shake(outbound.channel, outbound.send_as, request)
                 .await
                 .map(|response| (client, response)),
             Err(error) => Err(error),
@@ -51,8 +51,8 @@ impl Upstream {
         let Some(upstream) = upstream else {
             let close = HeaderValue::from_static("close");
             head.headers.insert(CONNECTION, close);
-            let observed = self.observe(answer, observer, false, None, None);
-            return Ok(Response::from_parts(head, observed));
+            let body = self.observe(answer, observer, false, None, None);
+            return Ok(Response::from_parts(head, body));
         };
         headers::set_upgrade(&mut head.headers);
         let carry = carry(client, upstream, observer, connection);
@@ -64,9 +64,10 @@ impl Upstream {
     async fn shake(
         &self,
         channel: super::Channel,
+        send_as: super::SendAs,
         request: Request<Body>,
     ) -> Result<Response<hyper::body::Incoming>, Error> {
-        let mut request = self.prepare(channel, request)?;
+        let mut request = self.prepare(channel, send_as, request)?;
         headers::set_upgrade(request.headers_mut());
         let answer = self.pools.http1.request(request);
         let answer = tokio::time::timeout(self.answer_timeout, answer);

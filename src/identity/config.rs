@@ -18,7 +18,7 @@ use super::roles::RoleMapping;
 /// Everything that identity is configured with.
 #[derive(Clone, Debug, Default)]
 pub struct IdentityConfig {
-    /// OpenID Connect issuers, for people.
+    /// `OpenID` Connect issuers, for people.
     pub oidc: Vec<OidcIssuer>,
     /// Kubernetes clusters whose service accounts may call.
     pub kubernetes: Vec<KubernetesIssuer>,
@@ -28,7 +28,7 @@ pub struct IdentityConfig {
     pub refresh: RefreshTimes,
 }
 
-/// One OpenID Connect issuer.
+/// One `OpenID` Connect issuer.
 #[derive(Clone, Debug)]
 pub struct OidcIssuer {
     /// The issuer; tokens must carry exactly this text as `iss`.

@@ -246,3 +246,6 @@ fn key_id(header: &Map<String, Value>) -> Result<Option<String>, Reason> {
         Some(_) => Err(malformed("header: `kid` is not a short string")),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -193,8 +193,25 @@ impl IssuerKeys {
             };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.wanted.notified() => {}
-                () = sleep_until(ended + pause) => *self.phase() = Phase::Refreshing,
+                () = self.rest(ended + pause) => {}
+            }
+        }
+    }
+
+    /// Waits until a refresh is wanted, at the latest until `end`.
+    async fn rest(&self, end: Instant) {
+        loop {
+            tokio::select! {
+                () = sleep_until(end) => {
+                    *self.phase() = Phase::Refreshing;
+                    return;
+                }
+                () = self.wanted.notified() => {
+                    // A wish that came with the end of the last rest was fulfilled since.
+                    if matches!(*self.phase(), Phase::Refreshing) {
+                        return;
+                    }
+                }
             }
         }
     }
@@ -224,7 +241,7 @@ impl IssuerKeys {
         fetched.map_err(KeyError::Fetch)
     }
 
-    /// Where the issuer says its keys are (OpenID Connect Discovery 1.0 sections 4.1 to 4.3).
+    /// Where the issuer says its keys are (`OpenID` Connect Discovery 1.0 sections 4.1 to 4.3).
     async fn discover(&self) -> Result<FetchUrl, KeyError> {
         let issuer = &self.origin.issuer;
         let address = format!(
@@ -300,3 +317,6 @@ fn read_at_start(issuer: &IssuerUrl, path: &PathBuf) -> Result<KeySet, SetupErro
         source,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,7 +82,7 @@ fn account(claims: &Claims) -> Result<(&str, &str), Reason> {
 }
 
 /// The names that Kubernetes gives to objects (RFC 1123): lower-case letters, digits, `-` and `.`.
-fn is_object_name(name: &str) -> bool {
+pub(super) fn is_object_name(name: &str) -> bool {
     (1..=253).contains(&name.len())
         && name
             .bytes()

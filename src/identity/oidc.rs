@@ -1,4 +1,4 @@
-//! People, by OpenID Connect ID tokens (OpenID Connect Core 1.0 section 3.1.3.7).
+//! People, by `OpenID` Connect ID tokens (`OpenID` Connect Core 1.0 section 3.1.3.7).
 //!
 //! In: the verified claims of a configured issuer's token. Out: the person and their groups.
 //! Refused: tokens for other clients, and those that are not ID tokens though signed by the same
@@ -68,7 +68,7 @@ impl Oidc {
 }
 
 /// An ID token. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
-/// logout tokens have `events` (RFC 8417 section 2.2, OpenID Connect Back-Channel Logout 2.4).
+/// logout tokens have `events` (RFC 8417 section 2.2, `OpenID` Connect Back-Channel Logout 2.4).
 fn check_purpose(claims: &Claims) -> Result<(), Reason> {
     if claims.value("events").is_some() {
         return Err(Reason::Type {

@@ -111,7 +111,7 @@ pub enum Reason {
     /// It may live longer than configuration allows.
     #[error(
         "the token lives for {} hours, and this gate takes at most {}: request one with a shorter \
-         life", lifetime.as_hours(), longest.as_hours()
+         life", hours(*lifetime), longest.as_hours()
     )]
     Lifetime {
         /// How long.
@@ -268,7 +268,7 @@ pub enum ClaimFault {
 pub enum Scheme {
     /// A Kubernetes service account.
     Kubernetes,
-    /// OpenID Connect.
+    /// `OpenID` Connect.
     Oidc,
 }
 
@@ -376,6 +376,11 @@ fn span(later: Timestamp, earlier: Timestamp) -> String {
     };
     let plural = if count == 1 { "" } else { "s" };
     format!("{count} {unit}{plural}")
+}
+
+/// The hours that `span` takes up, an hour that has begun counting whole.
+fn hours(span: SignedDuration) -> i64 {
+    span.as_hours() + i64::from(span.as_secs() % 3_600 > 0)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Subject;
+use super::kubernetes::is_object_name;
 use crate::names::Role;
 
 /// Who has one role.
@@ -47,6 +48,35 @@ pub enum AccountName {
     Any,
     /// The one with this name.
     Exactly(String),
+}
+
+/// Text that names no service accounts.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not `NAMESPACE/NAME` or `NAMESPACE/*`")]
+pub struct BadAccount(String);
+
+impl AccountMatch {
+    /// The accounts of `issuer` that `text` (`NAMESPACE/NAME`, or `NAMESPACE/*` for all) names.
+    ///
+    /// # Errors
+    /// [`BadAccount`] if it has another form; a pattern such as `ci-*` would match nobody.
+    pub fn parse(issuer: &str, text: &str) -> Result<Self, BadAccount> {
+        let bad = || BadAccount(text.to_owned());
+        let (namespace, name) = text.split_once('/').ok_or_else(bad)?;
+        let name = match name {
+            "*" => AccountName::Any,
+            exact if is_object_name(exact) => AccountName::Exactly(exact.to_owned()),
+            _ => return Err(bad()),
+        };
+        if !is_object_name(namespace) {
+            return Err(bad());
+        }
+        Ok(Self {
+            issuer: issuer.to_owned(),
+            namespace: namespace.to_owned(),
+            name,
+        })
+    }
 }
 
 impl RoleMapping {
@@ -104,11 +134,7 @@ mod tests {
     const CLUSTER: &str = "https://kubernetes.default.svc";
 
     fn mapping() -> Vec<RoleMapping> {
-        let account = |namespace: &str, name| AccountMatch {
-            issuer: CLUSTER.into(),
-            namespace: namespace.into(),
-            name,
-        };
+        let account = |text| AccountMatch::parse(CLUSTER, text).unwrap();
         vec![
             RoleMapping {
                 role: Role::parse("engineer").unwrap(),
@@ -121,10 +147,7 @@ mod tests {
             RoleMapping {
                 role: Role::parse("test-job").unwrap(),
                 groups: vec![],
-                service_accounts: vec![
-                    account("shop", AccountName::Exactly("tests".into())),
-                    account("ci", AccountName::Any),
-                ],
+                service_accounts: vec![account("shop/tests"), account("ci/*")],
             },
         ]
     }
@@ -184,6 +207,25 @@ mod tests {
         ] {
             let found = roles(&account(namespace, name), issuer, &[]);
             assert!(found.is_empty(), "{issuer} {namespace}/{name}");
+        }
+    }
+
+    #[test]
+    fn patterns_that_would_match_nobody_are_refused() {
+        for text in [
+            "shop",
+            "shop/",
+            "/tests",
+            "*/tests",
+            "*/*",
+            "shop/test-*",
+            "Shop/tests",
+            "a/b/c",
+        ] {
+            assert_eq!(
+                AccountMatch::parse(CLUSTER, text).unwrap_err().to_string(),
+                format!("`{text}` is not `NAMESPACE/NAME` or `NAMESPACE/*`")
+            );
         }
     }
 

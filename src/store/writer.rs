@@ -223,16 +223,9 @@ fn commit(connection: &mut Connection, batch: &mut [Box<dyn Job>]) -> Result<(),
         } else {
             savepoint.finish()
         };
-        // A full disk or an I/O error can end the whole transaction; going on would then write
-        // the later jobs outside any.
-        if transaction.is_autocommit() {
-            return Err(Cause::new(TransactionEnded));
-        }
+        // This also fails when a full disk or an I/O error has ended the whole transaction: the
+        // savepoint is gone then. Going on would write the later jobs outside any transaction.
         ended.map_err(Cause::new)?;
     }
     transaction.commit().map_err(Cause::new)
 }
-
-#[derive(Debug, thiserror::Error)]
-#[error("the database ended the transaction after an error in one of its writes")]
-struct TransactionEnded;

@@ -1,12 +1,13 @@
 //! A sync, read strictly and written anew: what was checked is what is sent.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use prost::Message as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{Error, is_object_name};
+use super::{Error, is_object_name, shown};
 use crate::argocd::proto::{
     self, ApplicationSyncRequest, Info, SyncStrategyApply, SyncStrategyHook,
 };
@@ -23,7 +24,7 @@ pub use crate::argocd::proto::RetryStrategy as Retry;
 
 /// A request to sync an application: every field of it is known, its positions and revisions pair
 /// up, and its names are names.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct SyncRequest(ApplicationSyncRequest);
 
 impl SyncRequest {
@@ -46,8 +47,8 @@ impl SyncRequest {
         if !request.name.is_empty() && request.name != name {
             return Err(Error::Disagree {
                 field: "name",
-                path: name.to_owned(),
-                body: request.name,
+                path: shown(name),
+                body: shown(&request.name),
             });
         }
         name.clone_into(&mut request.name);
@@ -67,7 +68,7 @@ impl SyncRequest {
                 Some(text) if !text.is_empty() && !is_object_name(text) => {
                     return Err(Error::Name {
                         field,
-                        value: text.clone(),
+                        value: shown(text),
                     });
                 }
                 _ => {}
@@ -90,7 +91,7 @@ impl SyncRequest {
             .chain(&request.revisions)
             .find(|text| !is_revision(text))
         {
-            Some(text) => Err(Error::Revision(text.clone())),
+            Some(text) => Err(Error::Revision(shown(text))),
             None => Ok(Self(request)),
         }
     }
@@ -262,21 +263,31 @@ impl SyncRequest {
     }
 
     /// The request as the body of a REST call. Absent fields are left out.
-    #[must_use]
-    pub fn to_json(&self) -> Vec<u8> {
-        #[expect(
-            clippy::expect_used,
-            reason = "texts, numbers and lists have a JSON form"
-        )]
-        let mut value = serde_json::to_value(&self.0).expect("a sync request as JSON");
+    ///
+    /// # Errors
+    /// [`Error::Json`], which texts, numbers and lists never meet; sending less than was decided on
+    /// would be worse.
+    pub fn to_json(&self) -> Result<Vec<u8>, Error> {
+        let mut value = serde_json::to_value(&self.0).map_err(|e| super::json::Error::new(&e))?;
         leave_out_absent(&mut value);
-        value.to_string().into_bytes()
+        Ok(value.to_string().into_bytes())
     }
 
     /// The request itself, to be shown or recorded.
     #[must_use]
     pub fn message(&self) -> &ApplicationSyncRequest {
         &self.0
+    }
+}
+
+/// By hand: manifests of a local sync may hold secrets.
+impl fmt::Debug for SyncRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SyncRequest")
+            .field("app", &self.app())
+            .field("revision", &self.revision())
+            .field("revisions", &self.revisions().collect::<Vec<_>>())
+            .finish_non_exhaustive()
     }
 }
 

@@ -32,14 +32,14 @@ fn field(number: u8, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-fn target(name: &str, namespace: Option<&str>, project: Option<&str>) -> Option<AppTarget> {
-    Some(AppTarget {
+fn target(name: &str, namespace: Option<&str>, project: Option<&str>) -> AppTarget {
+    AppTarget {
         app: AppRef {
             namespace: namespace.map(str::to_owned),
             name: name.to_owned(),
         },
         project: project.map(str::to_owned),
-    })
+    }
 }
 
 // ---- The application's name, on every wire ----
@@ -78,7 +78,7 @@ fn every_operation_on_one_application_finds_it_in_protobuf() {
         };
         let call = grpc(operation, &both).unwrap_or_else(|e| panic!("{operation}: {e}"));
         assert_eq!(
-            call.app,
+            call.app.clone().unwrap(),
             target("shop", Some("team-a"), None),
             "{operation}"
         );
@@ -122,7 +122,7 @@ fn every_operation_on_one_application_finds_it_in_rest() {
                 .unwrap_or_else(|e| panic!("{operation}: {e}"));
             let project = fields.project.is_some().then_some("default");
             assert_eq!(
-                call.app,
+                call.app.clone().unwrap(),
                 target("shop", Some("team-a"), project),
                 "{operation}"
             );
@@ -139,14 +139,17 @@ fn a_name_in_the_query_does_not_rename_the_application_of_the_path() {
         "",
     )
     .unwrap();
-    assert_eq!(call.app, target("shop", Some("argocd"), None));
+    assert_eq!(
+        call.app.clone().unwrap(),
+        target("shop", Some("argocd"), None)
+    );
     let call = rest(
         "GET",
         "/api/v1/applications/shop/managed-resources?name=web&namespace=x",
         "",
     )
     .unwrap();
-    assert_eq!(call.app, target("shop", None, None));
+    assert_eq!(call.app.clone().unwrap(), target("shop", None, None));
 }
 
 #[test]
@@ -225,6 +228,59 @@ fn bodies_that_the_upstream_does_not_read_are_not_sent_on() {
     assert_eq!(call.forward_body().unwrap(), Bytes::new());
 }
 
+#[test]
+fn every_message_of_a_stream_is_looked_at() {
+    let classified = || {
+        classified(
+            "POST",
+            Operation::ApplicationGetManifestsWithFiles.row().grpc,
+            GRPC,
+        )
+    };
+    let first = framing::write_message(&field(1, &field(1, b"shop"))).unwrap();
+    let chunk = framing::write_message(&field(2, &field(1, b"data"))).unwrap();
+    let body: Bytes = [&first[..], &chunk[..]].concat().into();
+    let call = Call::parse(classified(), &body).unwrap();
+    assert_eq!(call.app.clone().unwrap(), target("shop", None, None));
+    assert_eq!(call.forward_body().unwrap(), body);
+    let compressed: Bytes = [&first[..], &[1, 0, 0, 0, 0]].concat().into();
+    assert_eq!(
+        Call::parse(classified(), &compressed),
+        Err(Error::Framing(framing::Error::Compressed))
+    );
+}
+
+/// Passwords of repositories and manifests of a local sync pass here.
+#[test]
+fn bodies_and_codes_are_not_shown() {
+    let body = json!({ "repo": "https://git.example/shop", "password": "canary" });
+    let call = rest("POST", "/api/v1/repositories", &body.to_string()).unwrap();
+    assert!(!format!("{call:?}").contains("canary"));
+    let body = json!({ "manifests": ["canary"] });
+    let call = rest("POST", "/api/v1/applications/shop/sync", &body.to_string()).unwrap();
+    assert!(!format!("{call:?}").contains("canary"));
+    let uri = "/auth/callback?code=canary".parse().unwrap();
+    let class = classify(&Method::GET, &uri, &HeaderMap::new()).unwrap();
+    assert!(!format!("{class:?}").contains("canary"));
+}
+
+#[test]
+fn an_error_repeats_only_so_much_of_the_callers_text() {
+    let long = "X".repeat(1 << 20);
+    let refused = grpc_long(Operation::ApplicationDelete, long.as_bytes()).unwrap_err();
+    assert!(refused.to_string().len() < 200);
+    let body = json!({ long: 1 });
+    let refused = rest("POST", "/api/v1/applications/shop/sync", &body.to_string());
+    assert!(refused.unwrap_err().to_string().len() < 500);
+}
+
+/// A message whose field 1 is `bytes`, of any length.
+fn grpc_long(operation: Operation, bytes: &[u8]) -> Result<Call, Error> {
+    let mut message = Vec::new();
+    prost::encoding::bytes::encode(1, &bytes.to_vec(), &mut message);
+    grpc(operation, &message)
+}
+
 // ---- Sync ----
 
 /// A message with every field.
@@ -274,8 +330,11 @@ fn full() -> proto::ApplicationSyncRequest {
 fn a_sync_with_every_field_is_read_and_written_alike_on_both_wires() {
     let by_grpc = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
     assert_eq!(by_grpc.to_grpc_message(), full().encode_to_vec());
-    let by_json =
-        SyncRequest::from_json("shop", Some(json::read(&by_grpc.to_json()).unwrap())).unwrap();
+    let by_json = SyncRequest::from_json(
+        "shop",
+        Some(json::read(&by_grpc.to_json().unwrap()).unwrap()),
+    )
+    .unwrap();
     assert_eq!(by_json, by_grpc);
     assert!(by_grpc.is_partial() && by_grpc.is_local() && by_grpc.is_forced());
     assert!(by_grpc.replaces() && by_grpc.prunes() && by_grpc.skips_hooks());
@@ -290,7 +349,7 @@ fn a_sync_with_every_field_is_read_and_written_alike_on_both_wires() {
 #[test]
 fn the_json_of_a_sync_has_the_names_of_argo_cd() {
     let request = SyncRequest::from_grpc_message(&full().encode_to_vec()).unwrap();
-    let value: Value = serde_json::from_slice(&request.to_json()).unwrap();
+    let value: Value = serde_json::from_slice(&request.to_json().unwrap()).unwrap();
     assert_eq!(
         value,
         json!({
@@ -317,7 +376,10 @@ fn the_sync_of_the_web_ui_is_taken() {
         "strategy": { "hook": { "force": false } }, "resources": null, "syncOptions": null,
     });
     let call = rest("POST", "/api/v1/applications/shop/sync", &body.to_string()).unwrap();
-    assert_eq!(call.app, target("shop", Some("argocd"), None));
+    assert_eq!(
+        call.app.clone().unwrap(),
+        target("shop", Some("argocd"), None)
+    );
     let Body::Sync(request) = &call.body else {
         panic!("{call:?}")
     };
@@ -694,7 +756,7 @@ mod properties {
         fn what_was_written_is_read_on_both_wires(message in request()) {
             let read = SyncRequest::from_grpc_message(&message.encode_to_vec()).unwrap();
             prop_assert_eq!(read.message(), &message);
-            let body = json::read(&read.to_json()).unwrap();
+            let body = json::read(&read.to_json().unwrap()).unwrap();
             let again = SyncRequest::from_json(&message.name, Some(body)).unwrap();
             prop_assert_eq!(again.message(), &message);
         }

@@ -23,7 +23,7 @@ const SIGN_OUT: &str = "sessions of Argo CD are not used behind the gate; sign o
 
 /// Every operation; the place of a row is the number of its operation. Two lines a row.
 #[rustfmt::skip]
-pub(crate) const ROWS: [Row; 109] = [
+pub(crate) static ROWS: [Row; 109] = [
     Row::of(Op::AccountCanI, "AccountService.CanI", "/account.AccountService/CanI", Read)
         .answer(Answer::CanI).rest(&[get("/api/v1/account/can-i/{resource}/{action}/{subresource=**}")]),
     Row::of(Op::AccountCreateToken, "AccountService.CreateToken", "/account.AccountService/CreateToken", Administer)

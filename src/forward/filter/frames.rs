@@ -136,17 +136,13 @@ impl Splitter {
     /// The next line with its line end.
     fn line(&mut self) -> Option<Bytes> {
         let unsearched = self.buffer.get(self.searched..).unwrap_or_default();
-        match unsearched.iter().position(|b| *b == b'\n') {
-            Some(at) => {
-                let line = self.buffer.split_to(self.searched + at + 1).freeze();
-                self.searched = 0;
-                Some(line)
-            }
-            None => {
-                self.searched = self.buffer.len();
-                None
-            }
-        }
+        let Some(at) = unsearched.iter().position(|b| *b == b'\n') else {
+            self.searched = self.buffer.len();
+            return None;
+        };
+        let line = self.buffer.split_to(self.searched + at + 1).freeze();
+        self.searched = 0;
+        Some(line)
     }
 
     fn permits_line<F: Facts>(

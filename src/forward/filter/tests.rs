@@ -1,7 +1,9 @@
 //! The same two applications in every framing: `visible` may be seen, `hidden` may not.
 
 use http::StatusCode;
+use http_body::Body as _;
 use http_body_util::{BodyExt as _, StreamBody};
+use proptest::prelude::{any, prop_assert_eq, proptest};
 
 use super::*;
 
@@ -162,162 +164,103 @@ async fn json_lines_and_server_sent_events_drop_whole_events() {
     assert_eq!(String::from_utf8(kept.unwrap()).unwrap(), expected);
 }
 
+// What is not understood ends the answer and shows nothing.
+
+async fn refuses(kind: &str, layout: Layout, sent: impl AsRef<[u8]>, says: &str) {
+    let refused = filtered(kind, layout, sent.as_ref()).await;
+    let refused = refused.expect_err(&format!("{kind} {says}"));
+    assert!(refused.contains(says), "{refused} does not say {says}");
+}
+
 #[tokio::test]
-async fn what_is_not_understood_ends_the_answer_and_shows_nothing() {
-    let list = |fields: &[Vec<u8>]| framed(0, fields.concat());
+async fn protobuf_that_is_not_understood_is_refused() {
+    let list = async |sent: Vec<u8>, says| {
+        refuses("application/grpc", APPLICATION_LIST, sent, says).await;
+    };
     let app = application("visible");
-    let (grpc, json) = ("application/grpc", "application/json");
-    for (kind, layout, sent, says) in [
-        (
-            grpc,
-            APPLICATION_LIST,
-            framed(1, field(2, &app)),
-            "compressed",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            framed(2, field(2, &app)),
-            "malformed",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            framed(0x80, "grpc-status: 0"),
-            "malformed",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            list(&[field(3, &app)]),
-            "unknown field 3",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            list(&[field(2, "")]),
-            "without a name",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            list(&[field(2, field(2, ""))]),
-            "without a name",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            list(&[vec![0x13, 0x14]]),
-            "malformed",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            list(&[vec![0x12, 0x7f]]),
-            "malformed",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            vec![0, 0xff, 0, 0, 0, 0],
-            "more than",
-        ),
-        (
-            grpc,
-            APPLICATION_EVENT,
-            list(&[field(2, &app), field(2, &app)]),
-            "twice",
-        ),
-        (
-            grpc,
-            APPLICATION_LIST,
-            framed(0, field(2, &app))[..9].to_vec(),
-            "inside a message",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"items":[{VISIBLE}],"more":[]}}"#).into(),
-            "`more`",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"items":[{VISIBLE}],"items":[]}}"#).into(),
-            "`items`",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"Items":[{VISIBLE}]}}"#).into(),
-            "`Items`",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"items":[{VISIBLE}]}} {{}}"#).into(),
-            "malformed",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"items":[{VISIBLE},]}}"#).into(),
-            "malformed",
-        ),
-        (
-            json,
-            APPLICATION_LIST,
-            format!(r#"{{"items":[{VISIBLE}"#).into(),
-            "malformed",
-        ),
-        (json, APPLICATION_LIST, "{}".into(), "malformed"),
-        (json, APPLICATION_LIST, "".into(), "malformed"),
-        (
-            json,
-            APPLICATION_LIST,
-            r#"{"items":[{"metadata":{"name":""}}]}"#.into(),
-            "without a name",
-        ),
-        (
-            json,
-            APPLICATION_EVENT,
-            "{\"result\":{\"apps\":1}}\n".into(),
-            "`apps`",
-        ),
-        (
-            json,
-            APPLICATION_EVENT,
-            "{\"error\":1,\"result\":{}}\n".into(),
-            "`result`",
-        ),
-        (
-            json,
-            APPLICATION_EVENT,
-            "{\"result\":{}}".into(),
-            "inside a message",
-        ),
-        (
-            "text/event-stream",
-            APPLICATION_EVENT,
-            "event: x\n".into(),
-            "malformed",
-        ),
-        (
-            "text/event-stream",
-            APPLICATION_LIST,
-            "data: {}\n".into(),
-            "as `text/event-stream`",
-        ),
-        (
-            "text/html",
-            APPLICATION_LIST,
-            "<html>".into(),
-            "as `text/html`",
-        ),
-    ] {
-        let refused = filtered(kind, layout, &sent).await;
-        let refused = refused.expect_err(&format!("{kind} {says}"));
-        assert!(refused.contains(says), "{refused} does not say {says}");
+    list(framed(1, field(2, &app)), "compressed").await;
+    list(framed(2, field(2, &app)), "malformed").await;
+    list(framed(0x80, "grpc-status: 0"), "malformed").await;
+    list(framed(0, field(3, &app)), "unknown field 3").await;
+    list(framed(0, field(2, "")), "without a name").await;
+    list(framed(0, field(2, field(2, ""))), "without a name").await;
+    // A group; a length beyond the end; a varint without an end.
+    list(framed(0, [0x13, 0x14]), "malformed").await;
+    list(framed(0, [0x12, 0x7f]), "malformed").await;
+    list(framed(0, [0xff; 11]), "malformed").await;
+    list(vec![0, 0xff, 0, 0, 0, 0], "more than").await;
+    list(framed(0, field(2, &app))[..9].to_vec(), "inside a message").await;
+    let twice = framed(0, [field(2, &app), field(2, &app)].concat());
+    refuses("application/grpc", APPLICATION_EVENT, twice, "twice").await;
+}
+
+#[tokio::test]
+async fn json_that_is_not_understood_is_refused() {
+    let list = async |sent: &str, says| {
+        let sent = sent.replace("APP", VISIBLE);
+        refuses("application/json", APPLICATION_LIST, sent, says).await;
+    };
+    list(r#"{"items":[APP],"more":[]}"#, "`more`").await;
+    list(r#"{"items":[APP],"items":[]}"#, "`items`").await;
+    list(r#"{"Items":[APP]}"#, "`Items`").await;
+    list(r#"{"items":[APP]} {}"#, "malformed").await;
+    list(r#"{"items":[APP,]}"#, "malformed").await;
+    list(r#"{"items":[APP"#, "malformed").await;
+    list(r#"{"items":[{"metadata":{"name":""}}]}"#, "without a name").await;
+    list("{}", "malformed").await;
+    list("", "malformed").await;
+    list("<html>", "malformed").await;
+    refuses("text/html", APPLICATION_LIST, "<html>", "as `text/html`").await;
+}
+
+#[tokio::test]
+async fn events_that_are_not_understood_are_refused() {
+    let lines = async |sent: &str, says| {
+        refuses("application/json", APPLICATION_EVENT, sent, says).await;
+    };
+    lines("{\"result\":{\"apps\":1}}\n", "`apps`").await;
+    lines("{\"error\":1,\"result\":{}}\n", "`result`").await;
+    lines("{\"result\":{}}", "inside a message").await;
+    let events = "text/event-stream";
+    refuses(events, APPLICATION_EVENT, "event: x\n", "malformed").await;
+    refuses(
+        events,
+        APPLICATION_LIST,
+        "data: {}\n",
+        "as `text/event-stream`",
+    )
+    .await;
+}
+
+proptest! {
+    #[test]
+    fn what_is_permitted_as_a_whole_is_not_changed_by_a_byte(
+        names in proptest::collection::vec("[a-z]{1,9}", 0..5),
+        at in any::<proptest::sample::Index>(),
+        byte: u8,
+    ) {
+        let items: Vec<_> = names.iter().map(|name| field(2, application(name))).collect();
+        let mut list = [field(1, field(2, "7")), items.concat()].concat();
+        let whole = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true).unwrap();
+        prop_assert_eq!(whole.unwrap(), &*list);
+        // The same with one byte changed: refused, or still as it came.
+        let at = at.index(list.len());
+        list[at] = byte;
+        if let Ok(Some(kept)) = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true) {
+            prop_assert_eq!(kept, list);
+        }
+    }
+
+    #[test]
+    fn what_is_not_permitted_leaves_no_trace(
+        names in proptest::collection::vec("[a-z]{6,9}", 1..5),
+        spaces in "[ \n\t]{0,3}",
+    ) {
+        let object = |name| format!(r#"{{"metadata":{{"name":"{name}"}}{spaces}}}"#);
+        let items: Vec<_> = names.iter().map(object).collect();
+        let text = format!(r#"{{"metadata":{{}},{spaces}"items":[{}{spaces}]}}"#, items.join(","));
+        let none = json::filter_list(text.as_bytes(), APPLICATION_LIST, &|_: &AppFacts| false);
+        prop_assert_eq!(none.unwrap(), br#"{"metadata":{},"items":[]}"#);
     }
 }
 

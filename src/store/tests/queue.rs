@@ -103,6 +103,44 @@ async fn a_job_that_fails_takes_nothing_of_its_neighbours_and_leaves_nothing_of_
     assert_eq!(halves, 0);
 }
 
+/// Queues an opening, then `breaking`, then another opening, as one batch; expects that all three
+/// are told a failure, that nothing is stored, and that the next write goes well.
+async fn nothing_survives(breaking: &'static str) {
+    let folder = Folder::new();
+    let store = folder.open();
+    let hold = store.hold().await;
+    let before = store.append_queued(opening(decision())).await.unwrap();
+    let place = store.writer().unwrap().place().await.unwrap();
+    let broken = place.queue("break the batch", move |db| Ok(db.execute_batch(breaking)?));
+    let after = store.append_queued(opening(decision())).await.unwrap();
+    drop(hold);
+    for answer in [before, after] {
+        let answer = answer.durable().await;
+        assert!(
+            matches!(answer, Err(Error::Failed { .. })),
+            "{breaking}: {answer:?}"
+        );
+    }
+    assert!(broken.durable().await.is_err(), "{breaking}");
+    assert!(whole_log(&store).await.is_empty(), "{breaking}");
+    assert_eq!(store.append(opening(decision())).await.unwrap(), Seq(0));
+}
+
+#[tokio::test]
+async fn a_commit_that_fails_is_told_to_everybody_in_it() {
+    // Checked at the commit, when every job has run well.
+    nothing_survives(
+        "PRAGMA defer_foreign_keys = ON; INSERT INTO unclosed (decision, seq) VALUES ('x', 999)",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_the_database_ended_is_told_to_everybody_in_it() {
+    // What SQLite does by itself after some I/O errors.
+    nothing_survives("ROLLBACK").await;
+}
+
 #[tokio::test]
 async fn a_full_queue_holds_callers_back_then_tells_them_so() {
     let folder = Folder::new();

@@ -1,0 +1,374 @@
+//! Asks a gate over HTTP: the other side of `/syncgate/v1/runs`.
+//!
+//! In: a request of the interface. Out: its answer, or an [`Error`] that tells a refusal from a gate
+//! that cannot be reached. Requests that failed on the way, and answers 502, 503 and 504, are repeated
+//! a few times; each may be repeated without doing anything twice. Refused: redirects, answers over a
+//! limit, a token over plain HTTP to another machine. Never: the token in a message.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client as HttpClient;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use url::{Host, Url};
+
+use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
+use super::view::{RunList, RunView};
+
+/// Bytes of an answer, at most.
+const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait before each repetition.
+const PAUSES: [Duration; 3] = [
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+];
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The answer is not what the interface says.
+    #[error("`{url}` answered with something else than the gate's interface")]
+    BadAnswer {
+        /// What was asked.
+        url: String,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// A certificate in the file is none.
+    #[error("`{}` holds a certificate that cannot be used", path.display())]
+    BadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: rustls::Error,
+    },
+    /// The address is not one of a gate.
+    #[error("`{url}` is not the address of a gate: {what}")]
+    BadUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+    /// The token cannot be sent.
+    #[error("the token holds characters that a header cannot carry")]
+    BadToken,
+    /// The file of certificates cannot be read.
+    #[error("the certificates in `{}` cannot be read", path.display())]
+    Certificates {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: pem::Error,
+    },
+    /// The gate said no.
+    #[error("the gate refused: {detail}")]
+    Refused {
+        /// The status of the answer.
+        status: StatusCode,
+        /// The stable code, if it gave one.
+        code: Option<String>,
+        /// Why, in its words.
+        detail: String,
+    },
+    /// TLS cannot be set up.
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+    /// The certificates of the system cannot be read.
+    #[error("the certificates that this system trusts cannot be read; name a file of them")]
+    SystemCertificates(#[source] std::io::Error),
+    /// No answer came.
+    #[error("`{url}` cannot be reached")]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// Where a gate is and how to sign in there.
+#[derive(Clone)]
+pub struct Gate {
+    /// Its address (`https://gate.example`).
+    pub url: Url,
+    /// The bearer token.
+    pub token: String,
+    /// A file with the certificates to trust; those of the system if absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// By hand, so that the token stays out of logs.
+impl std::fmt::Debug for Gate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Gate")
+            .field("url", &self.url.as_str())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A client of one gate.
+pub struct Client {
+    http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    base: String,
+    authorization: HeaderValue,
+}
+
+impl Client {
+    /// A client of `gate`. Reads the file of certificates; connects later.
+    ///
+    /// # Errors
+    /// [`Error::BadUrl`], [`Error::BadToken`], or what is wrong with the certificates.
+    pub fn new(gate: &Gate) -> Result<Self, Error> {
+        check_url(&gate.url)?;
+        let authorization = HeaderValue::try_from(format!("Bearer {}", gate.token.trim()));
+        let mut authorization = authorization.map_err(|_| Error::BadToken)?;
+        authorization.set_sensitive(true);
+        let connector = HttpsConnectorBuilder::new()
+            .with_tls_config(tls(gate.ca_file.as_deref())?)
+            .https_or_http()
+            .enable_http1()
+            .build();
+        Ok(Self {
+            http: HttpClient::builder(TokioExecutor::new()).build(connector),
+            base: gate.url.as_str().trim_end_matches('/').to_owned(),
+            authorization,
+        })
+    }
+
+    /// Opens a run; the same `key` gives the same run again.
+    ///
+    /// # Errors
+    /// [`Error::Refused`], [`Error::Unreachable`] or [`Error::BadAnswer`].
+    pub async fn open(&self, new: &NewRun, key: &str) -> Result<Opened, Error> {
+        self.post("/syncgate/v1/runs", new, Some(key)).await
+    }
+
+    /// Sends a batch of attempts.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn add(&self, run: &str, batch: &AttemptBatch) -> Result<Acknowledged, Error> {
+        let path = format!("/syncgate/v1/runs/{run}/attempts");
+        self.post(&path, batch, None).await
+    }
+
+    /// Ends a run.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn finish(&self, run: &str, finish: &Finish) -> Result<Finished, Error> {
+        let path = format!("/syncgate/v1/runs/{run}/finish");
+        self.post(&path, finish, None).await
+    }
+
+    /// The runs that match `query` (pairs of the interface's parameters).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn list(&self, query: &[(&str, String)]) -> Result<RunList, Error> {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(query);
+        let path = format!("/syncgate/v1/runs?{}", text.finish());
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// One run with its attempts.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn show(&self, run: &str) -> Result<RunView, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    async fn post<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+        key: Option<&str>,
+    ) -> Result<T, Error> {
+        let body = serde_json::to_vec(body).map_err(|source| Error::BadAnswer {
+            url: path.to_owned(),
+            source,
+        })?;
+        self.ask(&Method::POST, path, body.into(), key).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> Result<T, Error> {
+        let url = format!("{}{path}", self.base);
+        let mut pauses = PAUSES.iter();
+        loop {
+            let outcome = self.ask_once(method, &url, body.clone(), key).await;
+            let passing = match &outcome {
+                Ok((status, _)) => matches!(status.as_u16(), 502..=504),
+                Err(error) => matches!(error, Error::Unreachable { .. }),
+            };
+            match pauses.next() {
+                Some(pause) if passing => tokio::time::sleep(*pause).await,
+                _ => {
+                    let (status, answer) = outcome?;
+                    return read_answer(&url, status, &answer);
+                }
+            }
+        }
+    }
+
+    async fn ask_once(
+        &self,
+        method: &Method,
+        url: &str,
+        body: Bytes,
+        key: Option<&str>,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
+            url: url.to_owned(),
+            source,
+        };
+        let mut request = Request::builder()
+            .method(method)
+            .uri(url)
+            .header(AUTHORIZATION, &self.authorization)
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        let request = request.body(Full::new(body)).map_err(|_| Error::BadUrl {
+            url: url.to_owned(),
+            what: "no request can be made to it",
+        })?;
+        let exchange = async {
+            let response = self
+                .http
+                .request(request)
+                .await
+                .map_err(|e| unreachable(e.into()))?;
+            let (head, body): (_, Incoming) = Response::into_parts(response);
+            let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
+            let body = body.map_err(&unreachable)?;
+            Ok((head.status, body.to_bytes()))
+        };
+        match tokio::time::timeout(TIMEOUT, exchange).await {
+            Ok(outcome) => outcome,
+            Err(elapsed) => Err(unreachable(elapsed.into())),
+        }
+    }
+}
+
+fn read_answer<T: DeserializeOwned>(
+    url: &str,
+    status: StatusCode,
+    answer: &[u8],
+) -> Result<T, Error> {
+    if !status.is_success() {
+        return Err(refusal(status, answer));
+    }
+    serde_json::from_slice(answer).map_err(|source| Error::BadAnswer {
+        url: url.to_owned(),
+        source,
+    })
+}
+
+/// Problem details (RFC 9457), or what else the answer holds.
+fn refusal(status: StatusCode, answer: &[u8]) -> Error {
+    let problem: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+    let text = |field: &str| problem[field].as_str().map(str::to_owned);
+    let said = text("detail").or_else(|| text("title"));
+    let detail = said.unwrap_or_else(|| format!("status {status} without a reason"));
+    Error::Refused {
+        status,
+        code: text("code"),
+        // It goes to a terminal.
+        detail: detail.chars().filter(|c| !c.is_control()).collect(),
+    }
+}
+
+fn check_url(url: &Url) -> Result<(), Error> {
+    let bad = |what| {
+        let mut shown = url.clone();
+        // Both fail only for a URL that has neither.
+        let _ = shown.set_username("");
+        let _ = shown.set_password(None);
+        Err(Error::BadUrl {
+            url: shown.to_string(),
+            what,
+        })
+    };
+    let is_local = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return bad("it names no host"),
+    };
+    if !url.username().is_empty() || url.password().is_some() {
+        return bad("it holds a user or password");
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return bad("it holds a query or fragment");
+    }
+    match url.scheme() {
+        "https" => Ok(()),
+        "http" if is_local => Ok(()),
+        "http" => bad("the token would travel in clear text; use https"),
+        _ => bad("it begins with neither `https://` nor `http://`"),
+    }
+}
+
+fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?;
+    let builder = match ca_file {
+        Some(path) => builder.with_root_certificates(roots(path)?),
+        None => builder
+            .with_native_roots()
+            .map_err(Error::SystemCertificates)?,
+    };
+    Ok(builder.with_no_client_auth())
+}
+
+fn roots(path: &Path) -> Result<RootCertStore, Error> {
+    let unreadable = |source| Error::Certificates {
+        path: path.to_owned(),
+        source,
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
+        let certificate = certificate.map_err(unreadable)?;
+        roots
+            .add(certificate)
+            .map_err(|source| Error::BadCertificate {
+                path: path.to_owned(),
+                source,
+            })?;
+    }
+    Ok(roots)
+}
+
+#[cfg(test)]
+mod tests;

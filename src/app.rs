@@ -60,6 +60,22 @@ pub enum Error {
     Watch(#[source] policy::WatchError),
 }
 
+impl Error {
+    /// The exit code of a gate that cannot start for this reason.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Store(_) => 1,
+            Self::Client(_)
+            | Self::Identity(_)
+            | Self::Policies(_)
+            | Self::Token(_)
+            | Self::Upstream(_)
+            | Self::Watch(_) => 64,
+        }
+    }
+}
+
 /// The gate.
 pub struct App {
     /// The configuration that it was built from.

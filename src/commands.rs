@@ -15,12 +15,13 @@ use std::process::ExitCode;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::evidence::cli as evidence_cli;
+use crate::evidence::client::Gate;
+
 /// Exit code: refused, failed, not verified.
 const NO: u8 = 1;
 /// Exit code: mistakes in the configuration (`EX_USAGE` of sysexits.h, as the contract has it).
 const CONFIGURATION: u8 = 64;
-/// Exit code: cannot be reached (`EX_UNAVAILABLE`).
-const UNREACHABLE: u8 = 69;
 
 /// One command.
 #[derive(Subcommand)]
@@ -53,7 +54,12 @@ pub struct GateOptions {
     #[arg(long, env = "SYNCGATE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
     /// The token itself; a file is safer
-    #[arg(long, env = "SYNCGATE_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    #[arg(
+        long,
+        env = "SYNCGATE_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
     /// A PEM file of the authorities to trust for the gate
     #[arg(long, env = "SYNCGATE_CA_FILE", value_name = "FILE")]
@@ -73,7 +79,10 @@ pub enum Output {
 /// Runs one command to its end.
 #[must_use]
 pub fn run(command: Command) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return complain(NO, &format!("the runtime does not start: {error}")),
     };
@@ -97,4 +106,42 @@ fn complain(code: u8, sentence: &str) -> ExitCode {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "syncgate: {sentence}");
     ExitCode::from(code)
+}
+
+impl GateOptions {
+    /// The gate that these options name.
+    ///
+    /// # Errors
+    /// The exit code for wrong usage, with the sentence already told.
+    fn gate(&self) -> Result<Gate, ExitCode> {
+        let missing = |what: &str| complain(2, what);
+        let url = self
+            .gate
+            .clone()
+            .ok_or_else(|| missing("name the gate with --gate or SYNCGATE_URL"))?;
+        let token = match (&self.token_file, &self.token) {
+            (Some(file), _) => std::fs::read_to_string(file)
+                .map_err(|error| missing(&format!("cannot read {}: {error}", file.display())))?,
+            (None, Some(token)) => token.clone(),
+            (None, None) => {
+                return Err(missing(
+                    "give a token with --token-file, SYNCGATE_TOKEN_FILE or SYNCGATE_TOKEN",
+                ));
+            }
+        };
+        Ok(Gate {
+            url,
+            token: token.trim().to_owned(),
+            ca_file: self.ca.clone(),
+        })
+    }
+}
+
+impl From<Output> for evidence_cli::Output {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Json => Self::Json,
+            Output::Text => Self::Table,
+        }
+    }
 }

@@ -38,12 +38,13 @@ pub mod admin;
 pub mod app;
 pub mod body;
 pub mod clock;
-
+pub mod commands;
 pub mod config;
-
+pub mod demo;
 pub mod digest;
 pub mod failpoint;
 pub mod names;
 pub mod pattern;
+pub mod serve;
 pub mod store;
 pub mod telemetry;

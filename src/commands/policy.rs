@@ -35,12 +35,16 @@ pub(super) fn run(command: PolicyCommand) -> ExitCode {
         PolicyCommand::Test(options) => (policy::test(&options.folder), options.output),
     };
     print(&report, output);
-    if report.is_in_order() { ExitCode::SUCCESS } else { ExitCode::from(NO) }
+    if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(NO)
+    }
 }
 
 fn print(report: &Report, output: Output) {
     match output {
-        Output::Json => say(&report.to_json().to_string()),
+        Output::Json => say(&serde_json::to_string_pretty(report).unwrap_or_default()),
         Output::Text => say(&report.to_string()),
     }
 }

@@ -44,7 +44,12 @@ impl Issuer {
             "x": URL_SAFE_NO_PAD.encode(x), "y": URL_SAFE_NO_PAD.encode(y),
         }]});
         let signing = EncodingKey::from_ec_der(pkcs8.as_ref());
-        Ok(Self { base: format!("http://{address}"), signing, jwks, clock })
+        Ok(Self {
+            base: format!("http://{address}"),
+            signing,
+            jwks,
+            clock,
+        })
     }
 
     /// The `iss` of people's tokens.
@@ -109,7 +114,10 @@ impl Issuer {
                 claims.insert(name.into(), time.into());
             }
         }
-        let header = Header { kid: Some(KEY_ID.into()), ..Header::new(Algorithm::ES256) };
+        let header = Header {
+            kid: Some(KEY_ID.into()),
+            ..Header::new(Algorithm::ES256)
+        };
         Ok(jsonwebtoken::encode(&header, &claims, &self.signing)?)
     }
 }

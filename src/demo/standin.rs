@@ -43,7 +43,11 @@ impl StandIn {
             }
         }
         let (events, _) = broadcast::channel(64);
-        Self { applications: Mutex::new(applications), events, clock }
+        Self {
+            applications: Mutex::new(applications),
+            events,
+            clock,
+        }
     }
 
     /// The branch `main` moves to `commit`: every application is compared with it.
@@ -58,13 +62,23 @@ impl StandIn {
     pub(super) fn finish_operation(&self, name: &str) {
         let now = self.clock.now().to_string();
         self.change(name, |application| {
-            let sync = application.pointer("/status/operationState/operation/sync").cloned();
+            let sync = application
+                .pointer("/status/operationState/operation/sync")
+                .cloned();
             let sync = sync.unwrap_or_default();
-            set(application, "/status/operationState/phase", json!("Succeeded"));
+            set(
+                application,
+                "/status/operationState/phase",
+                json!("Succeeded"),
+            );
             set(application, "/status/operationState/finishedAt", json!(now));
-            set(application, "/status/operationState/syncResult", json!({
-                "revision": sync["revision"], "source": sync["source"], "resources": [],
-            }));
+            set(
+                application,
+                "/status/operationState/syncResult",
+                json!({
+                    "revision": sync["revision"], "source": sync["source"], "resources": [],
+                }),
+            );
             set(application, "/status/sync/status", json!("Synced"));
             set(application, "/status/health/status", json!("Healthy"));
         });
@@ -79,11 +93,18 @@ impl StandIn {
             }
             (&Method::GET, ["api", "v1", "applications"]) => {
                 let items: Vec<Value> = self.snapshot();
-                Answer::Json(StatusCode::OK, json!({"metadata": {"resourceVersion": "1"}, "items": items}))
+                Answer::Json(
+                    StatusCode::OK,
+                    json!({"metadata": {"resourceVersion": "1"}, "items": items}),
+                )
             }
             (&Method::GET, ["api", "v1", "stream", "applications"]) => {
                 let events = self.events.subscribe();
-                let now = self.snapshot().into_iter().map(|a| event("ADDED", a)).collect();
+                let now = self
+                    .snapshot()
+                    .into_iter()
+                    .map(|a| event("ADDED", a))
+                    .collect();
                 Answer::Watch(now, events)
             }
             (&Method::GET, ["api", "v1", "applications", name]) => match self.get(name) {
@@ -91,7 +112,10 @@ impl StandIn {
                 None => no_such_application(),
             },
             (&Method::POST, ["api", "v1", "applications", name, "sync"]) => self.sync(name, body),
-            _ => Answer::Json(StatusCode::NOT_IMPLEMENTED, error(12, "the stand-in plays the story only")),
+            _ => Answer::Json(
+                StatusCode::NOT_IMPLEMENTED,
+                error(12, "the stand-in plays the story only"),
+            ),
         }
     }
 
@@ -101,9 +125,10 @@ impl StandIn {
         for application in self.snapshot() {
             let phase = application.pointer("/status/operationState/phase");
             let commit = application.pointer("/status/operationState/operation/sync/revision");
-            if let (Some("Running"), Some(commit)) =
-                (phase.and_then(Value::as_str), commit.and_then(Value::as_str))
-                && let Some(name) = application["metadata"]["name"].as_str()
+            if let (Some("Running"), Some(commit)) = (
+                phase.and_then(Value::as_str),
+                commit.and_then(Value::as_str),
+            ) && let Some(name) = application["metadata"]["name"].as_str()
             {
                 out.push((name.to_owned(), commit.to_owned()));
             }
@@ -128,9 +153,17 @@ impl StandIn {
                 "initiatedBy": {"username": "syncgate"},
             });
             set(application, "/operation", operation.clone());
-            set(application, "/status/operationState", json!({
-                "phase": "Running", "startedAt": now, "operation": operation,
-            }));
+            set(
+                application,
+                "/status/operationState",
+                json!({
+                    "phase": "Running", "startedAt": now, "operation": operation,
+                }),
+            );
+        });
+        // The controller takes the operation over at once.
+        self.change(name, |application| {
+            set(application, "/operation", Value::Null)
         });
         match changed {
             Some(application) => Answer::Json(StatusCode::OK, application),
@@ -164,7 +197,9 @@ impl StandIn {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Value>> {
-        self.applications.lock().unwrap_or_else(PoisonError::into_inner)
+        self.applications
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -175,8 +210,7 @@ fn application(component: &str, environment: &str, commit: &str, clock: &Clock) 
         "path": format!("components/{component}/overlays/{environment}"),
         "targetRevision": "main",
     });
-    let destination =
-        json!({"server": "https://kubernetes.default.svc", "namespace": format!("shop-{environment}")});
+    let destination = json!({"server": "https://kubernetes.default.svc", "namespace": format!("shop-{environment}")});
     let uid = crate::digest::sha256_hex(name.as_bytes());
     json!({
         "metadata": {
@@ -190,6 +224,7 @@ fn application(component: &str, environment: &str, commit: &str, clock: &Clock) 
                 "comparedTo": {"source": source, "destination": destination},
             },
             "health": {"status": "Missing"},
+            "controllerNamespace": "argocd",
         },
     })
 }

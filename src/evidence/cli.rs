@@ -123,9 +123,8 @@ impl Error {
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         match self {
-            Self::Gate(client::Error::Refused { .. } | client::Error::BadAnswer { .. }) => 1,
-            Self::Gate(client::Error::Unreachable { .. }) => 69,
-            Self::Gate(_) | Self::Read(_) => 2,
+            Self::Gate(error) => error.exit_status(),
+            Self::Read(_) => 2,
             Self::Write(_) => 1,
         }
     }

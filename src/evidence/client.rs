@@ -26,6 +26,9 @@ use serde::de::DeserializeOwned;
 use url::{Host, Url};
 
 use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
+use crate::names::DecisionId;
+use crate::record::{LogEntry, LogList};
+
 use super::view::{RunList, RunView};
 
 /// Bytes of an answer, at most.
@@ -101,6 +104,24 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+}
+
+impl Error {
+    /// The exit status of a command that ends for this reason: 69 for a gate that cannot be reached,
+    /// 1 for one that refuses or answers something else, 2 for what was given wrongly.
+    #[must_use]
+    pub fn exit_status(&self) -> u8 {
+        match self {
+            Self::Unreachable { .. } => 69,
+            Self::BadAnswer { .. } | Self::Refused { .. } => 1,
+            Self::BadCertificate { .. }
+            | Self::BadToken
+            | Self::BadUrl { .. }
+            | Self::Certificates { .. }
+            | Self::SystemCertificates(_)
+            | Self::Tls(_) => 2,
+        }
+    }
 }
 
 /// Where a gate is and how to sign in there.
@@ -197,6 +218,31 @@ impl Client {
         let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
         let path = format!("/syncgate/v1/runs/{run}");
         self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// Decisions of the log that match `query` (pairs of the interface's parameters).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn log(&self, query: &[(&str, String)]) -> Result<LogList, Error> {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(query);
+        let path = format!("/syncgate/v1/log?{}", text.finish());
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// One decision of the log.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn decision(&self, decision: DecisionId) -> Result<LogEntry, Error> {
+        self.ask(
+            &Method::GET,
+            &format!("/syncgate/v1/log/{decision}"),
+            Bytes::new(),
+            None,
+        )
+        .await
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(

@@ -12,6 +12,8 @@ mod find;
 mod plan;
 mod sentence;
 
+#[cfg(test)]
+pub(crate) use facts::testing;
 pub use facts::{AppFacts, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
 pub use plan::{AskedRevisions, Place, plan};

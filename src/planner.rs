@@ -13,6 +13,7 @@ use crate::argocd::classify::Wire;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
+use crate::argocd::table::Handling;
 use crate::argocd::{framing, proto, protobuf};
 use crate::config::{self, Assignment, Environment, Traits};
 use crate::evidence::service::evidence_for;
@@ -100,7 +101,9 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         true => "Application.Refresh",
         false => call.operation.name(),
     };
-    let Some(target) = &call.app else {
+    // A list or watch that names an application is still a list: what it carries is filtered.
+    let is_list = call.operation.row().handling == Handling::Filter;
+    let Some(target) = call.app.as_ref().filter(|_| !is_list) else {
         return Ok(Plan {
             action,
             applications: Vec::new(),

@@ -19,7 +19,7 @@ use super::run::{Attempt, AttemptBatch, Counts, Finish, Finished, MAX_BATCH_ATTE
 use super::verdict::{Reason, Verdict};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
-use crate::names::{EnvironmentName, Suite};
+use crate::names::{Commit, EnvironmentName, Suite};
 
 /// Bytes of attempts in one request, so that the whole stays under the limit of the interface.
 const BATCH_BYTES: usize = 3 * 1024 * 1024;
@@ -320,7 +320,7 @@ fn table(runs: &[RunSummary]) -> String {
 }
 
 fn row(run: &RunSummary) -> [String; 8] {
-    let commits: Vec<&str> = run.commits.iter().map(|commit| commit.short()).collect();
+    let commits: Vec<&str> = run.commits.iter().map(Commit::short).collect();
     let (ended, verdict, tests) = match &run.result {
         None => ("-".to_owned(), "running".to_owned(), "-".to_owned()),
         Some(result) => {
@@ -363,11 +363,11 @@ fn run_in_words(run: &RunView) -> String {
         } else {
             format!(" (attempt {})", attempt.attempt)
         };
-        let test = shown(&attempt.test);
+        let name = shown(&attempt.test);
         let outcome = attempt.outcome.word();
         let _ = writeln!(
             text,
-            "{outcome:8}{:>8} ms  {test}{number}",
+            "{outcome:8}{:>8} ms  {name}{number}",
             attempt.duration_ms
         );
         let message = attempt

@@ -34,7 +34,7 @@ use super::view::{RunList, RunView};
 /// Bytes of an answer, at most.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How long to wait before each repetition.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -342,7 +342,7 @@ fn read_answer<T: DeserializeOwned>(
 /// Problem details (RFC 9457), or what else the answer holds.
 fn refusal(status: StatusCode, answer: &[u8]) -> Error {
     let problem: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
-    let text = |field: &str| problem[field].as_str().map(str::to_owned);
+    let text = |field: &str| problem.get(field)?.as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("title"));
     let detail = said.unwrap_or_else(|| format!("status {status} without a reason"));
     Error::Refused {

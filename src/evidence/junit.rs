@@ -1,4 +1,4 @@
-//! Reads JUnit XML.
+//! Reads `JUnit` XML.
 //!
 //! In: one document, as the many writers of this form make it. Out: a [`Report`]. Read are
 //! `testsuites`, `testsuite` (nested, too) and `testcase` with `failure`, `error`, `skipped`, and
@@ -15,13 +15,15 @@
 use std::collections::HashMap;
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
 
 use super::report::{ReadError, Report, clean_name, collected, line_of};
 use super::run::{Attempt, MAX_MESSAGE_BYTES, MAX_RUN_ATTEMPTS, Outcome, Tool, cut};
+
+mod case;
+
+use case::{Case, Finding, Kind, milliseconds, outcome_of, timestamp};
 
 /// Elements inside each other, at most.
 const MAX_DEPTH: usize = 64;
@@ -79,30 +81,6 @@ struct Suite {
     began: Timestamp,
 }
 
-struct Case {
-    name: String,
-    duration_ms: u64,
-    began: Timestamp,
-    /// What the attributes say where no child element says more.
-    outcome: Outcome,
-    findings: Vec<Finding>,
-}
-
-struct Finding {
-    kind: Kind,
-    message: String,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    /// The outcome of the case.
-    Is(Outcome),
-    /// An earlier attempt, before one that passed.
-    Flaky(Outcome),
-    /// A later attempt, after one that failed.
-    Rerun(Outcome),
-}
-
 impl Parser<'_> {
     fn run(&mut self) -> Result<(), ReadError> {
         loop {
@@ -140,7 +118,10 @@ impl Parser<'_> {
         }
         let attributes = self.attributes(start)?;
         let finding = |kind| {
-            let message = attributes.get("message").cloned().unwrap_or_default();
+            let mut message = attributes.get("message").cloned().unwrap_or_default();
+            if !message.is_empty() {
+                message.push('\n');
+            }
             Element::Finding(Finding { kind, message })
         };
         let element = match start.local_name().as_ref() {
@@ -309,7 +290,7 @@ impl Parser<'_> {
             let room = MAX_MESSAGE_BYTES.saturating_sub(finding.message.len());
             let mut text = text.to_owned();
             cut(&mut text, room);
-            if finding.message.is_empty() {
+            if finding.message.is_empty() || finding.message.ends_with('\n') {
                 text = text.trim_start().to_owned();
             }
             finding.message.push_str(&text);
@@ -396,95 +377,6 @@ fn last_outcomes(attempts: &[Attempt]) -> HashMap<&str, Outcome> {
         .iter()
         .map(|a| (a.test.as_str(), a.outcome))
         .collect()
-}
-
-impl Case {
-    /// Surefire writes a test that failed all its attempts as the first failure with the others as
-    /// `rerun...`, and one that passed at last as passed, with the failures before as `flaky...`.
-    fn attempts(self) -> Vec<Attempt> {
-        let worst = self
-            .findings
-            .iter()
-            .filter(|finding| matches!(finding.kind, Kind::Is(_)))
-            .max_by_key(|finding| match finding.kind {
-                Kind::Is(outcome) => outcome.is_bad(),
-                Kind::Flaky(_) | Kind::Rerun(_) => false,
-            });
-        let (own, own_message) = match worst {
-            Some(Finding {
-                kind: Kind::Is(outcome),
-                message,
-            }) => (*outcome, Some(message.clone())),
-            _ => (self.outcome, None),
-        };
-        let mut outcomes = Vec::new();
-        let of = |wanted: fn(Kind) -> Option<Outcome>| {
-            let findings = self.findings.iter();
-            findings.filter_map(move |f| Some((wanted(f.kind)?, Some(f.message.clone()))))
-        };
-        outcomes.extend(of(|kind| match kind {
-            Kind::Flaky(outcome) => Some(outcome),
-            Kind::Is(_) | Kind::Rerun(_) => None,
-        }));
-        outcomes.push((own, own_message));
-        outcomes.extend(of(|kind| match kind {
-            Kind::Rerun(outcome) => Some(outcome),
-            Kind::Is(_) | Kind::Flaky(_) => None,
-        }));
-        let numbered = (1..).zip(outcomes);
-        numbered
-            .map(|(attempt, (outcome, message))| Attempt {
-                test: self.name.clone(),
-                attempt,
-                outcome,
-                duration_ms: self.duration_ms,
-                started_at: self.began,
-                message: message.filter(|m| !m.is_empty()).map(|mut m| {
-                    cut(&mut m, MAX_MESSAGE_BYTES);
-                    m
-                }),
-                worker: None,
-            })
-            .collect()
-    }
-}
-
-/// Some writers say in an attribute what others say in a child element.
-fn outcome_of(status: &str, result: &str) -> Outcome {
-    let words = [status.to_ascii_lowercase(), result.to_ascii_lowercase()];
-    let any = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
-    if any(&["failed", "failure", "fail", "broken"]) {
-        Outcome::Failed
-    } else if any(&["error"]) {
-        Outcome::Error
-    } else if any(&[
-        "skipped",
-        "notrun",
-        "disabled",
-        "ignored",
-        "pending",
-        "suppressed",
-    ]) {
-        Outcome::Skipped
-    } else {
-        Outcome::Passed
-    }
-}
-
-/// `timestamp` of a suite: with a zone, or without one, which then is taken as UTC.
-fn timestamp(text: &str) -> Option<Timestamp> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| {
-        let local: DateTime = text.parse().ok()?;
-        Some(local.to_zoned(TimeZone::UTC).ok()?.timestamp())
-    })
-}
-
-/// Seconds with a fraction, some with thousands separators, as milliseconds.
-fn milliseconds(seconds: &str) -> u64 {
-    let seconds: f64 = seconds.trim().replace(',', "").parse().unwrap_or(0.0);
-    let duration = std::time::Duration::try_from_secs_f64(seconds).unwrap_or_default();
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -37,7 +37,7 @@ pub struct Report {
 /// In which form a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// JUnit XML.
+    /// `JUnit` XML.
     Junit,
     /// JSON lines of `pytest --report-log`.
     Reportlog,
@@ -154,7 +154,7 @@ pub(crate) fn clean_name(name: &str) -> String {
         .collect();
     crate::evidence::run::cut(&mut name, crate::evidence::run::MAX_TEST_NAME_BYTES);
     if name.trim().is_empty() {
-        name = "(unnamed)".to_owned();
+        "(unnamed)".clone_into(&mut name);
     }
     name
 }
@@ -163,5 +163,5 @@ pub(crate) fn clean_name(name: &str) -> String {
 pub(crate) fn line_of(text: &[u8], offset: u64) -> usize {
     let offset = usize::try_from(offset).unwrap_or(usize::MAX);
     let before = text.get(..offset).unwrap_or(text);
-    1 + before.iter().filter(|byte| **byte == b'\n').count()
+    before.split(|byte| *byte == b'\n').count()
 }

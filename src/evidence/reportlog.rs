@@ -37,11 +37,18 @@ pub fn read(lines: &[u8], now: Timestamp) -> Result<Report, ReadError> {
 struct Log {
     version: Option<String>,
     attempts: Vec<Attempt>,
-    /// Where in `attempts` the newest attempt of each test is.
-    newest: HashMap<String, usize>,
+    /// The newest attempt of each test.
+    newest: HashMap<String, Newest>,
     exit_status: Option<i32>,
     last: Timestamp,
     now: Timestamp,
+}
+
+/// Where an attempt is, and whether its call was reported.
+#[derive(Clone, Copy)]
+struct Newest {
+    index: usize,
+    called: bool,
 }
 
 impl Log {
@@ -85,24 +92,26 @@ impl Log {
         }
     }
 
-    /// One of the phases of a test: the first begins an attempt, a later one can only worsen it.
+    /// One of the phases of a test: a set-up, or a second call, begins an attempt; what follows can only
+    /// worsen it. (Passing tear-downs leave the outcome of the call as it is.)
     fn phase(&mut self, line: usize, report: &Value) -> Result<(), ReadError> {
         let when = report["when"].as_str().unwrap_or_default();
         let outcome = outcome_of(line, report, when)?;
-        let name = name_of(report);
-        let newest = self.newest.get(&name).copied();
-        match newest.and_then(|index| self.attempts.get_mut(index)) {
-            Some(attempt) if when != "setup" => {
-                // Passing set-up and tear-down leave the outcome of the call as it is.
-                if when == "call" || outcome.is_bad() && !attempt.outcome.is_bad() {
-                    attempt.outcome = outcome;
-                    attempt.message = message_of(report);
-                }
-                attempt.duration_ms = attempt.duration_ms.saturating_add(milliseconds(report));
-                Ok(())
+        let is_call = when == "call";
+        let newest = self.newest.get_mut(&name_of(report));
+        let going_on = newest.filter(|newest| when != "setup" && !(is_call && newest.called));
+        let Some(newest) = going_on else {
+            return self.attempt(line, report, outcome);
+        };
+        newest.called |= is_call;
+        if let Some(attempt) = self.attempts.get_mut(newest.index) {
+            if !attempt.outcome.is_bad() && (is_call || outcome.is_bad()) {
+                attempt.outcome = outcome;
+                attempt.message = message_of(report);
             }
-            _ => self.attempt(line, report, outcome),
+            attempt.duration_ms = attempt.duration_ms.saturating_add(milliseconds(report));
         }
+        Ok(())
     }
 
     fn attempt(&mut self, line: usize, report: &Value, outcome: Outcome) -> Result<(), ReadError> {
@@ -110,11 +119,16 @@ impl Log {
             return Err(ReadError::TooMany { line });
         }
         let test = name_of(report);
-        let before = self.newest.get(&test).and_then(|i| self.attempts.get(*i));
+        let before = self.newest.get(&test);
+        let before = before.and_then(|newest| self.attempts.get(newest.index));
         let number = before.map_or(1, |attempt| attempt.attempt + 1);
         let began = instant(&report["start"]).unwrap_or(self.now);
         self.last = self.last.max(instant(&report["stop"]).unwrap_or(began));
-        self.newest.insert(test.clone(), self.attempts.len());
+        let newest = Newest {
+            index: self.attempts.len(),
+            called: report["when"] == "call",
+        };
+        self.newest.insert(test.clone(), newest);
         self.attempts.push(Attempt {
             test,
             attempt: number,
@@ -188,7 +202,7 @@ fn message_of(report: &Value) -> Option<String> {
     let long = &report["longrepr"];
     let text = long
         .as_str()
-        .or_else(|| long["reprcrash"]["message"].as_str())
+        .or_else(|| long.pointer("/reprcrash/message").and_then(Value::as_str))
         .or_else(|| long.get(2).and_then(Value::as_str))
         .or_else(|| report["wasxfail"].as_str())?;
     let mut text = text.to_owned();

@@ -9,8 +9,11 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::verdict::{Reason, Tests, Verdict};
-use crate::names::{AppRef, Component, EnvironmentName, SourceDigest, Suite};
+use crate::names::{AppRef, EnvironmentName, Suite};
+
+mod answers;
+
+pub use answers::{Acknowledged, Counts, Finished, Opened, OperationRef};
 
 /// Attempts in one batch, at most.
 pub const MAX_BATCH_ATTEMPTS: usize = 1_000;
@@ -205,78 +208,6 @@ pub struct Finish {
     /// Whether the run was cut short (keyboard interrupt, a deadline).
     #[serde(default)]
     pub interrupted: bool,
-}
-
-/// Answer to `POST /syncgate/v1/runs`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Opened {
-    /// The run's identifier.
-    pub run: String,
-    /// The Application.
-    pub application: String,
-    /// The environment it is in.
-    pub environment: EnvironmentName,
-    /// What is promoted.
-    pub component: Component,
-    /// Which suite.
-    pub suite: Suite,
-    /// The commits that the run is about, one per source.
-    pub commits: Vec<String>,
-    /// The digest of the sources as they are in this environment.
-    pub source_digest: Option<SourceDigest>,
-    /// The operation that the run belongs to, if one was running.
-    pub operation: Option<OperationRef>,
-    /// Where the run can be read.
-    pub url: String,
-    /// The decision that admitted the report.
-    pub decision: String,
-}
-
-/// Names the operation of an application that a run belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OperationRef {
-    /// When it started, by Argo CD's clock.
-    pub started_at: Timestamp,
-}
-
-/// Answer to `POST /syncgate/v1/runs/{run}/attempts`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Acknowledged {
-    /// The run's identifier.
-    pub run: String,
-    /// The `sequence` that the next batch must have.
-    pub next: u64,
-}
-
-/// Answer to `POST /syncgate/v1/runs/{run}/finish`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Finished {
-    /// The run's identifier.
-    pub run: String,
-    /// What the run is worth.
-    pub verdict: Verdict,
-    /// Why.
-    pub reasons: Vec<Reason>,
-    /// How many tests ended how.
-    pub tests: Tests,
-    /// From when on the run can meet a requirement.
-    pub counts: Counts,
-    /// Where the run can be read.
-    pub url: String,
-    /// The decision that admitted the report.
-    pub decision: String,
-}
-
-/// From when on a run is the word on its commits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Counts {
-    /// It never meets a requirement.
-    Never,
-    /// From now on.
-    Now,
-    /// Once the operation it ran in has ended well.
-    WhenOperationSucceeds,
 }
 
 /// Reads a body of the interface; the caller still has to `check` the value.
@@ -482,112 +413,4 @@ fn printable(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn new_run() -> serde_json::Value {
-        serde_json::json!({
-            "application": "checkout-staging", "suite": "integration",
-            "collected": {"tests": 1, "digest": "0".repeat(64), "deselected": 0},
-            "tool": {"name": "pytest", "version": "8.4.1"},
-            "started_at": "2026-11-23T04:00:00Z",
-        })
-    }
-
-    fn refusal(change: impl Fn(&mut serde_json::Value)) -> String {
-        let mut body = new_run();
-        change(&mut body);
-        let body = body.to_string();
-        let error = match read::<NewRun>(body.as_bytes()) {
-            Ok(run) => run.check().unwrap_err(),
-            Err(error) => error,
-        };
-        error.to_string()
-    }
-
-    #[test]
-    fn a_run_needs_no_more_than_its_application_suite_tests_tool_and_start() {
-        let run: NewRun = read(new_run().to_string().as_bytes()).unwrap();
-        run.check().unwrap();
-        assert_eq!(run.application_ref().to_string(), "checkout-staging");
-        assert_eq!(run.dirty, None);
-    }
-
-    #[test]
-    fn a_refusal_names_the_field_and_the_mend() {
-        insta::assert_snapshot!(
-            refusal(|b| b["collected"]["tests"] = "1".into()),
-            @"`collected.tests`: invalid type: string \"1\", expected u64 at line 1 column 145; send what `/syncgate/openapi.json` describes"
-        );
-        insta::assert_snapshot!(
-            refusal(|b| b["suite"] = "two words".into()),
-            @""
-        );
-        insta::assert_snapshot!(
-            refusal(|b| b["verdict"] = "passed".into()),
-            @""
-        );
-        insta::assert_snapshot!(
-            refusal(|b| b["application"] = "../prod".into()),
-            @""
-        );
-        insta::assert_snapshot!(
-            refusal(|b| b["commits"] = serde_json::json!([])),
-            @""
-        );
-    }
-
-    #[test]
-    fn a_batch_has_bounds_and_messages_are_cut_at_a_character() {
-        let attempt = Attempt {
-            test: "t".into(),
-            attempt: 1,
-            outcome: Outcome::Failed,
-            duration_ms: 1,
-            started_at: Timestamp::UNIX_EPOCH,
-            message: Some("é".repeat(MAX_MESSAGE_BYTES)),
-            worker: None,
-        };
-        let mut batch = AttemptBatch {
-            sequence: 0,
-            attempts: vec![attempt.clone()],
-        };
-        batch.check().unwrap();
-        assert_eq!(
-            batch.attempts[0].message.as_ref().unwrap().len(),
-            MAX_MESSAGE_BYTES
-        );
-
-        for (change, path) in [
-            (
-                (|a: &mut Attempt| a.attempt = 0) as fn(&mut Attempt),
-                "attempts[0].attempt",
-            ),
-            (|a| a.test = "a\nb".into(), "attempts[0].test"),
-            (
-                |a| a.test = "t".repeat(MAX_TEST_NAME_BYTES + 1),
-                "attempts[0].test",
-            ),
-            (|a| a.worker = Some(String::new()), "attempts[0].worker"),
-        ] {
-            let mut wrong = attempt.clone();
-            change(&mut wrong);
-            let mut batch = AttemptBatch {
-                sequence: 0,
-                attempts: vec![wrong],
-            };
-            assert_eq!(batch.check().unwrap_err().path, path);
-        }
-        batch.attempts = vec![attempt; MAX_BATCH_ATTEMPTS + 1];
-        assert_eq!(batch.check().unwrap_err().path, "attempts");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
-            let _ = read::<NewRun>(&bytes);
-            let _ = read::<AttemptBatch>(&bytes);
-            let _ = read::<Finish>(&bytes);
-        }
-    }
-}
+mod tests;

@@ -11,7 +11,6 @@
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
 //! commits after all. A failure counts at once: waiting could only hide it.
 
-use jiff::Timestamp;
 use ulid::Ulid;
 
 use super::binding::{Binding, BoundOperation, Settled, settle};
@@ -23,12 +22,18 @@ use super::run::{
 use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
-use crate::gate::{AppFacts, ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing};
-use crate::names::{AppRef, Component, DecisionId, EnvironmentName, is_full_sha};
+use crate::gate::AppFacts;
+use crate::names::{AppRef, Component, DecisionId, EnvironmentName};
 use crate::store::{
     self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
     OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
 };
+
+mod error;
+mod look_up;
+
+pub use error::Error;
+pub use look_up::evidence_for;
 
 /// How many of the newest runs of a suite are looked through for the last passing one, and for
 /// commits that would pass.
@@ -37,83 +42,6 @@ const NEWEST: u32 = 200;
 const MAX_KEY: usize = 128;
 /// How often a verdict is computed again because another batch came in meanwhile.
 const JUDGEMENTS: usize = 3;
-
-/// Why a report is not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// A field of the body is wrong.
-    #[error(transparent)]
-    Invalid(#[from] Invalid),
-    /// A batch is missing before this one.
-    #[error("batch {sent} comes too early; the next one is {next}")]
-    Gap {
-        /// The `sequence` that was sent.
-        sent: u64,
-        /// The one that is wanted.
-        next: u64,
-    },
-    /// The key was used for another run.
-    #[error("the idempotency key was used for run `{run}` of another application or suite")]
-    KeyReused {
-        /// That run.
-        run: RunId,
-    },
-    /// The run has ended.
-    #[error("run `{run}` is finished and takes no more attempts")]
-    Over {
-        /// Which run.
-        run: RunId,
-    },
-    /// There is no such run, or it belongs to another caller.
-    #[error("there is no run `{run}` of this caller")]
-    NoSuchRun {
-        /// What was asked for.
-        run: String,
-    },
-    /// The reporter believes to be elsewhere.
-    #[error("{application} is in environment `{actual}`, not in `{claimed}`")]
-    OtherEnvironment {
-        /// Which application.
-        application: String,
-        /// What the reporter says.
-        claimed: EnvironmentName,
-        /// What configuration says.
-        actual: EnvironmentName,
-    },
-    /// Batches keep coming in while the run is being finished.
-    #[error("run `{run}` still takes in attempts; finish it after the last batch")]
-    StillReporting {
-        /// Which run.
-        run: RunId,
-    },
-    /// The run is full.
-    #[error("run `{run}` would have more than {MAX_RUN_ATTEMPTS} attempts; split the suite")]
-    TooMany {
-        /// Which run.
-        run: RunId,
-    },
-    /// The store failed.
-    #[error("the run could not be stored or read")]
-    Store(#[from] store::Error),
-}
-
-impl Error {
-    /// The stable code of the error, in kebab case.
-    #[must_use]
-    pub fn code(&self) -> &'static str {
-        match self {
-            Self::Gap { .. } => "gap",
-            Self::Invalid(_) => "invalid",
-            Self::KeyReused { .. } => "key-reused",
-            Self::NoSuchRun { .. } => "no-such-run",
-            Self::OtherEnvironment { .. } => "other-environment",
-            Self::Over { .. } => "run-finished",
-            Self::StillReporting { .. } => "still-reporting",
-            Self::Store(_) => "storage",
-            Self::TooMany { .. } => "too-many-attempts",
-        }
-    }
-}
 
 /// What is tested, as the gate knows it.
 #[derive(Clone, Debug)]
@@ -488,46 +416,6 @@ impl Runs {
     }
 }
 
-/// The runs in `store` that bear on `plan`: for each requirement, the newest about its commits and the
-/// newest of the component.
-///
-/// # Errors
-/// [`store::Error`].
-pub async fn evidence_for(
-    store: &Store,
-    plan: &ApplicationPlan,
-    requirements: &[Requirement],
-) -> Result<EvidenceFor, store::Error> {
-    let mut evidence = EvidenceFor::default();
-    for requirement in requirements {
-        let newest = RunFilter {
-            component: Some(plan.component.clone()),
-            environment: Some(requirement.environment.clone()),
-            suite: Some(requirement.suite.clone()),
-            limit: NEWEST,
-            ..RunFilter::default()
-        };
-        // Of several sources, the one from Git is the one that moves.
-        let commits = || plan.sources.iter().map(|source| &source.commit);
-        let commit = commits()
-            .find(|commit| is_full_sha(commit.as_str()))
-            .or_else(|| commits().next());
-        let about = RunFilter {
-            commit: commit.cloned(),
-            ..newest.clone()
-        };
-        for filter in [about, newest] {
-            let stored = store.runs(filter).await?;
-            evidence.runs.extend(stored.iter().filter_map(facts_of));
-        }
-    }
-    evidence
-        .runs
-        .sort_by(|a, b| (a.spoke, &a.id).cmp(&(b.spoke, &b.id)));
-    evidence.runs.dedup_by(|a, b| a.id == b.id);
-    Ok(evidence)
-}
-
 fn check_key(key: &str) -> Result<(), Invalid> {
     let fits = (1..=MAX_KEY).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if fits {
@@ -570,39 +458,6 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
             started_at: operation.started_at,
         }),
     })
-}
-
-/// What the gate has to know about a run; nothing for one that has not ended, or that is bound to
-/// nothing.
-fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
-    let run = &stored.run;
-    let end = stored.finish.as_ref()?;
-    Some(RunFacts {
-        id: run.id.to_string(),
-        spoke: end.decision,
-        component: run.component.clone(),
-        environment: run.environment.clone(),
-        suite: run.suite.clone(),
-        commits: run.commits.clone(),
-        source_digest: run.source_digest.clone()?,
-        promotion_digest: run.promotion_digest.clone()?,
-        verdict: rows::verdict(end.verdict),
-        reasons: rows::reasons(&end.reasons),
-        tests: rows::tests(&end.tests),
-        standing: match run.counting.state {
-            CountingState::Counts => Standing::Counts,
-            CountingState::Pending => Standing::Waits,
-            CountingState::Void => Standing::Void,
-        },
-        withdrawn: false,
-        finished_at: time_of(end.decision)?,
-    })
-}
-
-/// When a decision was made, by the server's clock; the reporter's own is no measure of age.
-fn time_of(decision: DecisionId) -> Option<Timestamp> {
-    let milliseconds = i64::try_from(decision.0.timestamp_ms()).ok()?;
-    Timestamp::from_millisecond(milliseconds).ok()
 }
 
 #[cfg(test)]

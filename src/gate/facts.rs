@@ -112,21 +112,21 @@ impl AppFacts {
     /// # Errors
     /// [`Unreadable`] with the first field that is missing or of another type.
     pub fn from_json(app: &Value) -> Result<Self, Unreadable> {
-        let status = &app["status"];
-        let sync = &status["sync"];
-        let operation = match &status["operationState"] {
+        let at = |pointer| at(app, pointer);
+        let sync = at("/status/sync");
+        let operation = match at("/status/operationState") {
             Value::Null => None,
             state => Some(OperationFacts::from_json(state)?),
         };
-        let automated = &app["spec"]["syncPolicy"]["automated"];
+        let automated = at("/spec/syncPolicy/automated");
         Ok(Self {
             application: AppRef {
-                namespace: optional_text(&app["metadata"]["namespace"], "metadata.namespace")?,
-                name: text(&app["metadata"]["name"], "metadata.name")?,
+                namespace: optional_text(at("/metadata/namespace"), "metadata.namespace")?,
+                name: text(at("/metadata/name"), "metadata.name")?,
             },
-            uid: text(&app["metadata"]["uid"], "metadata.uid")?,
-            sources: Sources::from_json(&app["spec"])?,
-            hydrated: !app["spec"]["sourceHydrator"].is_null(),
+            uid: text(at("/metadata/uid"), "metadata.uid")?,
+            sources: Sources::from_json(at("/spec"))?,
+            hydrated: !at("/spec/sourceHydrator").is_null(),
             automated: automated.is_object() && automated["enabled"] != Value::Bool(false),
             sync: match sync["status"].as_str() {
                 Some("Synced") => SyncStatus::Synced,
@@ -134,13 +134,13 @@ impl AppFacts {
                 _ => SyncStatus::Unknown,
             },
             compared: Resolved {
-                sources: Sources::from_json(&sync["comparedTo"])?,
+                sources: Sources::from_json(at("/status/sync/comparedTo"))?,
                 revisions: revisions(sync, "status.sync.revisions")?,
             },
-            errors: comparison_errors(&status["conditions"]),
-            deployed: newest_history(&status["history"])?,
+            errors: comparison_errors(at("/status/conditions")),
+            deployed: newest_history(at("/status/history"))?,
             operation,
-            operation_requested: !app["operation"].is_null(),
+            operation_requested: !at("/operation").is_null(),
         })
     }
 }
@@ -256,7 +256,7 @@ fn wanted(source: &Value) -> &'static str {
 
 impl OperationFacts {
     fn from_json(state: &Value) -> Result<Self, Unreadable> {
-        let sync = &state["operation"]["sync"];
+        let sync = at(state, "/operation/sync");
         let started_at = state["startedAt"].as_str().and_then(|t| t.parse().ok());
         let result = match &state["syncResult"] {
             Value::Null => None,
@@ -291,6 +291,11 @@ impl OperationFacts {
     pub fn goes_on(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Terminating)
     }
+}
+
+/// The value at `pointer`; `null` where there is none.
+fn at<'a>(value: &'a Value, pointer: &str) -> &'a Value {
+    value.pointer(pointer).unwrap_or(&Value::Null)
 }
 
 /// Any list but an empty one, and anything that is no list, counts as given.
@@ -358,3 +363,8 @@ fn flag(value: &Value, path: &'static str) -> Result<bool, Unreadable> {
         _ => Err(Unreadable(path)),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

@@ -134,7 +134,7 @@ pub fn find(
     for requirement in requirements {
         match look_at(plan, requirement, evidence, now) {
             Ok(run) => runs.push(run.id.clone()),
-            Err(gap) => gaps.push(gap),
+            Err(gap) => gaps.push(*gap),
         }
     }
     let spoken_against = |gap: &Gap| matches!(gap.kind, GapKind::Failed | GapKind::Withdrawn);
@@ -153,7 +153,7 @@ fn look_at<'a>(
     requirement: &Requirement,
     evidence: &'a EvidenceFor,
     now: Timestamp,
-) -> Result<&'a RunFacts, Gap> {
+) -> Result<&'a RunFacts, Box<Gap>> {
     let MatchBy::Commit = requirement.match_by;
     let relevant: Vec<&RunFacts> = evidence
         .runs
@@ -183,14 +183,14 @@ fn look_at<'a>(
             (kind, bears)
         }
     };
-    Err(Gap {
+    Err(Box::new(Gap {
         kind,
         suite: Some(requirement.suite.clone()),
         environment: Some(requirement.environment.clone()),
         last: bears.map(|run| in_words(run, kind, now)),
         would_pass: newest_that_would_pass(plan, requirement, &relevant, now),
         detail: String::new(),
-    })
+    }))
 }
 
 /// Why a run that is the last word does not meet the requirement.

@@ -6,6 +6,8 @@
 //! failed 14:02, 2 tests); newest that would pass: 9ab12cd`. Where it gets too long, gaps are left out
 //! and counted. The decision and where to read on are added where the answer is made.
 
+use std::fmt::Write as _;
+
 use super::{ApplicationPlan, Gap, GapKind};
 use crate::names::{AppRef, Commit};
 
@@ -37,7 +39,7 @@ fn compose(operation: &str, application: &AppRef, what: &str, gaps: &[Gap]) -> S
     for (index, gap) in gaps.iter().enumerate() {
         let gap = plain(&gap_in_words(gap, what), MAX_PART);
         if sentence.len() + "; ".len() + gap.len() > room {
-            sentence.push_str(&format!("; and {} more", gaps.len() - index));
+            let _ = write!(sentence, "; and {} more", gaps.len() - index);
             break;
         }
         if index > 0 {
@@ -61,13 +63,14 @@ fn gap_in_words(gap: &Gap, what: &str) -> String {
         return format!("{what} cannot be pinned: {why}");
     };
     let mut words = format!("{what} has no passing '{suite}' run in {environment}");
-    match (&gap.last, gap.kind) {
-        (Some(last), _) => words.push_str(&format!(" (last: {last})")),
-        (None, GapKind::Missing) => {}
-        (None, kind) => words.push_str(&format!(" ({})", kind_in_words(kind))),
-    }
+    // Writing to a `String` cannot fail.
+    let _ = match (&gap.last, gap.kind) {
+        (Some(last), _) => write!(words, " (last: {last})"),
+        (None, GapKind::Missing) => Ok(()),
+        (None, kind) => write!(words, " ({})", kind_in_words(kind)),
+    };
     if let Some(commits) = &gap.would_pass {
-        words.push_str(&format!("; newest that would pass: {}", short(commits)));
+        let _ = write!(words, "; newest that would pass: {}", short(commits));
     }
     words
 }

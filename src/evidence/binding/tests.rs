@@ -1,1 +1,249 @@
-//! Tests.
+//! What a run is about, and whether it counts in the end.
+
+use serde_json::{Value, json};
+
+use super::*;
+use crate::gate::testing::{A, B, STARTED, facts, multi, operation, single};
+
+fn varies() -> Vec<String> {
+    vec!["path".to_owned()]
+}
+
+fn bound(app: &Value) -> Result<Binding, &'static str> {
+    bind(&facts(app), Claims::default(), &varies()).map_err(|refusal| refusal.code())
+}
+
+fn running(commit: &str) -> Value {
+    let mut app = single();
+    operation(&mut app, "Running", commit);
+    app
+}
+
+fn set(app: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    app.pointer_mut(parent).unwrap()[key] = value;
+}
+
+fn changed(mut app: Value, changes: &[(&str, Value)]) -> Value {
+    for (pointer, value) in changes {
+        set(&mut app, pointer, value.clone());
+    }
+    app
+}
+
+const SYNC: &str = "/status/operationState/operation/sync";
+
+#[test]
+fn a_run_belongs_to_the_operation_that_goes_on() {
+    let binding = bound(&running(B)).unwrap();
+    assert_eq!(binding.commits, [Commit::parse(B).unwrap()]);
+    let operation = binding.operation.unwrap();
+    assert_eq!(operation.started_at, STARTED.parse().unwrap());
+    assert_eq!(operation.uid, "u-1");
+}
+
+#[test]
+fn between_two_retries_the_operation_still_goes_on() {
+    let waiting = changed(
+        running(B),
+        &[(
+            "/status/operationState/finishedAt",
+            json!("2026-11-23T14:01:00Z"),
+        )],
+    );
+    assert!(bound(&waiting).unwrap().operation.is_some());
+}
+
+#[test]
+fn an_operation_that_rolls_out_no_whole_commit_takes_no_runs() {
+    let one = |key: &str, value: Value| changed(running(B), &[(&format!("{SYNC}/{key}"), value)]);
+    assert_eq!(bound(&one("dryRun", json!(true))), Err("dry-run"));
+    assert_eq!(
+        bound(&one("resources", json!([{"kind": "Job"}]))),
+        Err("partial")
+    );
+    assert_eq!(
+        bound(&one("manifests", json!(["kind: Job"]))),
+        Err("local-manifests")
+    );
+    assert!(bound(&one("resources", json!([]))).is_ok());
+    let mut stopping = single();
+    operation(&mut stopping, "Terminating", B);
+    assert_eq!(bound(&stopping), Err("terminating"));
+}
+
+#[test]
+fn a_moving_revision_of_an_operation_is_what_argo_cd_made_of_it() {
+    let by_name = changed(running(B), &[(&format!("{SYNC}/revision"), json!("main"))]);
+    assert_eq!(
+        bound(&by_name).unwrap().commits,
+        [Commit::parse(B).unwrap()]
+    );
+    // As kubectl writes an operation: no source, no revision.
+    let bare = changed(running(B), &[(SYNC, json!({}))]);
+    assert_eq!(bound(&bare).unwrap().commits, [Commit::parse(B).unwrap()]);
+    // Before Argo CD has resolved it, nobody can tell.
+    let unresolved = changed(
+        by_name,
+        &[("/status/operationState/syncResult", Value::Null)],
+    );
+    assert_eq!(bound(&unresolved), Err("unpinned"));
+}
+
+#[test]
+fn an_operation_that_contradicts_itself_takes_no_runs() {
+    let result = "/status/operationState/syncResult";
+    let other = changed(running(B), &[(&format!("{result}/revision"), json!(A))]);
+    assert_eq!(bound(&other), Err("unpinned"));
+    let elsewhere = changed(
+        running(B),
+        &[(&format!("{result}/source/path"), json!("x"))],
+    );
+    assert_eq!(bound(&elsewhere), Err("unpinned"));
+}
+
+#[test]
+fn without_an_operation_a_run_is_about_what_is_deployed() {
+    let binding = bound(&single()).unwrap();
+    assert_eq!(binding.commits, [Commit::parse(A).unwrap()]);
+    assert_eq!(binding.operation, None);
+    let mut ended = single();
+    operation(&mut ended, "Succeeded", A);
+    assert_eq!(bound(&ended).unwrap().operation, None);
+    assert_eq!(bound(&multi()).unwrap().commits.len(), 2);
+}
+
+#[test]
+fn what_was_only_compared_does_not_run() {
+    let out_of_sync = ("/status/sync/status", json!("OutOfSync"));
+    let new_commit = ("/status/sync/revision", json!(B));
+    let pushed = changed(single(), &[out_of_sync.clone(), new_commit]);
+    assert_eq!(bound(&pushed), Err("not-deployed"));
+    // Rolled out as it is, and drifted since.
+    assert!(bound(&changed(single(), &[out_of_sync])).is_ok());
+    for (pointer, value, code) in [
+        (
+            "/status/sync/status",
+            json!("Unknown"),
+            "comparison-outdated",
+        ),
+        (
+            "/spec/source/path",
+            json!("elsewhere"),
+            "comparison-outdated",
+        ),
+        (
+            "/status/conditions",
+            json!([{"type": "ComparisonError"}]),
+            "comparison-failed",
+        ),
+        ("/status/sync/revision", json!("aaaaaaa"), "unpinned"),
+        (
+            "/spec/sourceHydrator",
+            json!({"syncSource": {}}),
+            "hydrated",
+        ),
+        ("/operation", json!({"sync": {}}), "starting"),
+    ] {
+        assert_eq!(bound(&changed(single(), &[(pointer, value)])), Err(code));
+    }
+}
+
+#[test]
+fn claims_must_agree() {
+    let claim = |app: &Value, commits: &[&str]| {
+        let commits: Vec<String> = commits.iter().map(|c| (*c).to_owned()).collect();
+        let claims = Claims {
+            commits: Some(&commits),
+        };
+        bind(&facts(app), claims, &varies()).map_err(|refusal| refusal.code())
+    };
+    assert!(claim(&running(B), &[B]).is_ok());
+    assert_eq!(claim(&running(B), &[A]), Err("other-commit"));
+    assert_eq!(claim(&running(B), &["bbbbbbb"]), Err("other-commit"));
+    // A test of one source of two need not know the other.
+    assert!(claim(&multi(), &[A]).is_ok());
+    assert_eq!(claim(&multi(), &[A, B]), Err("other-commit"));
+}
+
+fn settled(before: &Value, after: &Value) -> Settled {
+    settle(&bound(before).unwrap(), &facts(after))
+}
+
+fn void(settled: Settled) -> String {
+    match settled {
+        Settled::Void(why) => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_run_counts_once_its_operation_has_ended_well() {
+    let before = running(B);
+    let after = |phase| {
+        let mut app = single();
+        operation(&mut app, phase, B);
+        app
+    };
+    assert_eq!(settled(&before, &after("Succeeded")), Settled::Counts);
+    assert_eq!(settled(&before, &after("Running")), Settled::Wait);
+    assert_eq!(settled(&before, &after("Terminating")), Settled::Wait);
+    for phase in ["Failed", "Error"] {
+        assert!(void(settled(&before, &after(phase))).contains("failed"));
+    }
+}
+
+#[test]
+fn an_operation_that_was_replaced_makes_the_run_void() {
+    let mut later = single();
+    operation(&mut later, "Succeeded", B);
+    set(
+        &mut later,
+        "/status/operationState/startedAt",
+        json!("2026-11-23T14:05:00Z"),
+    );
+    for after in [later, single()] {
+        let why = void(settled(&running(B), &after));
+        assert_eq!(why, "the operation was replaced before its end was seen");
+    }
+}
+
+#[test]
+fn an_operation_must_end_with_what_it_began_with() {
+    let mut done = single();
+    operation(&mut done, "Succeeded", B);
+    let result = "/status/operationState/syncResult";
+    for (pointer, value, why) in [
+        (format!("{result}/revision"), json!(A), "other commits"),
+        (format!("{result}/source/path"), json!("x"), "other commits"),
+        (result.to_owned(), Value::Null, "other commits"),
+        (format!("{SYNC}/dryRun"), json!(true), "other commits"),
+        (format!("{SYNC}/resources"), json!([{}]), "other commits"),
+        ("/metadata/uid".to_owned(), json!("u-2"), "created again"),
+    ] {
+        let after = changed(done.clone(), &[(&pointer, value)]);
+        let told = void(settled(&running(B), &after));
+        assert!(told.contains(why), "{pointer}: {told}");
+    }
+}
+
+#[test]
+fn a_run_outside_an_operation_must_end_on_what_it_began_on() {
+    assert_eq!(settled(&single(), &single()), Settled::Counts);
+    let moved = changed(single(), &[("/status/sync/revision", json!(B))]);
+    let reconfigured = changed(
+        single(),
+        &[
+            ("/spec/source/kustomize", json!({"images": ["web:2"]})),
+            (
+                "/status/sync/comparedTo/source/kustomize",
+                json!({"images": ["web:2"]}),
+            ),
+        ],
+    );
+    let uncompared = changed(single(), &[("/spec/source/path", json!("x"))]);
+    let starting = changed(single(), &[("/operation", json!({"sync": {}}))]);
+    for after in [moved, reconfigured, uncompared, starting, running(A)] {
+        assert!(void(settled(&single(), &after)).contains("moved on"));
+    }
+}

@@ -1,0 +1,82 @@
+//! From stored runs to what the gate compares with a plan.
+
+use jiff::Timestamp;
+
+use super::NEWEST;
+use crate::evidence::rows;
+use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing};
+use crate::names::{DecisionId, is_full_sha};
+use crate::store::{self, CountingState, RunFilter, Store, StoredRun};
+
+/// The runs in `store` that bear on `plan`: for each requirement, the newest about its commits and the
+/// newest of the component.
+///
+/// # Errors
+/// [`store::Error`].
+pub async fn evidence_for(
+    store: &Store,
+    plan: &ApplicationPlan,
+    requirements: &[Requirement],
+) -> Result<EvidenceFor, store::Error> {
+    let mut evidence = EvidenceFor::default();
+    for requirement in requirements {
+        let newest = RunFilter {
+            component: Some(plan.component.clone()),
+            environment: Some(requirement.environment.clone()),
+            suite: Some(requirement.suite.clone()),
+            limit: NEWEST,
+            ..RunFilter::default()
+        };
+        // Of several sources, the one from Git is the one that moves.
+        let commits = || plan.sources.iter().map(|source| &source.commit);
+        let commit = commits()
+            .find(|commit| is_full_sha(commit.as_str()))
+            .or_else(|| commits().next());
+        let about = RunFilter {
+            commit: commit.cloned(),
+            ..newest.clone()
+        };
+        for filter in [about, newest] {
+            let stored = store.runs(filter).await?;
+            evidence.runs.extend(stored.iter().filter_map(facts_of));
+        }
+    }
+    evidence
+        .runs
+        .sort_by(|a, b| (a.spoke, &a.id).cmp(&(b.spoke, &b.id)));
+    evidence.runs.dedup_by(|a, b| a.id == b.id);
+    Ok(evidence)
+}
+
+/// What the gate has to know about a run; nothing for one that has not ended, or that is bound to
+/// nothing.
+fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
+    let run = &stored.run;
+    let end = stored.finish.as_ref()?;
+    Some(RunFacts {
+        id: run.id.to_string(),
+        spoke: end.decision,
+        component: run.component.clone(),
+        environment: run.environment.clone(),
+        suite: run.suite.clone(),
+        commits: run.commits.clone(),
+        source_digest: run.source_digest.clone()?,
+        promotion_digest: run.promotion_digest.clone()?,
+        verdict: rows::verdict(end.verdict),
+        reasons: rows::reasons(&end.reasons),
+        tests: rows::tests(&end.tests),
+        standing: match run.counting.state {
+            CountingState::Counts => Standing::Counts,
+            CountingState::Pending => Standing::Waits,
+            CountingState::Void => Standing::Void,
+        },
+        withdrawn: false,
+        finished_at: time_of(end.decision)?,
+    })
+}
+
+/// When a decision was made, by the server's clock; the reporter's own is no measure of age.
+fn time_of(decision: DecisionId) -> Option<Timestamp> {
+    let milliseconds = i64::try_from(decision.0.timestamp_ms()).ok()?;
+    Timestamp::from_millisecond(milliseconds).ok()
+}

@@ -134,12 +134,12 @@ groups = [{{ issuer = "{url}", group = "release" }}]
 [[environment]]
 name = "staging"
 mode = "enforce"
-applications = {{ names = ["*-staging"] }}
+applications = {{ namespaces = ["shop-staging"] }}
 component = "label:component"
 [[environment]]
 name = "prod"
 mode = "enforce"
-applications = {{ names = ["*-prod"] }}
+applications = {{ namespaces = ["shop-prod"] }}
 component = "label:component"
 [[environment.requires]]
 suite = "integration"

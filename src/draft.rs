@@ -187,7 +187,7 @@ impl Draft {
         if self.effect != Effect::Read {
             self.opening.evaluation = answers
                 .iter()
-                .map(|answer| answer.recorded.clone())
+                .map(|answer| answer.recorded.to_json())
                 .collect();
         }
     }

@@ -17,7 +17,7 @@ use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
 use crate::argocd::table::Handling;
 use crate::argocd::{framing, proto, protobuf};
-use crate::config::{self, Assignment, Environment, Traits};
+use crate::config::{Assignment, Environment, Traits};
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
 use crate::identity::{Caller, Subject};
@@ -231,11 +231,8 @@ fn labels(application: &Value) -> BTreeMap<String, String> {
 /// What the environment does with a refusal. Without one environment, refusals count.
 fn mode(assignment: Assignment<'_>) -> Mode {
     match assignment {
-        Assignment::One(Environment {
-            mode: config::Mode::Observe,
-            ..
-        }) => Mode::Observe,
-        _ => Mode::Enforce,
+        Assignment::One(environment) => environment.mode,
+        Assignment::Ambiguous(..) | Assignment::Unassigned => Mode::Enforce,
     }
 }
 

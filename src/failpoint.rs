@@ -2,7 +2,7 @@
 //!
 //! Only with the feature `failpoints`, which a release build refuses; without it [`reach`] is
 //! nothing. A test names a place and a file in `SYNCGATE_FAILPOINT=PLACE=FILE`: on reaching the
-//! place the process creates the file and waits there for its SIGKILL.
+//! place the process creates the file and waits there, for its SIGKILL or until the file is removed.
 
 #[cfg(all(feature = "failpoints", not(debug_assertions)))]
 compile_error!("the feature `failpoints` is for tests only and may not be in a release build");
@@ -12,7 +12,7 @@ pub const BEFORE_FORWARD: &str = "before-forward";
 /// The upstream has answered, the closing entry is not written.
 pub const AFTER_FORWARD: &str = "after-forward";
 
-/// Waits here for ever if the test asked for `place`.
+/// Waits here if the test asked for `place`, until its file is removed.
 #[cfg(feature = "failpoints")]
 pub async fn reach(place: &str) {
     let asked = std::env::var("SYNCGATE_FAILPOINT").unwrap_or_default();
@@ -20,7 +20,9 @@ pub async fn reach(place: &str) {
         && name == place
         && std::fs::write(file, place).is_ok()
     {
-        std::future::pending::<()>().await;
+        while std::fs::exists(file).unwrap_or(true) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
     }
 }
 

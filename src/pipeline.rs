@@ -130,7 +130,7 @@ async fn api_line(
         }
         _ => authenticate(app, draft, &head.headers).await?,
     };
-    let body = read(body).await?;
+    let (body, rest) = read(&classified, body).await?;
     let call = Call::parse(classified, &body).map_err(|error| bad_request(&error))?;
     if let Handling::Answer(answer) = row.handling {
         return local::answer(app, draft, answer, caller.as_deref(), &call).await;
@@ -151,7 +151,15 @@ async fn api_line(
     };
     let plan = planner::plan(app, &caller, &call).await?;
     let permitted = permit(app, draft, &caller, &plan, call)?;
-    send(app, draft, &caller, &plan, permitted, head).await
+    send(
+        app,
+        draft,
+        &caller,
+        &plan,
+        permitted,
+        Remainder { head, rest },
+    )
+    .await
 }
 
 /// Who calls, if anybody. Notes the caller in the draft.
@@ -187,17 +195,31 @@ pub(crate) fn sign_in() -> Rejection {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Rejection> {
+/// The message of the request. Of a stream of messages it is the first, which names what the call
+/// is about; the others pass as they come.
+async fn read(classified: &Classified, body: Body) -> Result<(Bytes, Option<Body>), Rejection> {
     // One message and its frame.
     let limit = framing::MAX_MESSAGE_BYTES + 5;
+    let row = classified.operation.row();
+    if row.kind == Kind::ClientStream && classified.wire == Wire::Grpc {
+        let read = body::head(body, limit, framing::first_frame_size).await;
+        return read
+            .map(|(first, rest)| (first, Some(rest)))
+            .map_err(|error| unread(&error));
+    }
     body::collect(body, limit)
         .await
-        .map_err(|error| match error {
-            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-            body::Error::Read(_) => Rejection::BadRequest {
-                sentence: error.to_string(),
-            },
-        })
+        .map(|body| (body, None))
+        .map_err(|error| unread(&error))
+}
+
+fn unread(error: &body::Error) -> Rejection {
+    match error {
+        body::Error::TooLarge { limit } => Rejection::TooLarge { limit: *limit },
+        body::Error::Read(_) => Rejection::BadRequest {
+            sentence: error.to_string(),
+        },
+    }
 }
 
 fn bad_request(error: &request::Error) -> Rejection {
@@ -229,6 +251,13 @@ fn permit(
     }
 }
 
+/// What of a request is not in its [`Call`].
+struct Remainder {
+    head: Parts,
+    /// Messages behind the first one.
+    rest: Option<Body>,
+}
+
 /// Stores the opening entry, forwards, and sees to the closing one.
 async fn send(
     app: &Arc<App>,
@@ -236,7 +265,7 @@ async fn send(
     caller: &Arc<Caller>,
     plan: &Plan,
     permitted: Permitted<Call>,
-    head: Parts,
+    remainder: Remainder,
 ) -> Result<Response<Body>, Rejection> {
     let effect = permitted.call().effect();
     let durability = if effect == Effect::Read {
@@ -250,7 +279,7 @@ async fn send(
         Word::Permit
     };
     let decision = draft.decision();
-    let request = rewrite(draft, caller, plan, &permitted, head)?;
+    let request = rewrite(draft, caller, plan, &permitted, remainder)?;
     let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
     if is_sync {
         deployed::permitted(app, decision, plan).await?;
@@ -296,7 +325,7 @@ fn rewrite(
     caller: &Caller,
     plan: &Plan,
     permitted: &Permitted<Call>,
-    head: Parts,
+    remainder: Remainder,
 ) -> Result<Request<Body>, Rejection> {
     let mut call = permitted.call().clone();
     if let CallBody::Sync(request) = &mut call.body {
@@ -319,7 +348,7 @@ fn rewrite(
         }
     }
     let body = call.forward_body().map_err(|error| bad_request(&error))?;
-    let mut head = head;
+    let Remainder { mut head, rest } = remainder;
     let path = match filtered::layout(call.operation) {
         Some(layout) => {
             filter::prepare_request(&mut head.headers);
@@ -329,7 +358,11 @@ fn rewrite(
     };
     head.uri = path.parse().map_err(|_| Rejection::Internal)?;
     head.headers.remove(CONTENT_LENGTH);
-    Ok(Request::from_parts(head, body::full(body)))
+    let body = match rest {
+        Some(rest) => body::chain(body, rest),
+        None => body::full(body),
+    };
+    Ok(Request::from_parts(head, body))
 }
 
 /// A `fields` parameter must not leave out what a filter decides by.

@@ -1,0 +1,231 @@
+"""The fixtures: one real Argo CD, one OpenID provider and one gate for the whole session.
+
+Environment: `SYNCGATE_BIN` (the program under test), `SYNCGATE_RIG_CACHE` (where the control plane's program is kept),
+`SYNCGATE_TEST_KEEP` (keep the folder with all logs).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from harness.cli import Cli
+from harness.cluster import Kubernetes, Repository
+from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, binary
+from harness.processes import Service, processes_of
+from harness.tokens import Provider
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+Rig = dict[str, object]
+# Building the rig's program takes a quarter of an hour; `tests/run` has done it before.
+_RIG_SECONDS = 240
+
+_gate_log = pytest.StashKey[Path]()
+
+
+@pytest.fixture(scope="session")
+def folder() -> Iterator[Path]:
+    """Everything that the session writes."""
+    # Short, since the paths of unix sockets in it must be.
+    path = Path(tempfile.mkdtemp(prefix="syncgate-real-", dir="/tmp"))
+    yield path
+    if os.environ.get("SYNCGATE_TEST_KEEP"):
+        print(f"kept: {path}", file=sys.stderr)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def rig(folder: Path) -> Iterator[Rig]:
+    """A real Argo CD on a real Kubernetes control plane, as the line of JSON that it prints."""
+    state = folder / "rig"
+    command = [ROOT / "tests/argocd/rig", "up", "--dir", state, "--path-prefix", Path(sys.executable).parent]
+    service = Service("the rig", [str(part) for part in command], folder / "rig.log")
+    try:
+        facts: Rig = json.loads(service.line(lambda line: line.startswith("{"), within=_RIG_SECONDS))
+        yield facts
+    finally:
+        code = service.stop()
+    assert code == 0, f"the rig ended with {code}\n{service.tail()}"
+    assert processes_of(state) == []
+
+
+@pytest.fixture(scope="session")
+def oidc(folder: Path) -> Iterator[Provider]:
+    """An OpenID provider that is not ours."""
+    service = Service("the OpenID provider", ["node", ROOT / "tests/oidc/provider.mjs"], folder / "oidc.log")
+    try:
+        facts = json.loads(service.line(lambda line: line.startswith("{"), within=30))
+        yield Provider(facts["issuer"], facts["clients"])
+    finally:
+        code = service.stop()
+    assert code == 0, service.tail()
+
+
+@pytest.fixture(scope="session")
+def kubernetes(rig: Rig) -> Iterator[Kubernetes]:
+    client = Kubernetes(rig["kubernetes"])  # type: ignore[arg-type]
+    yield client
+    client.close()
+
+
+@pytest.fixture(scope="session")
+def shop(rig: Rig) -> Repository:
+    """The repository of all components."""
+    return _repository(rig, "shop")
+
+
+@pytest.fixture(scope="session")
+def config_repository(rig: Rig) -> Repository:
+    """The second repository, from which payments takes its limits."""
+    return _repository(rig, "config")
+
+
+def _repository(rig: Rig, name: str) -> Repository:
+    facts = rig["git"]["repositories"][name]  # type: ignore[index]
+    return Repository(facts["url"], Path(facts["worktree"]))
+
+
+@pytest.fixture(scope="session")
+def gate(
+    request: pytest.FixtureRequest, rig: Rig, oidc: Provider, kubernetes: Kubernetes, folder: Path
+) -> Iterator[Gate]:
+    """The gate in front of the rig; the shop's test Jobs know it."""
+    assert binary().exists(), f"{binary()} is missing: cargo build --features failpoints, or set SYNCGATE_BIN"
+    gate = Gate.prepare(rig, oidc.issuer, folder / "gate")
+    request.config.stash[_gate_log] = gate.log
+    gate.start()
+    for environment in ENVIRONMENTS:
+        settings = {
+            "SYNCGATE_URL": gate.url,
+            "SYNCGATE_CA_FILE": str(gate.ca),
+            # The folder that the tests run in is no work tree of what is deployed.
+            "SYNCGATE_COMMITS": "none",
+            "SYNCGATE_RETRY_SECONDS": "5",
+        }
+        kubernetes.write_config_map(f"shop-{environment}", "syncgate", settings)
+    try:
+        yield gate
+    finally:
+        if gate.service is not None and gate.service.running():
+            gate.stop()
+
+
+@pytest.fixture(params=["grpc", "grpc-web"])
+def grpc_web(request: pytest.FixtureRequest) -> bool:
+    """Both ways in which the CLI speaks."""
+    return bool(request.param == "grpc-web")
+
+
+@dataclass
+class People:
+    """The stock CLI of each person, signed in once with `argocd login --sso`."""
+
+    program: Path
+    gate: Gate
+    oidc: Provider
+    folder: Path
+    _known: dict[tuple[str, bool], Cli] = field(default_factory=dict)
+    _tokens: dict[str, str] = field(default_factory=dict)
+
+    def new(self, name: str, *, grpc_web: bool = False, token: str | None = None) -> Cli:
+        """A computer on which nobody has signed in yet."""
+        home = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=self.folder))
+        return Cli(self.program, self.gate.url, self.gate.ca, home, grpc_web=grpc_web, token=token)
+
+    def cli(self, login: str, *, grpc_web: bool = False) -> Cli:
+        """The CLI of somebody who has signed in."""
+        key = (login, grpc_web)
+        if key not in self._known:
+            cli = self.new(login, grpc_web=grpc_web)
+            cli.login_sso(login).ok()
+            self._known[key] = cli
+        return self._known[key]
+
+    def token(self, login: str) -> str:
+        """An ID token, as it would be stored by the CLI."""
+        if login not in self._tokens:
+            self._tokens[login] = self.oidc.id_token(login)
+        return self._tokens[login]
+
+
+@pytest.fixture(scope="session")
+def people(rig: Rig, gate: Gate, oidc: Provider, folder: Path) -> People:
+    homes = folder / "homes"
+    homes.mkdir()
+    return People(Path(str(rig["cli"])), gate, oidc, homes)
+
+
+@pytest.fixture
+def cli(people: People, grpc_web: bool) -> Callable[[str], Cli]:
+    """`cli("alice")` is the CLI of alice, who has signed in; the test runs once for each way of speaking."""
+    return lambda login: people.cli(login, grpc_web=grpc_web)
+
+
+@pytest.fixture(scope="session")
+def direct(rig: Rig, folder: Path) -> Cli:
+    """The CLI of the administrator, past the gate."""
+    argocd: dict[str, str] = rig["argocd"]  # type: ignore[assignment]
+    return Cli(
+        Path(str(rig["cli"])),
+        argocd["url"],
+        Path(argocd["ca"]),
+        folder / "direct",
+        token=argocd["account_token"],
+    )
+
+
+@pytest.fixture(scope="session")
+def rest(gate: Gate) -> Iterator[httpx.Client]:
+    """HTTP/1.1 to the gate, as the web UI and scripts speak it; no credential."""
+    verify = ssl.create_default_context(cafile=str(gate.ca))
+    with httpx.Client(base_url=gate.url, verify=verify, trust_env=False, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def job_token(kubernetes: Kubernetes) -> Callable[..., str]:
+    """`job_token("checkout", "staging")` is the token of that component's test Job."""
+
+    def token(component: str, environment: str = "staging", *, audience: str = AUDIENCE, seconds: int = 3600) -> str:
+        return kubernetes.service_account_token(
+            f"shop-{environment}", f"{component}-tests", audience=audience, seconds=seconds
+        )
+
+    return token
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
+    log = item.config.stash.get(_gate_log, None)
+    item.stash[_log_offset] = log.stat().st_size if log and log.exists() else 0
+    return (yield)
+
+
+_log_offset = pytest.StashKey[int]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[pytest.TestReport]:
+    """Shows with a failure what the gate wrote while the test ran."""
+    report: pytest.TestReport = yield
+    log = item.config.stash.get(_gate_log, None)
+    if report.failed and log and log.exists():
+        with log.open(errors="replace") as file:
+            file.seek(item.stash.get(_log_offset, 0))
+            written = file.read().splitlines()[-60:]
+        report.sections.append((f"the gate's log ({log})", "\n".join(written)))
+    return report

@@ -1,0 +1,107 @@
+"""The control plane under test: Argo CD and Kubernetes as their administrator sees them, and the Git repositories."""
+
+from __future__ import annotations
+
+import ssl
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+_MERGE_PATCH = "application/merge-patch+json"
+
+
+class Kubernetes:
+    """The API server, as its administrator."""
+
+    def __init__(self, facts: dict[str, str]) -> None:
+        self.facts = facts
+        self._http = httpx.Client(
+            base_url=facts["url"],
+            verify=ssl.create_default_context(cafile=facts["ca"]),
+            headers={"authorization": f"Bearer {facts['token']}"},
+            trust_env=False,
+            timeout=20,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def service_account_token(self, namespace: str, name: str, *, audience: str, seconds: int = 3600) -> str:
+        """A token such as a projected volume holds; the service account is made if it is missing."""
+        accounts = f"/api/v1/namespaces/{namespace}/serviceaccounts"
+        made = self._http.post(accounts, json={"metadata": {"name": name}})
+        assert made.status_code in {201, 409}, made.text
+        answer = self._http.post(
+            f"{accounts}/{name}/token",
+            json={"spec": {"audiences": [audience], "expirationSeconds": seconds}},
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["status"]["token"])
+
+    def write_config_map(self, namespace: str, name: str, data: dict[str, str]) -> None:
+        answer = self._http.patch(
+            f"/api/v1/namespaces/{namespace}/configmaps/{name}?fieldManager=tests&force=true",
+            headers={"content-type": "application/apply-patch+yaml"},
+            json={"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data},
+        )
+        assert answer.is_success, answer.text
+
+    def config_map(self, namespace: str, name: str) -> dict[str, str]:
+        answer = self._http.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+        assert answer.is_success, answer.text
+        return dict(answer.json()["data"])
+
+    def application(self, name: str) -> dict[str, object]:
+        """The Application as it is stored."""
+        answer = self._http.get(f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}")
+        assert answer.is_success, answer.text
+        return dict(answer.json())
+
+    def patch_application(self, name: str, patch: dict[str, object]) -> None:
+        answer = self._http.patch(
+            f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}",
+            headers={"content-type": _MERGE_PATCH},
+            json=patch,
+        )
+        assert answer.is_success, answer.text
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A Git repository that Argo CD deploys from, and a clone of it to commit in."""
+
+    url: str
+    worktree: Path
+
+    def head(self) -> str:
+        """The commit that the branch points to."""
+        return self._git("rev-parse", "HEAD")
+
+    def commit(self, changes: dict[str, tuple[str, str]], message: str) -> str:
+        """Replaces texts in files, each `(old, new)`, commits and pushes; gives the commit."""
+        for name, (old, new) in changes.items():
+            file = self.worktree / name
+            text = file.read_text()
+            assert old in text, f"{name} has no {old!r}:\n{text}"
+            file.write_text(text.replace(old, new))
+        return self._push(message)
+
+    def touch(self, message: str) -> str:
+        """A commit that changes nothing that is deployed."""
+        with (self.worktree / "README.md").open("a") as file:
+            file.write(f"\n{message}\n")
+        return self._push(message)
+
+    def _push(self, message: str) -> str:
+        self._git("commit", "--quiet", "--all", f"--message={message}")
+        self._git("push", "--quiet", "origin", "HEAD")
+        return self.head()
+
+    def _git(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", "-C", str(self.worktree), *arguments], capture_output=True, text=True, timeout=60, check=False
+        )
+        assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
+        return done.stdout.strip()

@@ -1,0 +1,220 @@
+"""The gate in front of the rig: its certificate, its configuration, its process, and its own commands."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from .cli import free_port
+from .processes import Service
+
+ROOT = Path(__file__).resolve().parents[3]
+AUDIENCE = "syncgate"
+COMPONENTS = ("cart", "checkout", "payments")
+ENVIRONMENTS = ("staging", "prod")
+# A debug build checks its policies slowly.
+_START_SECONDS = 60
+
+# (role, group); a role of its own for each kind of person in the default policies.
+_ROLES = (
+    ("engineer", "engineering"),
+    ("release-manager", "release-managers"),
+    ("platform-admin", "platform"),
+    ("security", "security"),
+)
+
+
+def binary() -> Path:
+    """The program under test."""
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    return Path(os.environ.get("SYNCGATE_BIN", target / "debug" / "syncgate"))
+
+
+def has_fail_points() -> bool:
+    """Whether the program was built with `--features failpoints`."""
+    return b"SYNCGATE_FAILPOINT" in binary().read_bytes()
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A certificate for loopback, signed by itself, and its key."""
+    certificate, key = folder / "gate.crt", folder / "gate.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=syncgate", "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"]
+        + ["-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(certificate)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    return certificate, key
+
+
+def _text(value: object) -> str:
+    """A TOML string: JSON's escapes are TOML's."""
+    return json.dumps(str(value))
+
+
+def configuration(rig: dict[str, object], issuer: str, folder: Path, url: str) -> str:
+    """The file: staging requires nothing, prod requires that `integration` has passed in staging."""
+    certificate, key = make_certificate(folder)
+    argocd: dict[str, str] = rig["argocd"]  # type: ignore[assignment]
+    kubernetes: dict[str, str] = rig["kubernetes"]  # type: ignore[assignment]
+    (folder / "argocd.token").write_text(argocd["account_token"])
+    (folder / "argocd.token").chmod(0o600)
+    blocks = [
+        f"""
+url = {_text(url)}
+store = "syncgate.db"
+policies = {_text(ROOT / "policies")}
+
+[listen]
+address = {_text(url.removeprefix("https://"))}
+certificate = {_text(certificate)}
+key = {_text(key)}
+drain = "5s"
+
+[admin]
+address = "127.0.0.1:0"
+
+[upstream]
+url = {_text(argocd["url"])}
+ca = {_text(argocd["ca"])}
+token = "file:argocd.token"
+
+[[oidc]]
+name = "The shop"
+issuer = {_text(issuer)}
+cli_client_id = "argocd-cli"
+ui_client_id = "argocd-ui"
+
+[[kubernetes]]
+issuer = {_text(kubernetes["service_account_issuer"])}
+jwks_uri = {_text(kubernetes["jwks_uri"])}
+ca = {_text(kubernetes["ca"])}
+audience = {_text(AUDIENCE)}
+"""
+    ]
+    blocks += [
+        f"""
+[[role]]
+name = {_text(role)}
+groups = [{{ issuer = {_text(issuer)}, group = {_text(group)} }}]
+"""
+        for role, group in _ROLES
+    ]
+    accounts = [f"shop-{env}/{component}-tests" for env in ENVIRONMENTS for component in COMPONENTS]
+    blocks.append(
+        f"""
+[[role]]
+name = "test-job"
+service_accounts = {json.dumps(accounts)}
+"""
+    )
+    # The parents have the label of the environment but no component: they can be read, and what their sync would roll
+    # out has no evidence.
+    for environment in ENVIRONMENTS:
+        blocks.append(
+            f"""
+[[environment]]
+name = {_text(environment)}
+mode = "enforce"
+applications = {{ projects = ["shop"], labels = {{ "syncgate.dev/environment" = {_text(environment)} }} }}
+component = "label:syncgate.dev/component"
+"""
+        )
+    blocks.append(
+        """
+[[environment.requires]]
+suite = "integration"
+environment = "staging"
+max_age = "7d"
+"""
+    )
+    blocks += [
+        f"""
+[[workload]]
+service_account = "shop-{environment}/{component}-tests"
+applications = "{component}-{environment}"
+"""
+        for environment in ENVIRONMENTS
+        for component in COMPONENTS
+    ]
+    repositories: dict[str, dict[str, str]] = rig["git"]["repositories"]  # type: ignore[index]
+    blocks += [
+        f"""
+[[git]]
+repository = {_text(repository["url"])}
+branches = ["main"]
+"""
+        for repository in repositories.values()
+    ]
+    return "".join(blocks).lstrip()
+
+
+@dataclass
+class Gate:
+    """A gate: where it is, and the folder that holds all it has."""
+
+    url: str
+    folder: Path
+    service: Service | None = None
+    admin: str = ""
+
+    @property
+    def ca(self) -> Path:
+        return self.folder / "gate.crt"
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "syncgate.toml"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "gate.log"
+
+    @classmethod
+    def prepare(cls, rig: dict[str, object], issuer: str, folder: Path) -> Gate:
+        """Writes everything a gate needs; starts nothing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        gate = cls(f"https://127.0.0.1:{free_port()}", folder)
+        gate.config.write_text(configuration(rig, issuer, folder, gate.url))
+        return gate
+
+    def start(self, **environment: str) -> None:
+        """Starts the gate and waits until it serves."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
+        env |= {"RUST_BACKTRACE": "1", **environment}
+        command = [binary(), "serve", "--config", self.config]
+        self.service = Service("syncgate serve", command, self.log, env=env)
+        told = self.service.line(lambda line: "listening on " in line, within=_START_SECONDS)
+        assert told == f"syncgate listening on {self.url}", told
+        admin = self.service.line(lambda line: "admin on " in line, within=5)
+        self.admin = admin.split("admin on ")[1].strip()
+
+    def stop(self) -> None:
+        """Stops the gate, which must end well."""
+        assert self.service is not None
+        code = self.service.stop(within=30)
+        assert code == 0, f"syncgate serve ended with {code}\n{self.service.tail()}"
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        assert self.service is not None
+        self.service.kill()
+
+    def command(self, *arguments: str, token: str) -> subprocess.CompletedProcess[str]:
+        """Runs one of the gate's own commands, such as `log list`, with a token."""
+        env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
+        env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca)}
+        return subprocess.run(
+            [binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    def json(self, *arguments: str, token: str) -> dict[str, object]:
+        """Runs one of the gate's own commands with `--output json`."""
+        done = self.command(*arguments, "--output", "json", token=token)
+        assert done.returncode == 0, f"syncgate {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return dict(json.loads(done.stdout))

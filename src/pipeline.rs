@@ -310,10 +310,13 @@ async fn send(
         Rejection::from(&error)
     })?;
     if is_sync && response.status().is_success() {
-        deployed::verify(app, decision, plan, permitted.call()).await?;
+        deployed::verify(app, decision, plan, permitted.call())
+            .await
+            .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
     match row.handling {
-        Handling::Filter => filtered::filter(app, caller, permitted.call(), response),
+        Handling::Filter => filtered::filter(app, caller, permitted.call(), response)
+            .inspect_err(|rejection| draft.refused_late(rejection)),
         Handling::Answer(_) | Handling::Forward | Handling::Refuse(_) => Ok(response),
     }
 }

@@ -24,7 +24,7 @@ service_accounts = ["ci/deployer"]
 [[environment]]
 name = "staging"
 mode = "enforce"
-applications = { names = ["*-staging"] }
+applications = { names = ["*-staging"], namespaces = ["shop"] }
 component = "{component}-staging"
 [[environment]]
 name = "prod"

@@ -1,5 +1,6 @@
 //! What all requests share, built once from the configuration.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash as _, Hasher as _};
 use std::path::PathBuf;
@@ -11,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
-use crate::config::{Config, Issuer, IssuerKind};
+use crate::config::{self, Config, Issuer, IssuerKind};
 use crate::evidence::service::Runs;
 use crate::evidence::verdict::LeastShare;
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
@@ -21,7 +22,7 @@ use crate::identity::config::{
     ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
     OidcIssuer, PlainHttp, RefreshTimes,
 };
-use crate::identity::roles::{AccountMatch, GroupMatch, RoleMapping};
+use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::index::Index;
 use crate::listener::Stop;
 use crate::names::AppRef;
@@ -32,7 +33,7 @@ use crate::store::{self, Store};
 /// Applications are spread over this many locks; two that share one wait for each other.
 const LOCKS: usize = 256;
 /// How long Argo CD may take to begin an answer. A refresh waits for its controller.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(120);
+const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Why the gate cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -111,11 +112,11 @@ pub struct App {
 
 impl App {
     /// Builds everything and starts the background work: keys, the watch of applications and of the
-    /// policies, and the settling of runs.
+    /// policies, and the settling of runs. To be called inside a runtime.
     ///
     /// # Errors
     /// [`Error`], naming the part that cannot be used.
-    pub async fn start(config: Config, clock: Clock, stop: Stop) -> Result<Arc<Self>, Error> {
+    pub fn start(config: Config, clock: Clock, stop: Stop) -> Result<Arc<Self>, Error> {
         let tasks = TaskTracker::new();
         let policies =
             policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
@@ -200,13 +201,13 @@ fn git_cache(config: &Config) -> PathBuf {
 
 /// The issuers and roles of the configuration as the identity room takes them.
 fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
+    let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     let mut identity = IdentityConfig {
         oidc: Vec::new(),
         kubernetes: Vec::new(),
-        roles: Vec::new(),
+        roles: roles(config).map_err(|e| bad(&e))?,
         refresh: RefreshTimes::default(),
     };
-    let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     for issuer in &config.issuers {
         // The configuration takes plain http for loopback only.
         let url = IssuerUrl::parse(&issuer.issuer, PlainHttp::Loopback).map_err(|e| bad(&e))?;
@@ -238,30 +239,33 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
                         cli: cli_client_id.clone(),
                         ui: ui_client_id.clone(),
                     },
-                    audiences: Default::default(),
+                    audiences: BTreeSet::default(),
                     groups_claim: groups_claim.clone(),
                     ca,
-                    jwks_hosts: Default::default(),
+                    jwks_hosts: BTreeSet::default(),
                     keys,
                 });
             }
         }
     }
-    for mapping in &config.roles {
+    Ok(identity)
+}
+
+fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
+    let mapping = |mapping: &config::RoleMapping| {
         let groups = mapping.groups.iter().cloned();
         let accounts = mapping.service_accounts.iter();
-        identity.roles.push(RoleMapping {
+        Ok(RoleMapping {
             role: mapping.role.clone(),
             groups: groups
                 .map(|(issuer, group)| GroupMatch { issuer, group })
                 .collect(),
             service_accounts: accounts
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
-                .collect::<Result<_, _>>()
-                .map_err(|e| bad(&e))?,
-        });
-    }
-    Ok(identity)
+                .collect::<Result<_, _>>()?,
+        })
+    };
+    config.roles.iter().map(mapping).collect()
 }
 
 fn keys(issuer: &Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {

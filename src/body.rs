@@ -4,8 +4,10 @@
 //! is longer is refused, never cut short.
 
 use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http_body::Frame;
 use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty, Full, StreamBody};
 
 /// Any error of a body: the transport's, or of whoever makes the body.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -65,6 +67,45 @@ pub async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
     Ok(collected.freeze())
 }
 
+/// The first `size(bytes)` bytes of `body`, as soon as they have come, and the rest as it comes.
+/// `size` is asked with what has come so far, until it knows.
+///
+/// # Errors
+/// [`Error::TooLarge`] when that is more than `limit` bytes, [`Error::Read`] when the body broke off.
+/// A body that ends before is given as far as it came.
+pub async fn head(
+    mut body: Body,
+    limit: usize,
+    size: impl Fn(&[u8]) -> Option<usize>,
+) -> Result<(Bytes, Body), Error> {
+    let mut collected = BytesMut::new();
+    loop {
+        match size(&collected) {
+            Some(size) if size > limit => return Err(Error::TooLarge { limit }),
+            Some(size) if collected.len() >= size => {
+                let first = collected.split_to(size).freeze();
+                return Ok((first, chain(collected.freeze(), body)));
+            }
+            _ => {}
+        }
+        match body.frame().await {
+            None => return Ok((collected.freeze(), empty())),
+            Some(frame) => {
+                if let Ok(data) = frame.map_err(Error::Read)?.into_data() {
+                    collected.extend_from_slice(&data);
+                }
+            }
+        }
+    }
+}
+
+/// `first`, then all of `rest`.
+pub fn chain(first: impl Into<Bytes>, rest: Body) -> Body {
+    let first = futures_util::stream::iter([Ok(Frame::data(first.into()))]);
+    let rest = rest.into_data_stream().map_ok(Frame::data);
+    boxed(StreamBody::new(first.chain(rest)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +115,36 @@ mod tests {
         assert_eq!(collect(full("12345"), 5).await.unwrap(), "12345");
         let refused = collect(full("123456"), 5).await.unwrap_err();
         assert_eq!(refused.to_string(), "the body is larger than 5 bytes");
+    }
+
+    #[tokio::test]
+    async fn the_first_bytes_are_given_before_the_rest_has_come() {
+        let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(4);
+        let stream = futures_util::stream::unfold(receiver, |mut receiver| async {
+            let bytes = receiver.recv().await?;
+            Some((Ok::<_, BoxError>(Frame::data(bytes)), receiver))
+        });
+        let body = boxed(StreamBody::new(stream));
+        let five = |bytes: &[u8]| (bytes.len() >= 2).then_some(5);
+        sender.send("123".into()).await.unwrap();
+        sender.send("4567".into()).await.unwrap();
+        let (first, rest) = head(body, 10, five).await.unwrap();
+        assert_eq!(first, "12345");
+        sender.send("89".into()).await.unwrap();
+        drop(sender);
+        assert_eq!(collect(rest, 10).await.unwrap(), "6789");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_ends_early_is_given_as_it_is_and_a_large_one_refused() {
+        let (first, rest) = head(full("12"), 10, |_| Some(5)).await.unwrap();
+        assert_eq!(
+            (first, collect(rest, 10).await.unwrap()),
+            ("12".into(), "".into())
+        );
+        assert!(matches!(
+            head(full("12"), 4, |_| Some(5)).await,
+            Err(Error::TooLarge { limit: 4 })
+        ));
     }
 }

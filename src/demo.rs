@@ -98,7 +98,7 @@ impl World {
         // The port must be known for the links in refusals, before the gate is built.
         let listen = free_port(listen)?;
         let config = configuration(folder, listen, upstream, &issuer)?;
-        let app = App::start(config, clock, Stop::default()).await?;
+        let app = App::start(config, clock, Stop::default())?;
         let bound = crate::serve::bind(Arc::clone(&app)).await?;
         let url: url::Url = bound.public.parse()?;
         let world = Self {
@@ -109,12 +109,12 @@ impl World {
             stop,
             tasks,
         };
-        world.start_kubelet()?;
+        world.start_kubelet();
         Ok(world)
     }
 
     /// Plays the test Jobs: a staging operation runs its tests as its service account would.
-    fn start_kubelet(&self) -> anyhow::Result<()> {
+    fn start_kubelet(&self) {
         let (argocd, issuer) = (Arc::clone(&self.argocd), Arc::clone(&self.issuer));
         let (url, stop) = (self.url.clone(), self.stop.clone());
         self.tasks.spawn(async move {
@@ -135,7 +135,6 @@ impl World {
                 }
             }
         });
-        Ok(())
     }
 
     fn stage(&self) -> anyhow::Result<Stage> {
@@ -223,9 +222,31 @@ async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow:
         "tests/test_pay.py::test_refund",
     ];
     let now = Clock::system().now();
-    let attempts: Vec<Attempt> = tests
+    let attempts = passed(&tests, now);
+    let new = new_run(application, &attempts, now)?;
+    let run = client.open(&new, &ulid::Ulid::new().to_string()).await?;
+    let finish = Finish {
+        exit_status: 0,
+        finished_at: now,
+        batches: 1,
+        attempts: attempts.len() as u64,
+        interrupted: false,
+    };
+    let batch = AttemptBatch {
+        sequence: 0,
+        attempts,
+    };
+    client.add(&run.run, &batch).await?;
+    client.finish(&run.run, &finish).await?;
+    Ok(())
+}
+
+/// One attempt for each of `tests`, which passed.
+fn passed(tests: &[&str], now: jiff::Timestamp) -> Vec<Attempt> {
+    tests
+        .iter()
         .map(|test| Attempt {
-            test: test.to_owned(),
+            test: (*test).to_owned(),
             attempt: 1,
             outcome: Outcome::Passed,
             duration_ms: 12,
@@ -233,54 +254,36 @@ async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow:
             message: None,
             worker: None,
         })
-        .into();
-    let digest = attempts.iter().collect::<Tally>().digest();
-    let run = client
-        .open(
-            &NewRun {
-                application: application.to_owned(),
-                application_namespace: None,
-                environment: None,
-                suite: Suite::parse("integration")?,
-                commits: None,
-                dirty: None,
-                collected: Collected {
-                    tests: tests.len() as u64,
-                    digest,
-                    deselected: 0,
-                },
-                tool: Tool {
-                    name: "demo".to_owned(),
-                    version: None,
-                    plugin: None,
-                    python: None,
-                    platform: None,
-                },
-                options: Vec::new(),
-                started_at: now,
-            },
-            &ulid::Ulid::new().to_string(),
-        )
-        .await?;
-    let count = attempts.len() as u64;
-    client
-        .add(
-            &run.run,
-            &AttemptBatch {
-                sequence: 0,
-                attempts,
-            },
-        )
-        .await?;
-    let finish = Finish {
-        exit_status: 0,
-        finished_at: now,
-        batches: 1,
-        attempts: count,
-        interrupted: false,
-    };
-    client.finish(&run.run, &finish).await?;
-    Ok(())
+        .collect()
+}
+
+fn new_run(
+    application: &str,
+    attempts: &[Attempt],
+    now: jiff::Timestamp,
+) -> anyhow::Result<NewRun> {
+    Ok(NewRun {
+        application: application.to_owned(),
+        application_namespace: None,
+        environment: None,
+        suite: Suite::parse("integration")?,
+        commits: None,
+        dirty: None,
+        collected: Collected {
+            tests: attempts.len() as u64,
+            digest: attempts.iter().collect::<Tally>().digest(),
+            deselected: 0,
+        },
+        tool: Tool {
+            name: "demo".to_owned(),
+            version: None,
+            plugin: None,
+            python: None,
+            platform: None,
+        },
+        options: Vec::new(),
+        started_at: now,
+    })
 }
 
 /// The stand-ins' one listener.
@@ -314,11 +317,11 @@ async fn answer(
     match argocd.answer(&head.method, path, &body) {
         Answer::Json(status, value) => json_answer(status, &value),
         Answer::Watch(now, events) => {
-            let first = stream::iter(now.into_iter().map(line));
+            let first = stream::iter(now.into_iter().map(|event| Ok(line(&event))));
             let later = stream::unfold(events, |mut events| async {
                 // A watcher that lags has missed events; its stream ends, and it starts anew.
                 let event = events.recv().await.ok()?;
-                Some((line(event), events))
+                Some((Ok::<_, Infallible>(line(&event)), events))
             });
             let body = StreamBody::new(stream::StreamExt::chain(first, later));
             let mut response = Response::new(body::boxed(body));
@@ -329,8 +332,8 @@ async fn answer(
     }
 }
 
-fn line(event: Value) -> Result<Frame<Bytes>, Infallible> {
-    Ok(Frame::data(Bytes::from(format!("{event}\n"))))
+fn line(event: &Value) -> Frame<Bytes> {
+    Frame::data(Bytes::from(format!("{event}\n")))
 }
 
 fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {

@@ -174,7 +174,8 @@ fn runs(plan: &ApplicationPlan, operation: &Value, application: &Value) -> bool 
         .iter()
         .map(|source| source.commit.as_str())
         .collect();
-    let same_uid = application["metadata"]["uid"].as_str() == Some(plan.uid.as_str());
+    let same_uid =
+        application.pointer("/metadata/uid").and_then(Value::as_str) == Some(plan.uid.as_str());
     same_uid
         && revisions == commits
         && ApplicationPlan::digests(&sources, &[]).0 == plan.source_digest

@@ -30,12 +30,13 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
 
 /// The canonical bytes of a JSON value (RFC 8785): UTF-8, keys sorted, no white space between
 /// tokens, one form for each number and string.
+///
+/// # Panics
+/// Never: only keys that are no text and numbers that are not finite have no canonical form, and a
+/// `Value` cannot hold them.
 #[must_use]
 pub fn canonical_json(value: &serde_json::Value) -> Vec<u8> {
-    #[expect(
-        clippy::expect_used,
-        reason = "a `Value` has text keys and finite numbers only"
-    )]
+    #[expect(clippy::expect_used, reason = "never: see `Panics`")]
     serde_json_canonicalizer::to_vec(value).expect("a JSON value has a canonical form")
 }
 

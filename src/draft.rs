@@ -4,7 +4,7 @@
 //! can forget it. It becomes an opening entry before a forward ([`Draft::open`]), or opening and
 //! closing together where the gate answers or refuses.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use http::Response;
@@ -32,6 +32,8 @@ pub struct Draft {
     pub form: Form,
     effect: Effect,
     note: Option<String>,
+    /// A refusal after the forward, for the closing entry.
+    late: Arc<OnceLock<String>>,
     opened: bool,
     started: Instant,
 }
@@ -64,6 +66,7 @@ impl Draft {
             form: Form::Rest,
             effect: Effect::Read,
             note: None,
+            late: Arc::default(),
             opened: false,
             started: Instant::now(),
         }
@@ -198,11 +201,24 @@ impl Draft {
         Ok(record)
     }
 
+    /// Notes for the closing entry that the caller was refused although the call was forwarded.
+    pub fn refused_late(&self, rejection: &Rejection) {
+        // The first one is what the caller was told.
+        let _ = self
+            .late
+            .set(format!("the caller was told `{}`", rejection.word()));
+    }
+
     /// What to do when the upstream's answer has ended: close the record, count.
     pub fn on_end(&self, app: &Arc<App>, record: OpenRecord) -> OnEnd {
         let tasks = app.tasks.clone();
         let (operation, effect) = (self.opening.operation.clone(), self.effect);
+        let late = Arc::clone(&self.late);
+        let mut record = record;
         Box::new(move |end: StreamEnd| {
+            if let Some(note) = late.get() {
+                record.note(note.clone());
+            }
             let outcome = outcome(&end);
             let code = match (end.grpc_status, end.status) {
                 (Some(code), _) => format!("grpc-{code}"),

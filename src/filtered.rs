@@ -23,7 +23,7 @@ use crate::policy::{Context, FindingWord, Mode, Question, Resource};
 use crate::respond::Rejection;
 
 /// How long an answer is kept. Policies may look at the clock.
-const KEPT: Duration = Duration::from_secs(60);
+const KEPT: Duration = Duration::from_mins(1);
 /// How many answers are kept.
 const ANSWERS: u64 = 200_000;
 

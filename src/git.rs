@@ -17,7 +17,7 @@ use crate::config::{GitAccess, GitCredential};
 use crate::names::{Commit, is_full_sha};
 
 /// How long one run of `git` may take.
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 /// How much of an answer is read.
 const MAX_OUTPUT: usize = 1 << 20;
 

@@ -30,6 +30,7 @@ pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod respond;
+mod terminal;
 // What becomes of it
 pub mod deployed;
 pub mod settle;
@@ -43,6 +44,7 @@ pub mod config;
 pub mod demo;
 pub mod digest;
 pub mod failpoint;
+mod json;
 pub mod names;
 pub mod pattern;
 pub mod serve;

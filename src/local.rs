@@ -53,7 +53,7 @@ pub(crate) async fn answer(
         Answer::UserInfo => answers::user_info(wire, caller),
         Answer::Version => {
             let version = public(app, "/api/version").await?;
-            answers::version(wire, version["Version"].as_str().unwrap_or_default())
+            answers::version(wire, crate::json::text(&version, "/Version"))
         }
     };
     let decision = draft.decision();

@@ -294,13 +294,12 @@ async fn list_runs(
             namespace: run.application_namespace.clone(),
             name: run.application.clone(),
         };
-        let may = match known.iter().find(|(known, _)| *known == application) {
-            Some((_, may)) => *may,
-            None => {
-                let may = may_read(app, caller, &application).await;
-                known.push((application, may));
-                may
-            }
+        let may = if let Some((_, may)) = known.iter().find(|(known, _)| *known == application) {
+            *may
+        } else {
+            let may = may_read(app, caller, &application).await;
+            known.push((application, may));
+            may
         };
         if may {
             readable.push(run);

@@ -29,7 +29,7 @@ use crate::policy::{Decision, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{deployed, filtered, local, own};
+use crate::{deployed, filtered, local, own, terminal};
 
 /// The permission that forwarding demands is the policies' own.
 impl<T> Permission for Permitted<T> {}
@@ -57,11 +57,19 @@ pub async fn handle(
     };
     match class {
         Class::NonApi {
-            what, forward_path, ..
+            what,
+            query,
+            forward_path,
         } => {
             draft.operation(&format!("{what:?}"), Effect::Read, Form::Rest, "rest");
             let request = Request::from_parts(head, body);
-            match beside_api(&app, &mut draft, what, forward_path, request).await {
+            let answered = match what {
+                NonApi::Terminal => {
+                    terminal::open(&app, &mut draft, &query, &forward_path, request).await
+                }
+                _ => beside_api(&app, &mut draft, what, &forward_path, request).await,
+            };
+            match answered {
                 Ok(response) => response,
                 Err(rejection) => draft.refuse(&app, rejection).await,
             }
@@ -122,7 +130,7 @@ async fn api_line(
         }
         _ => authenticate(app, draft, &head.headers).await?,
     };
-    let body = read(body).await?;
+    let (body, rest) = read(&classified, body).await?;
     let call = Call::parse(classified, &body).map_err(|error| bad_request(&error))?;
     if let Handling::Answer(answer) = row.handling {
         return local::answer(app, draft, answer, caller.as_deref(), &call).await;
@@ -143,7 +151,15 @@ async fn api_line(
     };
     let plan = planner::plan(app, &caller, &call).await?;
     let permitted = permit(app, draft, &caller, &plan, call)?;
-    send(app, draft, &caller, &plan, permitted, head).await
+    send(
+        app,
+        draft,
+        &caller,
+        &plan,
+        permitted,
+        Remainder { head, rest },
+    )
+    .await
 }
 
 /// Who calls, if anybody. Notes the caller in the draft.
@@ -179,17 +195,31 @@ pub(crate) fn sign_in() -> Rejection {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, Rejection> {
+/// The message of the request. Of a stream of messages it is the first, which names what the call
+/// is about; the others pass as they come.
+async fn read(classified: &Classified, body: Body) -> Result<(Bytes, Option<Body>), Rejection> {
     // One message and its frame.
     let limit = framing::MAX_MESSAGE_BYTES + 5;
+    let row = classified.operation.row();
+    if row.kind == Kind::ClientStream && classified.wire == Wire::Grpc {
+        let read = body::head(body, limit, framing::first_frame_size).await;
+        return read
+            .map(|(first, rest)| (first, Some(rest)))
+            .map_err(|error| unread(&error));
+    }
     body::collect(body, limit)
         .await
-        .map_err(|error| match error {
-            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-            body::Error::Read(_) => Rejection::BadRequest {
-                sentence: error.to_string(),
-            },
-        })
+        .map(|body| (body, None))
+        .map_err(|error| unread(&error))
+}
+
+fn unread(error: &body::Error) -> Rejection {
+    match error {
+        body::Error::TooLarge { limit } => Rejection::TooLarge { limit: *limit },
+        body::Error::Read(_) => Rejection::BadRequest {
+            sentence: error.to_string(),
+        },
+    }
 }
 
 fn bad_request(error: &request::Error) -> Rejection {
@@ -221,6 +251,13 @@ fn permit(
     }
 }
 
+/// What of a request is not in its [`Call`].
+struct Remainder {
+    head: Parts,
+    /// Messages behind the first one.
+    rest: Option<Body>,
+}
+
 /// Stores the opening entry, forwards, and sees to the closing one.
 async fn send(
     app: &Arc<App>,
@@ -228,7 +265,7 @@ async fn send(
     caller: &Arc<Caller>,
     plan: &Plan,
     permitted: Permitted<Call>,
-    head: Parts,
+    remainder: Remainder,
 ) -> Result<Response<Body>, Rejection> {
     let effect = permitted.call().effect();
     let durability = if effect == Effect::Read {
@@ -242,7 +279,7 @@ async fn send(
         Word::Permit
     };
     let decision = draft.decision();
-    let request = rewrite(draft, caller, plan, &permitted, head)?;
+    let request = rewrite(draft, caller, plan, &permitted, remainder)?;
     let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
     if is_sync {
         deployed::permitted(app, decision, plan).await?;
@@ -273,10 +310,13 @@ async fn send(
         Rejection::from(&error)
     })?;
     if is_sync && response.status().is_success() {
-        deployed::verify(app, decision, plan, permitted.call()).await?;
+        deployed::verify(app, decision, plan, permitted.call())
+            .await
+            .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
     match row.handling {
-        Handling::Filter => filtered::filter(app, caller, permitted.call(), response),
+        Handling::Filter => filtered::filter(app, caller, permitted.call(), response)
+            .inspect_err(|rejection| draft.refused_late(rejection)),
         Handling::Answer(_) | Handling::Forward | Handling::Refuse(_) => Ok(response),
     }
 }
@@ -288,7 +328,7 @@ fn rewrite(
     caller: &Caller,
     plan: &Plan,
     permitted: &Permitted<Call>,
-    head: Parts,
+    remainder: Remainder,
 ) -> Result<Request<Body>, Rejection> {
     let mut call = permitted.call().clone();
     if let CallBody::Sync(request) = &mut call.body {
@@ -311,7 +351,7 @@ fn rewrite(
         }
     }
     let body = call.forward_body().map_err(|error| bad_request(&error))?;
-    let mut head = head;
+    let Remainder { mut head, rest } = remainder;
     let path = match filtered::layout(call.operation) {
         Some(layout) => {
             filter::prepare_request(&mut head.headers);
@@ -321,7 +361,11 @@ fn rewrite(
     };
     head.uri = path.parse().map_err(|_| Rejection::Internal)?;
     head.headers.remove(CONTENT_LENGTH);
-    Ok(Request::from_parts(head, body::full(body)))
+    let body = match rest {
+        Some(rest) => body::chain(body, rest),
+        None => body::full(body),
+    };
+    Ok(Request::from_parts(head, body))
 }
 
 /// A `fields` parameter must not leave out what a filter decides by.
@@ -343,12 +387,12 @@ async fn beside_api(
     app: &Arc<App>,
     draft: &mut Draft,
     what: NonApi,
-    forward_path: String,
+    forward_path: &str,
     request: Request<Body>,
 ) -> Result<Response<Body>, Rejection> {
     let sentence = match what {
         NonApi::UiAsset | NonApi::Healthz | NonApi::Download => {
-            return local::file(app, draft, &forward_path, request).await;
+            return local::file(app, draft, forward_path, request).await;
         }
         NonApi::AuthLogout => return draft.record(app, Word::Answer, local::logout()).await,
         NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {

@@ -6,6 +6,8 @@
 //! index. Refused: an application that Argo CD does not have. Never: a plan built from what the
 //! caller says about the application.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use crate::app::App;
@@ -19,6 +21,7 @@ use crate::config::{self, Assignment, Environment, Traits};
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
 use crate::identity::{Caller, Subject};
+use crate::json;
 use crate::names::{AppRef, Component};
 use crate::policy::{
     ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
@@ -97,9 +100,10 @@ impl Plan {
 /// # Errors
 /// [`Rejection`]: there is no such application, Argo CD cannot be asked, the store cannot be read.
 pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejection> {
-    let action = match call.refresh {
-        true => "Application.Refresh",
-        false => call.operation.name(),
+    let action = if call.refresh {
+        "Application.Refresh"
+    } else {
+        call.operation.name()
     };
     // A list or watch that names an application is still a list: what it carries is filtered.
     let is_list = call.operation.row().handling == Handling::Filter;
@@ -163,24 +167,13 @@ pub(crate) fn refused(application: &AppRef, error: &client::Error) -> Rejection 
 /// # Errors
 /// [`Rejection::UpstreamFailed`] when it lacks what every application has.
 pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned, Rejection> {
-    let text = |pointer: &str| {
-        application
-            .pointer(pointer)
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-    };
+    let text = |pointer| json::text(application, pointer);
     let name = text("/metadata/name");
     if name.is_empty() {
         tracing::error!("Argo CD gave an application without a name");
         return Err(Rejection::UpstreamFailed);
     }
-    let labels = application["metadata"]["labels"]
-        .as_object()
-        .into_iter()
-        .flatten();
-    let labels = labels
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect();
+    let labels = labels(application);
     let cluster = match text("/spec/destination/server") {
         "" => text("/spec/destination/name"),
         server => server,
@@ -197,7 +190,7 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         Assignment::One(environment) => environment.component.component(traits),
         Assignment::Ambiguous(..) | Assignment::Unassigned => None,
     };
-    let automated = &application["spec"]["syncPolicy"]["automated"];
+    let automated = json::at(application, "/spec/syncPolicy/automated");
     let facts = ApplicationFacts {
         app: AppRef {
             namespace: Some(text("/metadata/namespace").to_owned()),
@@ -216,22 +209,34 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         tested_by_caller: tests(app, caller, name),
         labels,
     };
-    let mode = match assignment {
+    let retry = json::at(application, "/spec/syncPolicy/retry");
+    Ok(Planned {
+        facts,
+        mode: mode(assignment),
+        plan: None,
+        finding: None,
+        sync: None,
+        spec_retry: serde_json::from_value(retry.clone()).unwrap_or_default(),
+    })
+}
+
+fn labels(application: &Value) -> BTreeMap<String, String> {
+    let labels = json::at(application, "/metadata/labels").as_object();
+    let labels = labels.into_iter().flatten();
+    labels
+        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
+        .collect()
+}
+
+/// What the environment does with a refusal. Without one environment, refusals count.
+fn mode(assignment: Assignment<'_>) -> Mode {
+    match assignment {
         Assignment::One(Environment {
             mode: config::Mode::Observe,
             ..
         }) => Mode::Observe,
         _ => Mode::Enforce,
-    };
-    Ok(Planned {
-        facts,
-        mode,
-        plan: None,
-        finding: None,
-        sync: None,
-        spec_retry: serde_json::from_value(application["spec"]["syncPolicy"]["retry"].clone())
-            .unwrap_or_default(),
-    })
+    }
 }
 
 /// Whether configuration lets `caller` report the tests of the application `name`.
@@ -261,6 +266,14 @@ pub async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<P
         project: None,
     };
     about(app, caller, &read(app, &target, false).await?)
+}
+
+/// What policies know of the application of `target`, read afresh.
+///
+/// # Errors
+/// [`Rejection`] when Argo CD does not give it.
+pub async fn fresh(app: &App, caller: &Caller, target: &AppTarget) -> Result<Planned, Rejection> {
+    about(app, caller, &read(app, target, true).await?)
 }
 
 /// The environment of an application that belongs to exactly one.
@@ -484,12 +497,12 @@ fn new_application(call: &Call, target: &AppTarget) -> Value {
         "metadata": {
             "name": target.app.name,
             "namespace": target.app.namespace.as_deref().unwrap_or_default(),
-            "labels": carried["metadata"]["labels"],
+            "labels": json::at(&carried, "/metadata/labels"),
         },
         "spec": {
-            "project": carried["spec"]["project"],
-            "destination": carried["spec"]["destination"],
-            "syncPolicy": carried["spec"]["syncPolicy"],
+            "project": json::at(&carried, "/spec/project"),
+            "destination": json::at(&carried, "/spec/destination"),
+            "syncPolicy": json::at(&carried, "/spec/syncPolicy"),
         },
     })
 }

@@ -72,14 +72,12 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
 
 async fn answer(app: Arc<App>, request: Request<Body>) -> http::Response<Body> {
     // The listener puts it there; without it nothing is known of who connects.
-    match request.extensions().get::<Connection>().cloned() {
-        Some(connection) => pipeline::handle(app, connection, request).await,
-        None => {
-            let mut response = http::Response::new(crate::body::empty());
-            *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
-            response
-        }
-    }
+    let Some(connection) = request.extensions().get::<Connection>().cloned() else {
+        let mut response = http::Response::new(crate::body::empty());
+        *response.status_mut() = http::StatusCode::INTERNAL_SERVER_ERROR;
+        return response;
+    };
+    pipeline::handle(app, connection, request).await
 }
 
 /// What `/ready` tells.

@@ -22,6 +22,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::path::encode_into;
+use crate::json;
 use crate::names::AppRef;
 pub use watch::{Event, Watch};
 
@@ -76,7 +77,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             read: Duration::from_secs(15),
-            refresh: Duration::from_secs(60),
+            refresh: Duration::from_mins(1),
         }
     }
 }
@@ -150,8 +151,8 @@ impl Client {
         let body = self.ask(Method::GET, uri, limit, app).await?;
         let found: Value =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
-        let text = |key: &str| found["metadata"][key].as_str().unwrap_or_default();
-        let (name, namespace) = (text("name"), text("namespace"));
+        let name = json::text(&found, "/metadata/name");
+        let namespace = json::text(&found, "/metadata/namespace");
         let asked_namespace = app.namespace.as_deref().unwrap_or(namespace);
         if name != app.name || namespace != asked_namespace {
             return Err(Error::BadAnswer(format!(

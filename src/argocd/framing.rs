@@ -178,6 +178,15 @@ fn write_frame(flags: u8, payload: &[u8]) -> Result<Bytes, Error> {
     Ok(out.freeze())
 }
 
+/// How many bytes the first frame of `body` takes with its head, once the head has come.
+#[must_use]
+pub fn first_frame_size(body: &[u8]) -> Option<usize> {
+    let [_, a, b, c, d] = *body.first_chunk::<HEAD_BYTES>()?;
+    usize::try_from(u32::from_be_bytes([a, b, c, d]))
+        .ok()?
+        .checked_add(HEAD_BYTES)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -76,7 +76,7 @@ pub(super) async fn serve(options: ServeOptions) -> ExitCode {
         return complain(CONFIGURATION, &telemetry::chain(&error));
     }
     let stop = Stop::default();
-    let app = match App::start(config, Clock::system(), stop.clone()).await {
+    let app = match App::start(config, Clock::system(), stop.clone()) {
         Ok(app) => app,
         Err(error) => return complain(error.exit_code(), &telemetry::chain(&error)),
     };

@@ -193,10 +193,10 @@ impl<'a> Assignment<'a> {
 /// Reads `[[environment]]`.
 pub(super) fn read(root: &mut Table, problems: &mut Problems) -> Vec<Environment> {
     let mut out: Vec<Environment> = Vec::new();
-    let mut required = Vec::new();
+    let mut named = Vec::new();
     for mut table in root.tables("environment", problems) {
         let key = table.key("name");
-        let requires = requirements(&mut table, problems, &mut required);
+        let requires = requirements(&mut table, problems, &mut named);
         let Some(environment) = environment(table, requires, problems) else {
             continue;
         };
@@ -214,7 +214,7 @@ pub(super) fn read(root: &mut Table, problems: &mut Problems) -> Vec<Environment
         }
         out.push(environment);
     }
-    for (key, name) in required {
+    for (key, name) in named {
         if !out.iter().any(|environment| environment.name == name) {
             problems.add(key, format!("`{name}` is not an environment of this file"));
         }

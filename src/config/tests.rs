@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod samples;
+
 const GOOD: &str = r#"
 url = "https://gate.example"
 [listen]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
+use crate::json;
 
 /// The repository that every application names.
 const REPOSITORY: &str = "https://git.shop.example/shop.git";
@@ -33,7 +34,7 @@ pub(super) struct StandIn {
 }
 
 impl StandIn {
-    /// The applications of the story, all OutOfSync at `commit`.
+    /// The applications of the story, all `OutOfSync` at `commit`.
     pub(super) fn new(commit: &str, clock: Clock) -> Self {
         let mut applications = BTreeMap::new();
         for component in ["cart", "checkout"] {
@@ -62,10 +63,7 @@ impl StandIn {
     pub(super) fn finish_operation(&self, name: &str) {
         let now = self.clock.now().to_string();
         self.change(name, |application| {
-            let sync = application
-                .pointer("/status/operationState/operation/sync")
-                .cloned();
-            let sync = sync.unwrap_or_default();
+            let sync = json::at(application, "/status/operationState/operation/sync").clone();
             set(
                 application,
                 "/status/operationState/phase",
@@ -76,7 +74,9 @@ impl StandIn {
                 application,
                 "/status/operationState/syncResult",
                 json!({
-                    "revision": sync["revision"], "source": sync["source"], "resources": [],
+                    "revision": json::at(&sync, "/revision"),
+                    "source": json::at(&sync, "/source"),
+                    "resources": [],
                 }),
             );
             set(application, "/status/sync/status", json!("Synced"));
@@ -103,7 +103,7 @@ impl StandIn {
                 let now = self
                     .snapshot()
                     .into_iter()
-                    .map(|a| event("ADDED", a))
+                    .map(|a| event("ADDED", &a))
                     .collect();
                 Answer::Watch(now, events)
             }
@@ -123,14 +123,10 @@ impl StandIn {
     pub(super) fn running(&self) -> Vec<(String, String)> {
         let mut out = Vec::new();
         for application in self.snapshot() {
-            let phase = application.pointer("/status/operationState/phase");
-            let commit = application.pointer("/status/operationState/operation/sync/revision");
-            if let (Some("Running"), Some(commit)) = (
-                phase.and_then(Value::as_str),
-                commit.and_then(Value::as_str),
-            ) && let Some(name) = application["metadata"]["name"].as_str()
-            {
-                out.push((name.to_owned(), commit.to_owned()));
+            let text = |pointer| json::text(&application, pointer).to_owned();
+            if text("/status/operationState/phase") == "Running" {
+                let commit = text("/status/operationState/operation/sync/revision");
+                out.push((text("/metadata/name"), commit));
             }
         }
         out
@@ -142,14 +138,13 @@ impl StandIn {
         };
         let now = self.clock.now().to_string();
         let changed = self.change(name, |application| {
-            let asked = request["revision"].as_str().filter(|text| !text.is_empty());
-            let resolved = match asked {
-                Some(sha) if crate::names::is_full_sha(sha) => json!(sha),
-                _ => application["status"]["sync"]["revision"].clone(),
+            let resolved = match json::text(&request, "/revision") {
+                sha if crate::names::is_full_sha(sha) => sha.to_owned(),
+                _ => json::text(application, "/status/sync/revision").to_owned(),
             };
             let operation = json!({
-                "sync": {"revision": resolved, "source": application["spec"]["source"]},
-                "info": request["infos"],
+                "sync": {"revision": resolved, "source": json::at(application, "/spec/source")},
+                "info": json::at(&request, "/infos"),
                 "initiatedBy": {"username": "syncgate"},
             });
             set(application, "/operation", operation.clone());
@@ -163,7 +158,7 @@ impl StandIn {
         });
         // The controller takes the operation over at once.
         self.change(name, |application| {
-            set(application, "/operation", Value::Null)
+            set(application, "/operation", Value::Null);
         });
         match changed {
             Some(application) => Answer::Json(StatusCode::OK, application),
@@ -192,7 +187,7 @@ impl StandIn {
         let application = applications.get_mut(name)?;
         change(application);
         // Nobody may be watching.
-        let _ = self.events.send(event("MODIFIED", application.clone()));
+        let _ = self.events.send(event("MODIFIED", application));
         Some(application.clone())
     }
 
@@ -229,7 +224,7 @@ fn application(component: &str, environment: &str, commit: &str, clock: &Clock) 
     })
 }
 
-fn event(kind: &str, application: Value) -> Value {
+fn event(kind: &str, application: &Value) -> Value {
     json!({"result": {"type": kind, "application": application}})
 }
 

@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -15,8 +15,10 @@ use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
+use crate::json::{at, text};
+
 /// How long a step may take; a real operation with a test Job takes seconds.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Moves the branch to a new commit and gives it.
@@ -138,154 +140,229 @@ impl Stage {
 /// # Errors
 /// When a step is not as told, with what was seen instead.
 pub async fn tell(stage: &Stage, say: &mut (dyn FnMut(&str) + Send)) -> anyhow::Result<()> {
-    let setting = &stage.setting;
-    let staging = format!("{}-staging", setting.component);
-    let prod = format!("{}-prod", setting.component);
-    let (alice, rita, sam) = (
-        &setting.engineer,
-        &setting.release_manager,
-        &setting.security,
-    );
-    say(
-        "Syncgate stands in front of Argo CD, which copies what is in Git to a cluster (a \"sync\").",
-    );
-    say(&format!(
-        "{} runs twice: as {staging}, where its tests run, and as {prod}, which customers use.",
-        setting.component
-    ));
-    say(
-        "The rule here: prod gets a commit only after the suite 'integration' has passed for it in staging.\n",
-    );
+    let component = &stage.setting.component;
+    let mut story = Story {
+        stage,
+        staging: format!("{component}-staging"),
+        prod: format!("{component}-prod"),
+        commit: String::new(),
+        say,
+    };
+    story.introduce();
+    story.push()?;
+    story.untested_sync_is_refused().await?;
+    story.stranger_is_refused().await?;
+    story.staging_is_synced().await?;
+    let run = story.tests_pass().await?;
+    let decision = story.tested_sync_goes_through().await?;
+    story.record_tells_it(&decision, &run).await?;
+    (story.say)("\nThat is the gate: no sync without its tests, and every answer on record.");
+    Ok(())
+}
 
-    let commit = (setting.push)()?;
-    let short = commit.get(..7).unwrap_or(&commit);
-    say(&format!(
-        "1. Somebody pushes commit {short} to the branch that both follow."
-    ));
+/// The story as far as it is told.
+struct Story<'a> {
+    stage: &'a Stage,
+    staging: String,
+    prod: String,
+    /// The commit it is about; empty until it is pushed.
+    commit: String,
+    say: &'a mut (dyn FnMut(&str) + Send),
+}
 
-    say(&format!(
-        "2. {} may deploy to prod and tries at once: sync {prod}.",
-        rita.0
-    ));
-    let (status, refusal) = stage.sync(rita, &prod).await?;
-    let message = refusal["message"].as_str().unwrap_or_default();
-    ensure!(
-        status == StatusCode::BAD_REQUEST && refusal["code"] == 9,
-        "expected a refusal, got {status}: {refusal}"
-    );
-    for part in [prod.as_str(), short, "integration", "staging", "decision"] {
-        ensure!(
-            message.contains(part),
-            "the refusal does not name {part}: {message}"
+impl Story<'_> {
+    fn introduce(&mut self) {
+        let (staging, prod) = (&self.staging, &self.prod);
+        (self.say)(
+            "Syncgate stands in front of Argo CD, which copies what is in Git to a cluster (a \"sync\").",
+        );
+        (self.say)(&format!(
+            "{} runs twice: as {staging}, where its tests run, and as {prod}, which customers use.",
+            self.stage.setting.component
+        ));
+        (self.say)(
+            "The rule here: prod gets a commit only after the suite 'integration' has passed for it in staging.\n",
         );
     }
-    say(&format!("   REFUSED: {message}"));
 
-    say(&format!(
-        "3. {} is an engineer. Prod is not theirs to deploy, tests or not.",
-        alice.0
-    ));
-    let (status, refusal) = stage.sync(alice, &prod).await?;
-    ensure!(
-        status == StatusCode::FORBIDDEN && refusal["code"] == 7,
-        "expected a refusal, got {status}: {refusal}"
-    );
-    say(&format!(
-        "   REFUSED: {}",
-        refusal["message"].as_str().unwrap_or_default()
-    ));
+    fn push(&mut self) -> anyhow::Result<()> {
+        self.commit = (self.stage.setting.push)()?;
+        let line = format!(
+            "1. Somebody pushes commit {} to the branch that both follow.",
+            self.short()
+        );
+        (self.say)(&line);
+        Ok(())
+    }
 
-    say(&format!(
-        "4. {} syncs {staging}, which requires nothing.",
-        alice.0
-    ));
-    let (status, answer) = stage.sync(alice, &staging).await?;
-    ensure!(
-        status == StatusCode::OK,
-        "expected a sync, got {status}: {answer}"
-    );
-    ensure!(
-        answer["operation"]["sync"]["revision"] == commit.as_str(),
-        "not pinned: {answer}"
-    );
-    say(&format!(
-        "   ALLOWED, pinned to {short}. The hook Job of the sync runs the tests there."
-    ));
+    async fn untested_sync_is_refused(&mut self) -> anyhow::Result<()> {
+        let rita = &self.stage.setting.release_manager;
+        (self.say)(&format!(
+            "2. {} may deploy to prod and tries at once: sync {}.",
+            rita.0, self.prod
+        ));
+        let (status, refusal) = self.stage.sync(rita, &self.prod).await?;
+        let message = text(&refusal, "/message");
+        ensure!(
+            status == StatusCode::BAD_REQUEST && *at(&refusal, "/code") == 9,
+            "expected a refusal, got {status}: {refusal}"
+        );
+        for part in [
+            &self.prod,
+            self.short(),
+            "integration",
+            "staging",
+            "decision",
+        ] {
+            ensure!(
+                message.contains(part),
+                "the refusal does not name {part}: {message}"
+            );
+        }
+        (self.say)(&format!("   REFUSED: {message}"));
+        Ok(())
+    }
 
-    say(
-        "5. The Job signs in with its own service account and reports every attempt of every test.",
-    );
-    let path = format!("/syncgate/v1/runs?application={staging}&commit={commit}");
-    let run = stage
-        .wait_for(alice, &path, "run that counts", |list| {
-            let runs = list["runs"].as_array()?;
-            runs.iter()
-                .find(|run| run["result"]["counts"] == "now")
-                .cloned()
-        })
-        .await?;
-    let result = &run["result"];
-    ensure!(result["verdict"] == "passed", "expected a pass: {run}");
-    ensure!(
-        run["commits"] == json!([commit]),
-        "bound to another commit: {run}"
-    );
-    say(&format!(
-        "   PASSED: {} tests of run {}, bound to {short} by the sync that they ran in.",
-        result["tests"]["passed"],
-        run["run"].as_str().unwrap_or_default()
-    ));
+    async fn stranger_is_refused(&mut self) -> anyhow::Result<()> {
+        let alice = &self.stage.setting.engineer;
+        (self.say)(&format!(
+            "3. {} is an engineer. Prod is not theirs to deploy, tests or not.",
+            alice.0
+        ));
+        let (status, refusal) = self.stage.sync(alice, &self.prod).await?;
+        ensure!(
+            status == StatusCode::FORBIDDEN && *at(&refusal, "/code") == 7,
+            "expected a refusal, got {status}: {refusal}"
+        );
+        (self.say)(&format!("   REFUSED: {}", text(&refusal, "/message")));
+        Ok(())
+    }
 
-    say(&format!("6. {} tries again: sync {prod}.", rita.0));
-    let (status, answer) = stage.sync(rita, &prod).await?;
-    ensure!(
-        status == StatusCode::OK,
-        "expected a sync, got {status}: {answer}"
-    );
-    ensure!(
-        answer["operation"]["sync"]["revision"] == commit.as_str(),
-        "not pinned: {answer}"
-    );
-    let infos = answer["operation"]["info"].as_array().into_iter().flatten();
-    let mut decisions = infos.filter(|info| info["name"] == "syncgate-decision");
-    let Some(decision) = decisions.next().and_then(|info| info["value"].as_str()) else {
-        bail!("the operation does not carry the decision: {answer}");
-    };
-    say(&format!(
-        "   ALLOWED, pinned to {short}: whatever is pushed meanwhile, this is what runs."
-    ));
+    async fn staging_is_synced(&mut self) -> anyhow::Result<()> {
+        let alice = &self.stage.setting.engineer;
+        (self.say)(&format!(
+            "4. {} syncs {}, which requires nothing.",
+            alice.0, self.staging
+        ));
+        self.pinned_sync(alice, &self.staging).await?;
+        let line = format!(
+            "   ALLOWED, pinned to {}. The hook Job of the sync runs the tests there.",
+            self.short()
+        );
+        (self.say)(&line);
+        Ok(())
+    }
 
-    say(&format!("7. {} of security reads the record of it.", sam.0));
-    let path = format!("/syncgate/v1/log/{decision}");
-    let entry = stage
-        .wait_for(sam, &path, "closing entry", |entry| {
-            (!entry["closing"].is_null()).then(|| entry.clone())
-        })
-        .await?;
-    let opening = &entry["opening"];
-    ensure!(opening["word"] == "permit", "expected a permit: {entry}");
-    let texts = |value: &Value| {
-        let list = value
-            .as_array()
+    /// Waits for the run that the hook Job reports, and gives it.
+    async fn tests_pass(&mut self) -> anyhow::Result<Value> {
+        (self.say)(
+            "5. The Job signs in with its own service account and reports every attempt of every test.",
+        );
+        let path = format!(
+            "/syncgate/v1/runs?application={}&commit={}",
+            self.staging, self.commit
+        );
+        let alice = &self.stage.setting.engineer;
+        let counting = self
+            .stage
+            .wait_for(alice, &path, "run that counts", |list| {
+                let runs = at(list, "/runs").as_array()?;
+                let mut runs = runs.iter();
+                runs.find(|run| text(run, "/result/counts") == "now")
+                    .cloned()
+            });
+        let run = counting.await?;
+        ensure!(
+            text(&run, "/result/verdict") == "passed",
+            "expected a pass: {run}"
+        );
+        ensure!(
+            *at(&run, "/commits") == json!([self.commit]),
+            "bound to another commit: {run}"
+        );
+        let line = format!(
+            "   PASSED: {} tests of run {}, bound to {} by the sync that they ran in.",
+            at(&run, "/result/tests/passed"),
+            text(&run, "/run"),
+            self.short()
+        );
+        (self.say)(&line);
+        Ok(run)
+    }
+
+    /// Gives the decision that the operation carries.
+    async fn tested_sync_goes_through(&mut self) -> anyhow::Result<String> {
+        let rita = &self.stage.setting.release_manager;
+        (self.say)(&format!("6. {} tries again: sync {}.", rita.0, self.prod));
+        let answer = self.pinned_sync(rita, &self.prod).await?;
+        let infos = at(&answer, "/operation/info").as_array();
+        let decision = infos
             .into_iter()
             .flatten()
-            .filter_map(Value::as_str);
-        list.collect::<Vec<_>>().join(", ")
-    };
-    let finding = &opening["planned"][0]["finding"];
-    ensure!(
-        finding["runs"]
-            .as_array()
-            .is_some_and(|runs| runs.contains(&run["run"])),
-        "another run: {entry}"
-    );
-    say(&format!(
-        "   decision {decision}: {} by {}, permitted by {}, evidence {}.",
-        opening["operation"].as_str().unwrap_or_default(),
-        opening["caller"]["display"].as_str().unwrap_or_default(),
-        texts(&opening["determining"]),
-        texts(&finding["runs"]),
-    ));
-    say("\nThat is the gate: no sync without its tests, and every answer on record.");
-    Ok(())
+            .find(|info| text(info, "/name") == "syncgate-decision")
+            .map(|info| text(info, "/value").to_owned())
+            .with_context(|| format!("the operation does not carry the decision: {answer}"))?;
+        let line = format!(
+            "   ALLOWED, pinned to {}: whatever is pushed meanwhile, this is what runs.",
+            self.short()
+        );
+        (self.say)(&line);
+        Ok(decision)
+    }
+
+    async fn record_tells_it(&mut self, decision: &str, run: &Value) -> anyhow::Result<()> {
+        let sam = &self.stage.setting.security;
+        (self.say)(&format!("7. {} of security reads the record of it.", sam.0));
+        let path = format!("/syncgate/v1/log/{decision}");
+        let closed = self.stage.wait_for(sam, &path, "closing entry", |entry| {
+            (!at(entry, "/closing").is_null()).then(|| entry.clone())
+        });
+        let entry = closed.await?;
+        let opening = at(&entry, "/opening");
+        ensure!(
+            text(opening, "/word") == "permit",
+            "expected a permit: {entry}"
+        );
+        let runs = at(opening, "/planned/0/finding/runs");
+        ensure!(
+            texts(runs).contains(&text(run, "/run")),
+            "another run: {entry}"
+        );
+        (self.say)(&format!(
+            "   decision {decision}: {} by {}, permitted by {}, evidence {}.",
+            text(opening, "/operation"),
+            text(opening, "/caller/display"),
+            texts(at(opening, "/determining")).join(", "),
+            texts(runs).join(", "),
+        ));
+        Ok(())
+    }
+
+    /// Syncs `application`, which must be let through and pinned to the commit; gives the answer.
+    async fn pinned_sync(
+        &self,
+        who: &(String, String),
+        application: &str,
+    ) -> anyhow::Result<Value> {
+        let (status, answer) = self.stage.sync(who, application).await?;
+        ensure!(
+            status == StatusCode::OK,
+            "expected a sync, got {status}: {answer}"
+        );
+        ensure!(
+            text(&answer, "/operation/sync/revision") == self.commit,
+            "not pinned: {answer}"
+        );
+        Ok(answer)
+    }
+
+    fn short(&self) -> &str {
+        self.commit.get(..7).unwrap_or(&self.commit)
+    }
+}
+
+/// The texts of a list.
+fn texts(list: &Value) -> Vec<&str> {
+    let list = list.as_array().into_iter().flatten();
+    list.filter_map(Value::as_str).collect()
 }

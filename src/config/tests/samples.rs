@@ -1,0 +1,114 @@
+//! The samples in `config/` are files that load, and the complete one is complete.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::super::Config;
+
+/// Files that samples name. What is in them is not looked at here.
+const NAMED: [&str; 11] = [
+    "argocd-token",
+    "argocd.crt",
+    "secrets/argocd-token",
+    "secrets/cluster-token",
+    "secrets/git-key",
+    "secrets/git-token",
+    "tls/argocd-ca.crt",
+    "tls/cluster-ca.crt",
+    "tls/gate.crt",
+    "tls/gate.key",
+    "tls/login-ca.crt",
+];
+
+fn samples() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let samples = files.filter(|file| file.path().extension().is_some_and(|end| end == "toml"));
+    samples
+        .map(|file| {
+            let name = file.file_name().into_string().unwrap();
+            (name, fs::read_to_string(file.path()).unwrap())
+        })
+        .collect()
+}
+
+/// A folder with the files that samples name.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in NAMED {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    folder
+}
+
+#[test]
+fn every_sample_loads() {
+    let (samples, folder) = (samples(), folder());
+    assert!(samples.contains_key("syncgate.toml") && samples.contains_key("local.toml"));
+    for (name, text) in samples {
+        let path = folder.path().join(&name);
+        fs::write(&path, text).unwrap();
+        let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(!config.environments.is_empty(), "{name}");
+    }
+}
+
+/// An unknown key in every table makes the reader list the keys that exist there; the sample must
+/// show each.
+#[test]
+fn the_complete_sample_shows_every_key() {
+    let folder = folder();
+    let mut root: Table = samples()["syncgate.toml"].parse().unwrap();
+    let mut shown = BTreeMap::new();
+    spoil("", &mut root, &mut shown);
+    let problems = Config::parse(&toml::to_string(&root).unwrap(), folder.path()).unwrap_err();
+    let mut tables = 0;
+    for problem in problems {
+        let known = problem.message.strip_prefix("is not a key; keys here: ");
+        let known = known.unwrap_or_else(|| panic!("{problem:?}"));
+        let table = without_places(problem.key.strip_suffix("unknown").unwrap());
+        for key in known.split(", ") {
+            assert!(shown[&table].contains(key), "`{table}{key}` is not shown");
+        }
+        tables += 1;
+    }
+    assert!(tables >= 10, "{tables}");
+}
+
+/// Adds a key `unknown` to `table` and all below, and notes which keys each kind of table has.
+fn spoil(path: &str, table: &mut Table, shown: &mut BTreeMap<String, BTreeSet<String>>) {
+    // Names of labels are free.
+    if path.ends_with("labels.") {
+        return;
+    }
+    let keys = table.keys().cloned();
+    shown.entry(path.to_owned()).or_default().extend(keys);
+    for (key, value) in table.iter_mut() {
+        let path = format!("{path}{key}.");
+        match value {
+            Value::Table(inner) => spoil(&path, inner, shown),
+            Value::Array(items) => {
+                for inner in items.iter_mut().filter_map(Value::as_table_mut) {
+                    spoil(&path, inner, shown);
+                }
+            }
+            _ => {}
+        }
+    }
+    table.insert("unknown".to_owned(), Value::Boolean(true));
+}
+
+/// `environment[1].requires[0].` as `environment.requires.`.
+fn without_places(path: &str) -> String {
+    let mut out = String::new();
+    for part in path.split('[') {
+        let rest = part.split_once(']').map_or(part, |(_, rest)| rest);
+        out.push_str(rest);
+    }
+    out
+}

@@ -14,6 +14,7 @@ use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
+use crate::failpoint;
 use crate::forward::{Ending, OnEnd, StreamEnd};
 use crate::identity::Caller;
 use crate::listener::Connection;
@@ -227,7 +228,10 @@ impl Draft {
             };
             count(&operation, effect, "forwarded", &code);
             metrics::histogram!("syncgate_upstream_seconds").record(end.elapsed.as_secs_f64());
-            tasks.spawn(record.close(outcome));
+            tasks.spawn(async move {
+                failpoint::reach(failpoint::AFTER_FORWARD).await;
+                record.close(outcome).await;
+            });
         })
     }
 

@@ -304,7 +304,6 @@ async fn send(
         on_end: Some(draft.on_end(app, record)),
     };
     let response = app.upstream.send(&permitted, outbound, request).await;
-    failpoint::reach(failpoint::AFTER_FORWARD).await;
     let response = response.map_err(|error| {
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
         Rejection::from(&error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,26 @@ def _text(value: object) -> str:
     return json.dumps(str(value))
 
 
+# A policy beside the default ones, for whom lists must be filtered: the default roles read every application or none.
+_LISTS = """
+@id("test-job-lists")
+@advice("listing needs the role `test-job`")
+permit (
+  principal in Syncgate::Role::"test-job",
+  action in [Syncgate::Action::"ApplicationService.List", Syncgate::Action::"ApplicationService.Watch"],
+  resource is Syncgate::ArgoCd
+);
+"""
+
+
+def policies(folder: Path) -> Path:
+    """The default policies, and one more."""
+    copy = folder / "policies"
+    shutil.copytree(ROOT / "policies", copy, dirs_exist_ok=True)
+    (copy / "lists.cedar").write_text(_LISTS)
+    return copy
+
+
 def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str) -> str:
     """The file: staging requires nothing, prod requires that `integration` has passed in staging."""
     certificate, key = make_certificate(folder)
@@ -69,7 +90,7 @@ def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str) -> s
         f"""
 url = {_text(url)}
 store = "syncgate.db"
-policies = {_text(ROOT / "policies")}
+policies = {_text(policies(folder))}
 
 [listen]
 address = {_text(url.removeprefix("https://"))}

@@ -13,7 +13,7 @@
 
 use ulid::Ulid;
 
-use super::binding::{Binding, BoundOperation, Settled, settle};
+use super::binding::{Binding, BoundOperation, Settled, Since, settle};
 use super::rows;
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
@@ -153,6 +153,11 @@ impl Runs {
                 started_at: bound.started_at,
                 uid: bound.uid,
             }),
+            since: binding.since.map(|since| store::Since {
+                uid: since.uid,
+                operation: since.operation,
+                entry: since.entry,
+            }),
             started_at: new.started_at,
             received_at: now,
             // Not pending: a run that never ends would be asked about for ever.
@@ -286,7 +291,7 @@ impl Runs {
             tally.add(&rows::attempt(attempt));
         }
         let settled = match binding_of(run) {
-            Some(binding) => settle(&binding, now),
+            Some(binding) => settle(&binding, run.received_at, now),
             None => Settled::Void("the run is bound to no commits".to_owned()),
         };
         let moved_on = match &settled {
@@ -381,7 +386,7 @@ impl Runs {
             if run.application != *application {
                 continue;
             }
-            let (state, reason) = match settle(&binding, now) {
+            let (state, reason) = match settle(&binding, run.received_at, now) {
                 Settled::Wait => continue,
                 Settled::Counts => (CountingState::Counts, String::new()),
                 Settled::Void(why) => (CountingState::Void, why),
@@ -456,6 +461,11 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         operation: run.operation.as_ref().map(|operation| BoundOperation {
             uid: operation.uid.clone(),
             started_at: operation.started_at,
+        }),
+        since: run.since.clone().map(|since| Since {
+            uid: since.uid,
+            operation: since.operation,
+            entry: since.entry,
         }),
     })
 }

@@ -137,11 +137,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
     let mut insert = db.prepare_cached(
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
-             promotion_digest, dirty, collected, tool, options, operation, started_at,
+             promotion_digest, dirty, collected, tool, options, operation, since, started_at,
              received_at, counting, counting_reason)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
-             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :started_at,
+             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
              :received_at, :counting, :counting_reason)
          RETURNING seq",
     )?;
@@ -149,6 +149,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
         .operation
         .as_ref()
         .map(|operation| json("operation", operation))
+        .transpose()?;
+    let since = run
+        .since
+        .as_ref()
+        .map(|since| json("since", since))
         .transpose()?;
     let seq = insert.query_row(
         named_params! {
@@ -169,6 +174,7 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
             ":tool": json("tool", &run.tool)?,
             ":options": json("options", &run.options)?,
             ":operation": operation,
+            ":since": since,
             ":started_at": run.started_at.to_string(),
             ":received_at": run.received_at.to_string(),
             ":counting": codec::text("counting", &run.counting.state)?,
@@ -279,6 +285,7 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
             tool: from_json(row, "tool")?,
             options: from_json(row, "options")?,
             operation: maybe_json(row, "operation")?,
+            since: maybe_json(row, "since")?,
             started_at: from_text(row, "started_at")?,
             received_at: from_text(row, "received_at")?,
             counting: Counting {

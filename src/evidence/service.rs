@@ -23,7 +23,7 @@ use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
-use crate::names::{AppRef, Component, DecisionId, EnvironmentName};
+use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
     self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
     OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
@@ -85,6 +85,26 @@ impl Runs {
         }
     }
 
+    /// The run of `application` and `suite` that this reporter has opened under `key` before, if
+    /// there is one. To be asked before anything that could refuse a new run: a reporter who missed
+    /// the first answer is given it again, whatever became of the application since.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::KeyReused`] or [`Error::Store`].
+    pub async fn opened_before(
+        &self,
+        reporter: Reporter<'_>,
+        key: &str,
+        application: &AppRef,
+        suite: &Suite,
+    ) -> Result<Option<Opened>, Error> {
+        check_key(key)?;
+        let before = self.store.run_by_key(reporter.unique, key).await?;
+        before
+            .map(|before| self.opened_again(&before.run, application, suite))
+            .transpose()
+    }
+
     /// Opens a run. The same `key` by the same reporter gives the same run again.
     ///
     /// # Errors
@@ -114,13 +134,21 @@ impl Runs {
         match self.store.insert_run(&row).await? {
             InsertOutcome::Inserted(_) => Ok(self.opened(&row)),
             InsertOutcome::Existing(before) => {
-                let before = before.run;
-                if (&before.application, &before.suite) == (&row.application, &row.suite) {
-                    Ok(self.opened(&before))
-                } else {
-                    Err(Error::KeyReused { run: before.id })
-                }
+                self.opened_again(&before.run, &row.application, &row.suite)
             }
+        }
+    }
+
+    fn opened_again(
+        &self,
+        before: &RunRow,
+        application: &AppRef,
+        suite: &Suite,
+    ) -> Result<Opened, Error> {
+        if (&before.application, &before.suite) == (application, suite) {
+            Ok(self.opened(before))
+        } else {
+            Err(Error::KeyReused { run: before.id })
         }
     }
 

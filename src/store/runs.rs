@@ -64,6 +64,16 @@ impl Store {
         self.read(READ, move |db| find(db, id)).await
     }
 
+    /// The run that `reporter` has opened under the idempotency key `key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_by_key(&self, reporter: &str, key: &str) -> Result<Option<StoredRun>, Error> {
+        let (reporter, key) = (reporter.to_owned(), key.to_owned());
+        self.read(READ, move |db| find_by_key(db, &reporter, &key))
+            .await
+    }
+
     /// The runs that `filter` asks for, newest first.
     ///
     /// # Errors
@@ -114,12 +124,7 @@ impl Store {
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
     if let Some(key) = &run.idempotency_key {
-        let existing = db
-            .prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
-            .query_row((&run.reporter, key), |row| Ok(run_of(row)))
-            .optional()?
-            .transpose()?;
-        if let Some(existing) = existing {
+        if let Some(existing) = find_by_key(db, &run.reporter, key)? {
             return Ok(InsertOutcome::Existing(Box::new(existing)));
         }
     }
@@ -213,6 +218,13 @@ fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<usize
 fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
     db.prepare_cached("SELECT * FROM run WHERE id = ?1")?
         .query_row([id.to_string()], |row| Ok(run_of(row)))
+        .optional()?
+        .transpose()
+}
+
+fn find_by_key(db: &Connection, reporter: &str, key: &str) -> Result<Option<StoredRun>, Fault> {
+    db.prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
+        .query_row((reporter, key), |row| Ok(run_of(row)))
         .optional()?
         .transpose()
 }

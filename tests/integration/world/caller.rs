@@ -11,7 +11,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use rustls_pki_types::ServerName;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use syncgate::argocd::framing::{self, Decoder, Frame};
 use syncgate::argocd::proto::ApplicationSyncRequest;
@@ -112,7 +112,10 @@ impl Call {
 
     /// Lists applications.
     pub(crate) fn list() -> Self {
-        Self::read("/api/v1/applications", "/application.ApplicationService/List")
+        Self::read(
+            "/api/v1/applications",
+            "/application.ApplicationService/List",
+        )
     }
 }
 
@@ -144,7 +147,9 @@ impl Said {
         }
         match self.status {
             200..=299 => 0,
-            _ => self.json()["code"].as_u64().unwrap_or_else(|| panic!("{self:?}")),
+            _ => self.json()["code"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{self:?}")),
         }
     }
 
@@ -218,10 +223,11 @@ pub(crate) struct Gate {
 impl Gate {
     /// The gate at `url`, whose certificate `ca` signed.
     pub(crate) fn new(url: &str, ca: Option<&Path>, tasks: TaskTracker) -> Self {
-        let address = url.rsplit('/').next().unwrap();
+        let url: url::Url = url.parse().unwrap();
+        let trust = |ca| Arc::new(syncgate::outbound::client_config(&url, Some(ca)).unwrap());
         Self {
-            address: address.parse().unwrap(),
-            tls: ca.map(|ca| Arc::new(syncgate::forward::client_config(Some(ca)).unwrap())),
+            address: url.socket_addrs(|| None).unwrap()[0],
+            tls: ca.map(trust),
             tasks,
         }
     }
@@ -251,7 +257,8 @@ impl Gate {
             }
         };
         let bytes = Bytes::from(body);
-        self.send(wire, call.method, &call.path, headers, bytes).await
+        self.send(wire, call.method, &call.path, headers, bytes)
+            .await
     }
 
     /// Sends one message to a gRPC path.

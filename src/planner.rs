@@ -308,7 +308,7 @@ async fn sync(
     };
     let pinned = match Component::parse(planned.facts.component.clone()) {
         Ok(component) => pin(app, &application, environment, &component, request).await?,
-        Err(_) => Err(vec![gap(
+        Err(_) => Err(vec![Gap::unpinnable(
             "it has no component by the rule of its environment",
         )]),
     };
@@ -420,7 +420,7 @@ async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result
             *revision = commit.to_string();
             Ok(())
         }
-        Err(detail) => Err(gap(&detail)),
+        Err(detail) => Err(Gap::unpinnable(detail)),
     }
 }
 
@@ -549,7 +549,7 @@ fn finding_of_other(app: &App, planned: &Planned, call: &Call) -> Option<Finding
         Finding::Blocked {
             gaps: vec![Gap {
                 kind: GapKind::Unchecked,
-                ..gap(why)
+                ..Gap::unpinnable(why)
             }],
         }
     } else {
@@ -583,16 +583,5 @@ pub fn reaches_argo_objects(call: &Call) -> bool {
 const ARGO_GROUP: &[u8] = b"argoproj.io";
 
 fn unplaced(facts: &ApplicationFacts) -> Gap {
-    gap(&format!("its environment is {}", facts.environment))
-}
-
-fn gap(detail: &str) -> Gap {
-    Gap {
-        kind: GapKind::Unpinnable,
-        suite: None,
-        environment: None,
-        last: None,
-        would_pass: None,
-        detail: detail.to_owned(),
-    }
+    Gap::unpinnable(format!("its environment is {}", facts.environment))
 }

@@ -51,6 +51,8 @@ pub struct Upstream {
     pub ca: Option<PathBuf>,
     /// The API token of the account that the gate uses.
     pub token: Secret,
+    /// Argo CD's own namespace: applications there are named without it.
+    pub namespace: String,
 }
 
 /// Someone who vouches for callers.
@@ -240,11 +242,15 @@ pub(super) fn upstream(mut table: Table, base: &Path, problems: &mut Problems) -
     let url = table.required_parsed("url", problems, trusted_url);
     let ca = file(&mut table, "ca", base, problems);
     let token = table.required_parsed("token", problems, |text| Secret::parse(text, base));
+    let namespace = table
+        .text("namespace", problems)
+        .unwrap_or_else(|| "argocd".into());
     table.finish(problems);
     Some(Upstream {
         url: url?,
         ca,
         token: token?,
+        namespace,
     })
 }
 

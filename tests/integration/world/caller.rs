@@ -99,6 +99,12 @@ impl Call {
         }
     }
 
+    /// The same application, by another method.
+    pub(crate) fn becomes(&mut self, rest: &str, grpc: &str) {
+        self.path.push_str(rest);
+        grpc.clone_into(&mut self.grpc);
+    }
+
     /// Reads a page without parameters.
     pub(crate) fn read(path: &str, grpc: &str) -> Self {
         Self {
@@ -112,7 +118,10 @@ impl Call {
 
     /// Lists applications.
     pub(crate) fn list() -> Self {
-        Self::read("/api/v1/applications", "/application.ApplicationService/List")
+        Self::read(
+            "/api/v1/applications",
+            "/application.ApplicationService/List",
+        )
     }
 }
 
@@ -144,7 +153,9 @@ impl Said {
         }
         match self.status {
             200..=299 => 0,
-            _ => self.json()["code"].as_u64().unwrap_or_else(|| panic!("{self:?}")),
+            _ => self.json()["code"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{self:?}")),
         }
     }
 
@@ -251,7 +262,8 @@ impl Gate {
             }
         };
         let bytes = Bytes::from(body);
-        self.send(wire, call.method, &call.path, headers, bytes).await
+        self.send(wire, call.method, &call.path, headers, bytes)
+            .await
     }
 
     /// Sends one message to a gRPC path.

@@ -252,7 +252,7 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
         resource: Resource::Application(&planned.facts),
         context,
     };
-    planned.facts.project == project && app.policies.current().answer(&question).allowed
+    planned.facts.project == project && app.policies.current().permits(&question)
 }
 
 /// A file of the web UI, or the like: sent on without any credential.

@@ -264,11 +264,8 @@ fn labels(application: &Value) -> BTreeMap<String, String> {
 /// What the environment does with a refusal. Without one environment, refusals count.
 fn mode(assignment: Assignment<'_>) -> Mode {
     match assignment {
-        Assignment::One(Environment {
-            mode: config::Mode::Observe,
-            ..
-        }) => Mode::Observe,
-        _ => Mode::Enforce,
+        Assignment::One(environment) => environment.mode,
+        Assignment::Ambiguous(..) | Assignment::Unassigned => Mode::Enforce,
     }
 }
 

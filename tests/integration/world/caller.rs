@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use syncgate::argocd::framing::{self, Decoder, Frame};
 use syncgate::argocd::proto::ApplicationSyncRequest;
 use syncgate::names::DecisionId;
+use syncgate::outbound;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -97,6 +98,12 @@ impl Call {
             // Its first field is the name, as of a sync.
             message: Self::sync(application).message,
         }
+    }
+
+    /// The same application, by another method.
+    pub(crate) fn becomes(&mut self, rest: &str, grpc: &str) {
+        self.path.push_str(rest);
+        grpc.clone_into(&mut self.grpc);
     }
 
     /// Reads a page without parameters.
@@ -224,10 +231,10 @@ impl Gate {
     /// The gate at `url`, whose certificate `ca` signed.
     pub(crate) fn new(url: &str, ca: Option<&Path>, tasks: TaskTracker) -> Self {
         let url: url::Url = url.parse().unwrap();
-        let trust = |ca| Arc::new(syncgate::outbound::client_config(&url, Some(ca)).unwrap());
+        let trusting = |ca| Arc::new(outbound::client_config(&url, Some(ca)).unwrap());
         Self {
             address: url.socket_addrs(|| None).unwrap()[0],
-            tls: ca.map(trust),
+            tls: ca.map(trusting),
             tasks,
         }
     }

@@ -23,6 +23,30 @@ pub struct Binding {
     pub promotion_digest: SourceDigest,
     /// The operation that the run belongs to; none if none was running.
     pub operation: Option<BoundOperation>,
+    /// What the application had behind it when the run began; none for a run inside an operation.
+    pub since: Option<Since>,
+}
+
+/// What an application had behind it at one moment. As long as this stays the same, nothing was
+/// rolled out: each start of an operation and each roll-out that ended well shows in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The uid of the Application object.
+    pub uid: String,
+    /// When its last operation started, if it is known to have had one.
+    pub operation: Option<Timestamp>,
+    /// The newest entry of its history, as [`AppFacts::entry`].
+    pub entry: Option<String>,
+}
+
+impl Since {
+    fn of(facts: &AppFacts) -> Self {
+        Self {
+            uid: facts.uid.clone(),
+            operation: facts.operation.as_ref().map(|o| o.started_at),
+            entry: facts.entry.clone(),
+        }
+    }
 }
 
 /// Names one operation: an application has one at a time, and each start is another second.
@@ -183,6 +207,7 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
         commits,
         source_digest,
         promotion_digest,
+        since: operation.is_none().then(|| Since::of(facts)),
         operation,
     })
 }
@@ -233,7 +258,10 @@ fn of_status(facts: &AppFacts, application: &str) -> Result<Resolved, Refusal> {
             message,
         });
     }
-    if facts.sync == SyncStatus::Unknown || facts.compared.sources != facts.sources {
+    let outdated = facts.sync == SyncStatus::Unknown
+        || facts.compared.sources != facts.sources
+        || is_older_than_operation(facts);
+    if outdated {
         return Err(Refusal::ComparisonOutdated { application });
     }
     if facts.sync == SyncStatus::OutOfSync && facts.deployed.as_ref() != Some(&facts.compared) {
@@ -244,6 +272,17 @@ fn of_status(facts: &AppFacts, application: &str) -> Result<Resolved, Refusal> {
         });
     }
     Ok(facts.compared.clone())
+}
+
+/// Whether the last operation ended after the last comparison, which then tells the state before it.
+/// Argo CD compares again after each operation, but some time may pass. Both times are its own.
+fn is_older_than_operation(facts: &AppFacts) -> bool {
+    let ended = facts.operation.as_ref().filter(|o| !o.goes_on());
+    let ended = ended.and_then(|operation| operation.finished_at);
+    facts
+        .reconciled_at
+        .zip(ended)
+        .is_some_and(|(compared, ended)| compared < ended)
 }
 
 /// Every claimed commit must be one of those that run; a test of one source of several need not know
@@ -278,18 +317,24 @@ pub enum Settled {
     Wait,
 }
 
-/// Finds out whether a run that was bound by `binding` may count, given what Argo CD says now.
+/// Finds out whether a run that was bound by `binding` and opened at `opened_at`, by the gate's clock,
+/// may count, given what Argo CD says now.
 #[must_use]
-pub fn settle(binding: &Binding, now: &AppFacts) -> Settled {
-    match &binding.operation {
-        Some(bound) => settle_operation(binding, bound, now),
-        None => settle_status(binding, now),
+pub fn settle(binding: &Binding, opened_at: Timestamp, now: &AppFacts) -> Settled {
+    match (&binding.operation, &binding.since) {
+        (Some(bound), _) => settle_operation(binding, bound, now),
+        (None, Some(since)) => settle_status(binding, since, opened_at, now),
+        (None, None) => {
+            Settled::Void("it is not known what was deployed when the tests began".to_owned())
+        }
     }
 }
 
+const CREATED_AGAIN: &str = "the application was deleted and created again";
+
 fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -> Settled {
     if now.uid != bound.uid {
-        return Settled::Void("the application was deleted and created again".to_owned());
+        return Settled::Void(CREATED_AGAIN.to_owned());
     }
     let operation = now
         .operation
@@ -319,18 +364,29 @@ fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -
     }
 }
 
-/// A run outside an operation must end on what it began on.
-fn settle_status(binding: &Binding, now: &AppFacts) -> Settled {
-    let running = now.operation.as_ref().filter(|o| o.goes_on());
-    let moved = if running.is_some() || now.operation_requested {
-        true
-    } else {
-        now.compared.sources != now.sources || !is_bound(binding, &now.compared)
-    };
-    if moved {
-        Settled::Void("the application moved on while the tests ran".to_owned())
-    } else {
-        Settled::Counts
+/// A run outside an operation must end on what it began on, by the rules by which it began. The spec
+/// alone does not tell: a rollback and a sync to another revision leave it as it is.
+fn settle_status(
+    binding: &Binding,
+    since: &Since,
+    opened_at: Timestamp,
+    now: &AppFacts,
+) -> Settled {
+    if now.uid != since.uid {
+        return Settled::Void(CREATED_AGAIN.to_owned());
+    }
+    let operation = now.operation.as_ref();
+    // Argo CD tells whole seconds: two operations of one second cannot be told apart otherwise.
+    let began = operation.is_some_and(|o| o.started_at.as_second() >= opened_at.as_second());
+    let moved = Settled::Void("the application moved on while the tests ran".to_owned());
+    let goes_on = operation.is_some_and(OperationFacts::goes_on);
+    if goes_on || began || now.operation_requested || now.hydrated || Since::of(now) != *since {
+        return moved;
+    }
+    match of_status(now, &now.application.to_string()) {
+        Err(refusal) => Settled::Void(refusal.to_string()),
+        Ok(resolved) if is_bound(binding, &resolved) => Settled::Counts,
+        Ok(_) => moved,
     }
 }
 

@@ -13,7 +13,7 @@
 
 use ulid::Ulid;
 
-use super::binding::{Binding, BoundOperation, Settled, settle};
+use super::binding::{Binding, BoundOperation, Settled, Since, settle};
 use super::rows;
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
@@ -23,7 +23,7 @@ use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
-use crate::names::{AppRef, Component, DecisionId, EnvironmentName};
+use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
     self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
     OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
@@ -85,6 +85,26 @@ impl Runs {
         }
     }
 
+    /// The run of `application` and `suite` that this reporter has opened under `key` before, if
+    /// there is one. To be asked before anything that could refuse a new run: a reporter who missed
+    /// the first answer is given it again, whatever became of the application since.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], [`Error::KeyReused`] or [`Error::Store`].
+    pub async fn opened_before(
+        &self,
+        reporter: Reporter<'_>,
+        key: &str,
+        application: &AppRef,
+        suite: &Suite,
+    ) -> Result<Option<Opened>, Error> {
+        check_key(key)?;
+        let before = self.store.run_by_key(reporter.unique, key).await?;
+        before
+            .map(|before| self.opened_again(&before.run, application, suite))
+            .transpose()
+    }
+
     /// Opens a run. The same `key` by the same reporter gives the same run again.
     ///
     /// # Errors
@@ -114,13 +134,21 @@ impl Runs {
         match self.store.insert_run(&row).await? {
             InsertOutcome::Inserted(_) => Ok(self.opened(&row)),
             InsertOutcome::Existing(before) => {
-                let before = before.run;
-                if (&before.application, &before.suite) == (&row.application, &row.suite) {
-                    Ok(self.opened(&before))
-                } else {
-                    Err(Error::KeyReused { run: before.id })
-                }
+                self.opened_again(&before.run, &row.application, &row.suite)
             }
+        }
+    }
+
+    fn opened_again(
+        &self,
+        before: &RunRow,
+        application: &AppRef,
+        suite: &Suite,
+    ) -> Result<Opened, Error> {
+        if (&before.application, &before.suite) == (application, suite) {
+            Ok(self.opened(before))
+        } else {
+            Err(Error::KeyReused { run: before.id })
         }
     }
 
@@ -152,6 +180,11 @@ impl Runs {
             operation: binding.operation.map(|bound| OperationBinding {
                 started_at: bound.started_at,
                 uid: bound.uid,
+            }),
+            since: binding.since.map(|since| store::Since {
+                uid: since.uid,
+                operation: since.operation,
+                entry: since.entry,
             }),
             started_at: new.started_at,
             received_at: now,
@@ -286,7 +319,7 @@ impl Runs {
             tally.add(&rows::attempt(attempt));
         }
         let settled = match binding_of(run) {
-            Some(binding) => settle(&binding, now),
+            Some(binding) => settle(&binding, run.received_at, now),
             None => Settled::Void("the run is bound to no commits".to_owned()),
         };
         let moved_on = match &settled {
@@ -381,7 +414,7 @@ impl Runs {
             if run.application != *application {
                 continue;
             }
-            let (state, reason) = match settle(&binding, now) {
+            let (state, reason) = match settle(&binding, run.received_at, now) {
                 Settled::Wait => continue,
                 Settled::Counts => (CountingState::Counts, String::new()),
                 Settled::Void(why) => (CountingState::Void, why),
@@ -456,6 +489,11 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         operation: run.operation.as_ref().map(|operation| BoundOperation {
             uid: operation.uid.clone(),
             started_at: operation.started_at,
+        }),
+        since: run.since.clone().map(|since| Since {
+            uid: since.uid,
+            operation: since.operation,
+            entry: since.entry,
         }),
     })
 }

@@ -157,6 +157,8 @@ pub struct RunRow {
     pub options: Vec<String>,
     /// The operation that the run is bound to, for a hook's run.
     pub operation: Option<OperationBinding>,
+    /// What the application had behind it when the run was opened, for a run outside an operation.
+    pub since: Option<Since>,
     /// When the tests began, as the reporter says.
     pub started_at: Timestamp,
     /// When the gate opened the run.
@@ -198,6 +200,17 @@ pub struct OperationBinding {
     pub started_at: Timestamp,
     /// The uid of the Application object.
     pub uid: String,
+}
+
+/// What an application had behind it when a run outside an operation was opened.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Since {
+    /// The uid of the Application object.
+    pub uid: String,
+    /// `operationState.startedAt` of its last operation.
+    pub operation: Option<Timestamp>,
+    /// The digest of its newest history entry.
+    pub entry: Option<String>,
 }
 
 /// Whether a run counts as evidence, and why.

@@ -64,6 +64,16 @@ impl Store {
         self.read(READ, move |db| find(db, id)).await
     }
 
+    /// The run that `reporter` has opened under the idempotency key `key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_by_key(&self, reporter: &str, key: &str) -> Result<Option<StoredRun>, Error> {
+        let (reporter, key) = (reporter.to_owned(), key.to_owned());
+        self.read(READ, move |db| find_by_key(db, &reporter, &key))
+            .await
+    }
+
     /// The runs that `filter` asks for, newest first.
     ///
     /// # Errors
@@ -114,12 +124,7 @@ impl Store {
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
     if let Some(key) = &run.idempotency_key {
-        let existing = db
-            .prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
-            .query_row((&run.reporter, key), |row| Ok(run_of(row)))
-            .optional()?
-            .transpose()?;
-        if let Some(existing) = existing {
+        if let Some(existing) = find_by_key(db, &run.reporter, key)? {
             return Ok(InsertOutcome::Existing(Box::new(existing)));
         }
     }
@@ -137,11 +142,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
     let mut insert = db.prepare_cached(
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
-             promotion_digest, dirty, collected, tool, options, operation, started_at,
+             promotion_digest, dirty, collected, tool, options, operation, since, started_at,
              received_at, counting, counting_reason)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
-             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :started_at,
+             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
              :received_at, :counting, :counting_reason)
          RETURNING seq",
     )?;
@@ -149,6 +154,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
         .operation
         .as_ref()
         .map(|operation| json("operation", operation))
+        .transpose()?;
+    let since = run
+        .since
+        .as_ref()
+        .map(|since| json("since", since))
         .transpose()?;
     let seq = insert.query_row(
         named_params! {
@@ -169,6 +179,7 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
             ":tool": json("tool", &run.tool)?,
             ":options": json("options", &run.options)?,
             ":operation": operation,
+            ":since": since,
             ":started_at": run.started_at.to_string(),
             ":received_at": run.received_at.to_string(),
             ":counting": codec::text("counting", &run.counting.state)?,
@@ -207,6 +218,13 @@ fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<usize
 fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
     db.prepare_cached("SELECT * FROM run WHERE id = ?1")?
         .query_row([id.to_string()], |row| Ok(run_of(row)))
+        .optional()?
+        .transpose()
+}
+
+fn find_by_key(db: &Connection, reporter: &str, key: &str) -> Result<Option<StoredRun>, Fault> {
+    db.prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
+        .query_row((reporter, key), |row| Ok(run_of(row)))
         .optional()?
         .transpose()
 }
@@ -279,6 +297,7 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
             tool: from_json(row, "tool")?,
             options: from_json(row, "options")?,
             operation: maybe_json(row, "operation")?,
+            since: maybe_json(row, "since")?,
             started_at: from_text(row, "started_at")?,
             received_at: from_text(row, "received_at")?,
             counting: Counting {

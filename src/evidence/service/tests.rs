@@ -385,6 +385,18 @@ async fn a_key_gives_its_run_again_and_no_other() {
     let world = world();
     let once = world.open(&single(), &passing(), Some("k-1")).await;
     assert_eq!(world.open(&single(), &passing(), Some("k-1")).await, once);
+    let application = subject().application;
+    let before = async |key, suite: &str| {
+        let suite = Suite::parse(suite).unwrap();
+        let asked = world
+            .runs
+            .opened_before(world.reporter(), key, &application, &suite);
+        asked.await.map_err(|error| error.code())
+    };
+    assert_eq!(before("k-1", "integration").await, Ok(Some(once.clone())));
+    assert_eq!(before("k-0", "integration").await, Ok(None));
+    assert_eq!(before("k-1", "smoke").await, Err("key-reused"));
+    assert_eq!(before("a key", "smoke").await, Err("invalid"));
     let binding = || bind(&facts(&single()), Claims::default(), &varies()).unwrap();
     let mut other = new_run(&passing());
     other.suite = Suite::parse("smoke").unwrap();

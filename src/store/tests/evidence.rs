@@ -47,6 +47,11 @@ fn run() -> RunRow {
             started_at: instant("2026-11-23T11:59:00Z"),
             uid: "uid-1".into(),
         }),
+        since: Some(Since {
+            uid: "uid-1".into(),
+            operation: Some(instant("2026-11-23T11:50:00Z")),
+            entry: Some("e".into()),
+        }),
         started_at: instant("2026-11-23T12:00:00.5Z"),
         received_at: instant("2026-11-23T12:00:01Z"),
         counting: counting(CountingState::Pending),
@@ -97,6 +102,7 @@ async fn a_run_is_read_as_it_was_stored() {
         promotion_digest: None,
         dirty: None,
         operation: None,
+        since: None,
         ..run()
     };
     for (row, seq) in [(full, 1), (bare, 2)] {

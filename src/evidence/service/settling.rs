@@ -6,6 +6,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::look_up::time_of;
 use super::{Error, Runs, settled_of};
 use crate::evidence::binding::Settled;
 use crate::evidence::rows;
@@ -16,13 +17,18 @@ use crate::store::{Counting, CountingState, FinishOutcome, RunId, StoredRun};
 
 /// A reporter that was silent for so long will not come back.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
+/// How long an application may be missing before what waits for it is given up.
+const MISSING: SignedDuration = SignedDuration::from_mins(5);
 /// What stands for the exit status of a tool that was not seen to end; no tool ends with it.
 const NO_EXIT_STATUS: i32 = -1;
+
+const GONE: &str = "the application is gone";
 
 impl Runs {
     /// The applications on whose state it depends what becomes of a run: it passed, and waits for its
     /// operation to end; or its end was not reported, and its operation may have ended or its
-    /// reporter has been silent for long. Each should be read and given to [`settle`](Self::settle).
+    /// reporter has been silent for long. Each should be read and given to [`settle`](Self::settle),
+    /// or to [`give_up`](Self::give_up) where there is no such application.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -70,6 +76,31 @@ impl Runs {
             }
             let outlook = settled_of(&stored.run, now);
             if self.is_over(&stored, &outlook) {
+                settled.extend(self.interrupted(&stored, outlook).await?);
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Gives up what waits for `application`, of which Argo CD says that there is none: runs that
+    /// passed more than five minutes ago, and runs whose reporter has fallen silent. Gives those that
+    /// are settled by that.
+    ///
+    /// # Errors
+    /// [`Error::Store`]; what was given up before stays so.
+    pub async fn give_up(&self, application: &AppRef) -> Result<Vec<(RunId, Counts)>, Error> {
+        let now = self.clock.now();
+        let mut settled = Vec::new();
+        for stored in self.store.pending_runs().await? {
+            let ended = stored.finish.as_ref().and_then(|end| time_of(end.decision));
+            let long_ago = ended.is_none_or(|ended| now.duration_since(ended) > MISSING);
+            if stored.run.application == *application && long_ago {
+                settled.extend(self.settled_as(&stored, void(GONE.to_owned())).await?);
+            }
+        }
+        for stored in self.store.unfinished_runs().await? {
+            if stored.run.application == *application && is_silent(&stored, now) {
+                let outlook = Settled::Void(GONE.to_owned());
                 settled.extend(self.interrupted(&stored, outlook).await?);
             }
         }

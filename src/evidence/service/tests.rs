@@ -472,6 +472,28 @@ async fn a_run_that_was_cut_short_speaks_as_of_when_it_was_last_heard() {
 }
 
 #[tokio::test]
+async fn what_waits_for_an_application_that_is_gone_is_given_up() {
+    let world = world();
+    let give_up = async || {
+        let application = subject().application;
+        world.runs.give_up(&application).await.unwrap()
+    };
+    let passed = world.report(&running(B), &running(B), &passing()).await.run;
+    let passed = RunId(Ulid::from_string(&passed).unwrap());
+    let silent = world.silenced(&running(B), &failing()).await;
+    world.minutes_pass(4);
+    assert_eq!(give_up().await, []);
+    world.minutes_pass(1);
+    assert_eq!(give_up().await, [(passed, Counts::Never)]);
+    let stored = world.store.run(passed).await.unwrap().unwrap();
+    assert_eq!(stored.run.counting.reason, "the application is gone");
+    world.minutes_pass(10);
+    // Its failure still is one.
+    assert_eq!(give_up().await, [(silent, Counts::Now)]);
+    assert!(world.runs.waiting_for().await.unwrap().is_empty());
+}
+
+#[tokio::test]
 async fn a_key_gives_its_run_again_and_no_other() {
     let world = world();
     let once = world.open(&single(), &passing(), Some("k-1")).await;

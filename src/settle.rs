@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::app::App;
-use crate::argocd::client::Refresh;
+use crate::argocd::client::{self, Refresh};
 use crate::deployed::operation_of;
 use crate::gate::{AppFacts, Phase};
 use crate::names::{AppRef, Component};
@@ -42,7 +42,7 @@ async fn round(app: &App) -> Result<(), crate::evidence::service::Error> {
         settle_runs(app, &application).await?;
     }
     for deployment in app.store.pending_deployments().await? {
-        if let Some(application) = read(app, &deployment.application).await {
+        if let Ok(application) = read(app, &deployment.application).await {
             settle_deployment(app, deployment, &application).await?;
         }
     }
@@ -83,8 +83,15 @@ async fn settle_runs(
     app: &App,
     application: &AppRef,
 ) -> Result<(), crate::evidence::service::Error> {
-    let Some(json) = read(app, application).await else {
-        return Ok(());
+    let json = match read(app, application).await {
+        Ok(json) => json,
+        Err(client::Error::NoSuchApplication(_)) => {
+            for (run, counts) in app.runs.give_up(application).await? {
+                tracing::info!(%run, %application, counts = ?counts, "run given up");
+            }
+            return Ok(());
+        }
+        Err(_) => return Ok(()),
     };
     match AppFacts::from_json(&json) {
         Ok(facts) => {
@@ -203,16 +210,12 @@ fn newer_operation(application: &Value, at: jiff::Timestamp) -> bool {
     started.is_some_and(|started| started.as_second() >= at.as_second())
 }
 
-async fn read(app: &App, application: &AppRef) -> Option<Value> {
-    match app
+async fn read(app: &App, application: &AppRef) -> Result<Value, client::Error> {
+    let answer = app
         .argocd
         .application(application, None, Refresh::None)
-        .await
-    {
-        Ok(json) => Some(json),
-        Err(error) => {
-            tracing::debug!(%application, error = crate::telemetry::chain(&error), "cannot be read");
-            None
-        }
-    }
+        .await;
+    answer.inspect_err(|error| {
+        tracing::debug!(%application, error = crate::telemetry::chain(error), "cannot be read");
+    })
 }

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use crate::names::{
+    AppRef, Commit, Component, DecisionId, EnvironmentName, PodRef, SourceDigest, Suite,
+};
 
 /// The place of a row in the order in which the server stored it. For log entries it is the index
 /// of the leaf in the Merkle tree (RFC 6962 §2.1): dense, from 0.
@@ -200,6 +202,9 @@ pub struct OperationBinding {
     pub started_at: Timestamp,
     /// The uid of the Application object.
     pub uid: String,
+    /// The pod of the reporter, where its credential names one.
+    #[serde(default)]
+    pub pod: Option<PodRef>,
 }
 
 /// What an application had behind it when a run outside an operation was opened.

@@ -19,7 +19,7 @@ use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
@@ -181,6 +181,7 @@ impl Runs {
             operation: binding.operation.map(|bound| OperationBinding {
                 started_at: bound.started_at,
                 uid: bound.uid,
+                pod: bound.pod,
             }),
             since: binding.since.map(|since| store::Since {
                 uid: since.uid,
@@ -337,6 +338,7 @@ impl Runs {
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
+            before_sync: settled == Settled::BeforeSync,
             ran_before: self.ran_before(run).await?,
             least_share: self.least_share,
         });
@@ -429,6 +431,9 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
             "the operation has not ended".to_owned(),
         ),
         (None, Verdict::Passed, Settled::Void(why)) => (CountingState::Void, why),
+        (None, Verdict::Passed, Settled::BeforeSync) => {
+            (CountingState::Void, BEFORE_SYNC.to_owned())
+        }
         (None, Verdict::Passed, Settled::Counts)
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
@@ -452,6 +457,7 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         operation: run.operation.as_ref().map(|operation| BoundOperation {
             uid: operation.uid.clone(),
             started_at: operation.started_at,
+            pod: operation.pod.clone(),
         }),
         since: run.since.clone().map(|since| Since {
             uid: since.uid,

@@ -13,7 +13,9 @@ use ulid::Ulid;
 
 use crate::evidence::run::{Collected, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
-use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use crate::names::{
+    AppRef, Commit, Component, DecisionId, EnvironmentName, PodRef, SourceDigest, Suite,
+};
 
 /// The place of a row in the order in which the server stored it. For log entries it is the index
 /// of the leaf in the Merkle tree (RFC 6962 §2.1): dense, from 0.
@@ -176,6 +178,9 @@ pub struct OperationBinding {
     pub started_at: Timestamp,
     /// The uid of the Application object.
     pub uid: String,
+    /// The pod of the reporter, where its credential names one.
+    #[serde(default)]
+    pub pod: Option<PodRef>,
 }
 
 /// What an application had behind it when a run outside an operation was opened.

@@ -9,7 +9,8 @@
 //! A finished run is in one of three states. *Counts*: it is a word on its commits, a good one
 //! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
-//! commits after all. A failure counts at once: waiting could only hide it.
+//! commits after all. A failure counts at once: waiting could only hide it. [`settling`] looks after
+//! those that wait, and ends those whose reporter does not.
 
 use ulid::Ulid;
 
@@ -30,6 +31,7 @@ use crate::store::{
 
 mod error;
 mod look_up;
+mod settling;
 
 pub use error::Error;
 pub use look_up::evidence_for;
@@ -236,7 +238,7 @@ impl Runs {
         }
         let outcome = self
             .store
-            .append_attempts(id, batch.sequence, batch.attempts)
+            .append_attempts(id, batch.sequence, batch.attempts, self.clock.now())
             .await?;
         match outcome {
             AppendOutcome::AlreadyStored { next } | AppendOutcome::Stored { next } => {
@@ -289,7 +291,10 @@ impl Runs {
             if let Some(end) = &stored.finish {
                 return Ok(self.finished(&stored, end));
             }
-            let end = self.judge(&stored, reporter.decision, finish, now).await?;
+            let settled = settled_of(&stored.run, now);
+            let end = self
+                .judge(&stored, reporter.decision, finish, settled)
+                .await?;
             stored = match self.store.finish_run(id, &end).await? {
                 FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
                 FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
@@ -306,17 +311,13 @@ impl Runs {
         stored: &StoredRun,
         decision: DecisionId,
         finish: &Finish,
-        now: &AppFacts,
+        settled: Settled,
     ) -> Result<FinishRow, Error> {
         let run = &stored.run;
         let mut tally = Tally::default();
         for attempt in self.store.attempts(run.id).await? {
             tally.add(&attempt);
         }
-        let settled = match binding_of(run) {
-            Some(binding) => settle(&binding, run.received_at, now),
-            None => Settled::Void("the run is bound to no commits".to_owned()),
-        };
         let moved_on = match &settled {
             Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
             _ => None,
@@ -374,54 +375,6 @@ impl Runs {
         }
     }
 
-    /// The applications of which a run waits for its operation to end; each should be read and given
-    /// to [`settle`](Self::settle).
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn waiting_for(&self) -> Result<Vec<AppRef>, Error> {
-        let pending = self.store.pending_runs().await?;
-        let mut applications: Vec<AppRef> = pending
-            .into_iter()
-            .map(|stored| stored.run.application)
-            .collect();
-        applications.sort_unstable();
-        applications.dedup();
-        Ok(applications)
-    }
-
-    /// Finds out for the waiting runs of `application` whether they count, now that it reads `now`.
-    /// Gives those that are settled.
-    ///
-    /// # Errors
-    /// [`Error::Store`]; what was settled before stays so.
-    pub async fn settle(
-        &self,
-        application: &AppRef,
-        now: &AppFacts,
-    ) -> Result<Vec<(RunId, Counts)>, Error> {
-        let mut settled = Vec::new();
-        for stored in self.store.pending_runs().await? {
-            let run = &stored.run;
-            let (Some(binding), Some(end)) = (binding_of(run), &stored.finish) else {
-                continue;
-            };
-            if run.application != *application {
-                continue;
-            }
-            let (state, reason) = match settle(&binding, run.received_at, now) {
-                Settled::Wait => continue,
-                Settled::Counts => (CountingState::Counts, String::new()),
-                Settled::Void(why) => (CountingState::Void, why),
-            };
-            self.store
-                .set_counting(run.id, Counting { state, reason })
-                .await?;
-            settled.push((run.id, Counts::of(end.verdict, state)));
-        }
-        Ok(settled)
-    }
-
     /// The runs that `filter` asks for, newest first.
     ///
     /// # Errors
@@ -473,6 +426,14 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
     Counting { state, reason }
+}
+
+/// Whether `run` may count, given what Argo CD says now.
+fn settled_of(run: &RunRow, now: &AppFacts) -> Settled {
+    match binding_of(run) {
+        Some(binding) => settle(&binding, run.received_at, now),
+        None => Settled::Void("the run is bound to no commits".to_owned()),
+    }
 }
 
 /// What a stored run is bound to.

@@ -1,5 +1,6 @@
 //! The attempts of a run: batches in order, each stored once.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::Store;
@@ -12,7 +13,7 @@ use crate::evidence::run::Attempt;
 impl Store {
     /// Stores batch `sequence` of `run` (numbered from 0), whole or not at all. A batch that is
     /// there already is not stored twice, whatever it holds now; one that comes too early is not
-    /// stored.
+    /// stored. A batch that is stored was heard from its reporter at `heard_at`.
     ///
     /// # Errors
     /// [`Error::NoSuchRun`], [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or
@@ -22,9 +23,10 @@ impl Store {
         run: RunId,
         sequence: u64,
         attempts: Vec<Attempt>,
+        heard_at: Timestamp,
     ) -> Result<AppendOutcome, Error> {
         self.write("store attempts", move |db| {
-            append(db, run, sequence, &attempts)
+            append(db, run, sequence, &attempts, heard_at)
         })
         .await
     }
@@ -51,6 +53,7 @@ fn append(
     run: RunId,
     sequence: u64,
     attempts: &[Attempt],
+    heard_at: Timestamp,
 ) -> Result<AppendOutcome, Fault> {
     let Some((seq, next, finished)) = standing(db, run)? else {
         return Err(Error::NoSuchRun { run }.into());
@@ -65,8 +68,8 @@ fn append(
         return Ok(AppendOutcome::Gap { next });
     }
     insert(db, seq, sequence, attempts)?;
-    db.prepare_cached("UPDATE run SET batches = batches + 1 WHERE seq = ?1")?
-        .execute([seq])?;
+    db.prepare_cached("UPDATE run SET batches = batches + 1, heard_at = ?2 WHERE seq = ?1")?
+        .execute((seq, heard_at.to_string()))?;
     Ok(AppendOutcome::Stored { next: next + 1 })
 }
 

@@ -198,6 +198,8 @@ pub struct StoredRun {
     pub seq: Seq,
     /// How many batches of attempts are stored, which is the sequence number of the next.
     pub batches: u64,
+    /// When its reporter was last heard: its last batch, else its opening, by the gate's clock.
+    pub heard_at: Timestamp,
     /// What was reported when it was opened; `counting` is as it stands now.
     pub run: RunRow,
     /// How it ended, once it has.

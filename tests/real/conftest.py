@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import ssl
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from conftest import People, Rig
-
     from harness.cli import Cli
     from harness.cluster import Kubernetes, Repository
     from harness.tokens import Provider

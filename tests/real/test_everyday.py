@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import People
-
     from harness.cli import Cli
     from harness.cluster import Kubernetes, Repository
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     import httpx
-    from conftest import People, Rig
 
+    from conftest import People, Rig
     from harness.cli import Cli
     from harness.gate import Gate
     from harness.tokens import Provider
@@ -85,7 +85,16 @@ def test_passwords_accounts_and_tokens_of_argo_cd_are_out_of_reach(people: Peopl
     olga = people.cli("olga", grpc_web=grpc_web)
     for refused in (
         ["account", "generate-token", "--account", "syncgate"],
-        ["account", "update-password", "--account", "syncgate", "--current-password", "x", "--new-password", "12345678y"],
+        [
+            "account",
+            "update-password",
+            "--account",
+            "syncgate",
+            "--current-password",
+            "x",
+            "--new-password",
+            "12345678y",
+        ],
         ["proj", "role", "create-token", "shop", "ci"],
     ):
         said = olga.run(*refused).refused()

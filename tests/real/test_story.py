@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import People
-
     from harness.cli import Cli
     from harness.cluster import Kubernetes, Repository
     from harness.gate import Gate
@@ -84,7 +83,9 @@ def test_a_sync_is_refused_until_its_commit_has_passed(
     assert permit["opening"]["planned"][0]["finding"] == {"kind": "satisfied", "runs": [runs[0]["run"]]}
     assert permit["opening"]["planned"][0]["plan"]["sources"][0]["commit"] == commit
     assert permit["closing"]["outcome"]["kind"] == "forwarded"
-    listed = gate.json("log", "list", "--app", "checkout-prod", "--operation", "ApplicationService.Sync", token=security)
+    listed = gate.json(
+        "log", "list", "--app", "checkout-prod", "--operation", "ApplicationService.Sync", token=security
+    )
     decisions = [entry["decision"] for entry in listed["entries"]]
     assert decisions.index(decision_of(application)) < decisions.index(found["decision"])
     told = gate.command("log", "show", decision_of(application), token=security).stdout
@@ -168,7 +169,9 @@ def test_an_application_with_two_sources_is_pinned_to_two_commits(
     assert f"newest that would pass: {short}" in said
 
 
-def test_auto_sync_is_refused_while_its_revision_moves(people: People, kubernetes: Kubernetes, shop: Repository) -> None:
+def test_auto_sync_is_refused_while_its_revision_moves(
+    people: People, kubernetes: Kubernetes, shop: Repository
+) -> None:
     olga = people.cli("olga")
     # Arming it where tests are required would roll out without a check.
     said = olga.run("app", "set", "cart-prod", "--sync-policy", "automated").refused()

@@ -75,7 +75,7 @@ fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
 }
 
 /// When a decision was made, by the server's clock; the reporter's own is no measure of age.
-fn time_of(decision: DecisionId) -> Option<Timestamp> {
+pub(super) fn time_of(decision: DecisionId) -> Option<Timestamp> {
     let milliseconds = i64::try_from(decision.0.timestamp_ms()).ok()?;
     Timestamp::from_millisecond(milliseconds).ok()
 }

@@ -84,7 +84,7 @@ class Repository:
     def set(self, file: str, key: str, value: str) -> str:
         """Gives `key: "value"` in a file another value, commits and pushes; gives the commit."""
         path = self.worktree / file
-        text, count = re.subn(rf'^(\s*{re.escape(key)}: ).*$', rf'\g<1>"{value}"', path.read_text(), flags=re.MULTILINE)
+        text, count = re.subn(rf"^(\s*{re.escape(key)}: ).*$", rf'\g<1>"{value}"', path.read_text(), flags=re.MULTILINE)
         assert count == 1, f"{file} has {count} lines with {key}"
         path.write_text(text)
         return self._push(f"Set {key} to {value}")

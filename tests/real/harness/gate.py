@@ -231,9 +231,7 @@ class Gate:
         """Runs one of the gate's own commands, such as `log list`, with a token."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca)}
-        return subprocess.run(
-            [binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
 
     def json(self, *arguments: str, token: str) -> dict[str, Any]:
         """Runs one of the gate's own commands with `--output json`."""

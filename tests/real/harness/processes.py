@@ -68,7 +68,9 @@ class Service:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"{self.name} did not say what was waited for in {within} s\n{self.tail()}") from None
+                raise AssertionError(
+                    f"{self.name} did not say what was waited for in {within} s\n{self.tail()}"
+                ) from None
             if line is None:
                 code = self._process.wait(timeout=10)
                 raise AssertionError(f"{self.name} ended with {code}\n{self.tail()}")

@@ -26,6 +26,7 @@ use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::index::Index;
 use crate::listener::Stop;
 use crate::names::AppRef;
+use crate::outbound;
 use crate::policy;
 use crate::record::Recorder;
 use crate::store::{self, Store};
@@ -136,7 +137,8 @@ impl App {
         let token =
             UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
         let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
-        let tls = forward::client_config(ca.as_deref()).map_err(Error::Upstream)?;
+        let tls = outbound::client_config(&url, ca.as_deref())
+            .map_err(|error| Error::Upstream(error.into()))?;
         let argocd =
             Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
         let upstream = UpstreamConfig {

@@ -240,7 +240,7 @@ impl Draft {
                 (None, None) => "none".to_owned(),
             };
             count(&operation, effect, "forwarded", &code);
-            metrics::histogram!("syncgate_upstream_seconds").record(end.elapsed.as_secs_f64());
+            metrics::histogram!("syncgate_stream_seconds").record(end.elapsed.as_secs_f64());
             tasks.spawn(async move {
                 if effect == Effect::Deploy {
                     failpoint::reach(failpoint::AFTER_FORWARD).await;

@@ -22,8 +22,8 @@ use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
 use crate::gate::AppFacts;
-use crate::identity::Caller;
-use crate::names::{AppRef, Component};
+use crate::identity::{self, Caller};
+use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
@@ -356,24 +356,23 @@ async fn open_run(
     let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
     let application = new.application_ref();
     draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
-    let key = match head
-        .headers
-        .get(IDEMPOTENCY_KEY)
-        .map(|value| value.to_str())
-    {
-        None => None,
-        Some(Ok(key)) => Some(key),
-        Some(Err(_)) => {
-            let sentence = "the header Idempotency-Key is not printable ASCII";
-            return Err(Rejection::BadRequest {
-                sentence: sentence.to_owned(),
-            });
-        }
-    };
+    let key = idempotency_key(head)?;
     // Read afresh: which commit runs is the whole point.
     let json = read(app, &application).await?;
     let planned = planner::about(app, caller, &json)?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
+    let unique = caller.unique();
+    let reporter = Reporter {
+        unique: &unique,
+        decision: draft.decision(),
+    };
+    if let Some(key) = key {
+        let about = &planned.facts.app;
+        let before = app.runs.opened_before(reporter, key, about, &new.suite);
+        if let Some(opened) = before.await.map_err(|error| report_refused(&error))? {
+            return answer(app, draft, StatusCode::CREATED, &opened).await;
+        }
+    }
     let environment = planner::environment(app, &planned.facts).ok_or_else(|| {
         let name = &planned.facts.environment;
         Rejection::BadRequest {
@@ -385,8 +384,10 @@ async fn open_run(
         Rejection::BadRequest { sentence }
     })?;
     let facts = facts(&json)?;
+    let pod = pod_of(caller);
     let claims = Claims {
         commits: new.commits.as_deref(),
+        pod: pod.as_ref(),
     };
     let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
         Rejection::Conflict {
@@ -399,14 +400,32 @@ async fn open_run(
         environment: environment.name.clone(),
         component,
     };
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
     let opened = app.runs.open(reporter, key, new, &subject, binding).await;
     let opened = opened.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::CREATED, &opened).await
+}
+
+fn pod_of(caller: &Caller) -> Option<PodRef> {
+    match &caller.subject {
+        identity::Subject::KubernetesAccount {
+            namespace,
+            pod: Some(pod),
+            ..
+        } => Some(PodRef {
+            namespace: namespace.clone(),
+            name: pod.clone(),
+        }),
+        _ => None,
+    }
+}
+
+fn idempotency_key(head: &Parts) -> Result<Option<&str>, Rejection> {
+    let key = head.headers.get(IDEMPOTENCY_KEY);
+    key.map(http::HeaderValue::to_str)
+        .transpose()
+        .map_err(|_| Rejection::BadRequest {
+            sentence: "the header Idempotency-Key is not printable ASCII".to_owned(),
+        })
 }
 
 async fn report(

@@ -13,7 +13,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -25,6 +25,7 @@ use super::path::encode_into;
 use crate::gate::ApplicationPlan;
 use crate::json;
 use crate::names::AppRef;
+use crate::outbound;
 pub use watch::{Event, Watch};
 
 /// The largest answer that is read.
@@ -101,7 +102,7 @@ impl Client {
     /// [`Error::BadAddress`] and [`Error::BadToken`].
     pub fn new(
         base: &Url,
-        mut tls: ClientConfig,
+        tls: ClientConfig,
         token: &str,
         timeouts: Timeouts,
     ) -> Result<Self, Error> {
@@ -117,17 +118,9 @@ impl Client {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::BadToken)?;
         authorization.set_sensitive(true);
-        // The connector chooses the protocol itself, and argocd-server serves REST on HTTP/1 only.
-        tls.alpn_protocols.clear();
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-        let builder = if base.scheme() == "https" {
-            builder.https_only()
-        } else {
-            builder.https_or_http()
-        };
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new())
-                .build(builder.enable_http1().build()),
+            // argocd-server serves REST on HTTP/1 only.
+            http: legacy::Client::builder(TokioExecutor::new()).build(outbound::http1(tls)),
             base: base.as_str().trim_end_matches('/').to_owned(),
             authorization,
             timeouts,

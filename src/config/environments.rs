@@ -6,9 +6,10 @@ use super::reader::{Problems, Table};
 use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, EnvironmentName, Suite};
 use crate::pattern::Pattern;
+use crate::policy::{AMBIGUOUS, Mode, UNASSIGNED};
 
 /// Names that policies use for applications in no environment, or in several.
-const RESERVED: [&str; 2] = ["unassigned", "ambiguous"];
+const RESERVED: [&str; 2] = [UNASSIGNED, AMBIGUOUS];
 
 /// The fields that may differ between environments unless the file says otherwise. Image and
 /// parameter overrides are never among them.
@@ -21,8 +22,9 @@ const DEFAULT_VARIES: [&str; 5] = [
 ];
 
 /// Fields that change what runs and so may never vary.
-const NEVER_VARIES: [&str; 8] = [
+const NEVER_VARIES: [&str; 9] = [
     "repoURL",
+    "targetRevision",
     "chart",
     "helm.parameters",
     "helm.values",
@@ -31,26 +33,6 @@ const NEVER_VARIES: [&str; 8] = [
     "kustomize.images",
     "plugin",
 ];
-
-/// What an environment does with a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuses.
-    Enforce,
-    /// Forwards unchanged and records what would have been refused.
-    Observe,
-}
-
-impl Mode {
-    /// The word of the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Observe => "observe",
-        }
-    }
-}
 
 /// One environment.
 #[derive(Clone, Debug)]
@@ -199,9 +181,9 @@ impl<'a> Assignment<'a> {
     #[must_use]
     pub fn name(&self) -> &'a str {
         match self {
-            Self::Ambiguous(..) => "ambiguous",
+            Self::Ambiguous(..) => AMBIGUOUS,
             Self::One(environment) => environment.name.as_str(),
-            Self::Unassigned => "unassigned",
+            Self::Unassigned => UNASSIGNED,
         }
     }
 }

@@ -9,6 +9,7 @@ use url::Url;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
 use crate::names::Role;
+use crate::outbound::is_loopback;
 use crate::pattern::Pattern;
 
 /// How long a stop waits for calls under way unless the file says otherwise.
@@ -154,15 +155,6 @@ pub(super) fn external_url(text: &str) -> Result<Url, String> {
         return Err(format!("`{text}` must end behind host and port"));
     }
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
 }
 
 /// An issuer, kept as written: `iss` is compared byte by byte.

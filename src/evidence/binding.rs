@@ -9,8 +9,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{AppFacts, ApplicationPlan, OperationFacts, Phase, Resolved, SyncStatus};
-use crate::names::{Commit, SourceDigest};
+use crate::evidence::run::cut;
+use crate::gate::{
+    AppFacts, ApplicationPlan, HookJob, OperationFacts, Phase, Resolved, SyncStatus,
+};
+use crate::names::{Commit, PodRef, SourceDigest};
 
 /// What a run is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,30 @@ pub struct Binding {
     pub promotion_digest: SourceDigest,
     /// The operation that the run belongs to; none if none was running.
     pub operation: Option<BoundOperation>,
+    /// What the application had behind it when the run began; none for a run inside an operation.
+    pub since: Option<Since>,
+}
+
+/// What an application had behind it at one moment. As long as this stays the same, nothing was
+/// rolled out: each start of an operation and each roll-out that ended well shows in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Since {
+    /// The uid of the Application object.
+    pub uid: String,
+    /// When its last operation started, if it is known to have had one.
+    pub operation: Option<Timestamp>,
+    /// The newest entry of its history, as [`AppFacts::entry`].
+    pub entry: Option<String>,
+}
+
+impl Since {
+    fn of(facts: &AppFacts) -> Self {
+        Self {
+            uid: facts.uid.clone(),
+            operation: facts.operation.as_ref().map(|o| o.started_at),
+            entry: facts.entry.clone(),
+        }
+    }
 }
 
 /// Names one operation: an application has one at a time, and each start is another second.
@@ -32,13 +59,17 @@ pub struct BoundOperation {
     pub uid: String,
     /// When the operation started.
     pub started_at: Timestamp,
+    /// The pod that the reporter's credential is bound to, where it is.
+    pub pod: Option<PodRef>,
 }
 
-/// What a reporter says about commits.
+/// What a reporter says about commits, and what its credential says about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Claims<'a> {
     /// Commits under test, if it believes it knows.
     pub commits: Option<&'a [String]>,
+    /// The pod that its credential is bound to.
+    pub pod: Option<&'a PodRef>,
 }
 
 /// Why a run cannot be taken on.
@@ -165,6 +196,7 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
             let bound = BoundOperation {
                 uid: facts.uid.clone(),
                 started_at: operation.started_at,
+                pod: claims.pod.cloned(),
             };
             (of_operation(operation, &application)?, Some(bound))
         }
@@ -183,6 +215,7 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
         commits,
         source_digest,
         promotion_digest,
+        since: operation.is_none().then(|| Since::of(facts)),
         operation,
     })
 }
@@ -233,7 +266,10 @@ fn of_status(facts: &AppFacts, application: &str) -> Result<Resolved, Refusal> {
             message,
         });
     }
-    if facts.sync == SyncStatus::Unknown || facts.compared.sources != facts.sources {
+    let outdated = facts.sync == SyncStatus::Unknown
+        || facts.compared.sources != facts.sources
+        || is_older_than_operation(facts);
+    if outdated {
         return Err(Refusal::ComparisonOutdated { application });
     }
     if facts.sync == SyncStatus::OutOfSync && facts.deployed.as_ref() != Some(&facts.compared) {
@@ -244,6 +280,17 @@ fn of_status(facts: &AppFacts, application: &str) -> Result<Resolved, Refusal> {
         });
     }
     Ok(facts.compared.clone())
+}
+
+/// Whether the last operation ended after the last comparison, which then tells the state before it.
+/// Argo CD compares again after each operation, but some time may pass. Both times are its own.
+fn is_older_than_operation(facts: &AppFacts) -> bool {
+    let ended = facts.operation.as_ref().filter(|o| !o.goes_on());
+    let ended = ended.and_then(|operation| operation.finished_at);
+    facts
+        .reconciled_at
+        .zip(ended)
+        .is_some_and(|(compared, ended)| compared < ended)
 }
 
 /// Every claimed commit must be one of those that run; a test of one source of several need not know
@@ -270,6 +317,8 @@ fn agree(claims: Claims<'_>, commits: &[Commit], application: &str) -> Result<()
 /// Whether a run may count, as of one reading of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
+    /// It never will: the tests ran in a hook that comes before the sync.
+    BeforeSync,
     /// It counts.
     Counts,
     /// It never will, and why, in words.
@@ -278,18 +327,24 @@ pub enum Settled {
     Wait,
 }
 
-/// Finds out whether a run that was bound by `binding` may count, given what Argo CD says now.
+/// Finds out whether a run that was bound by `binding` and opened at `opened_at`, by the gate's clock,
+/// may count, given what Argo CD says now.
 #[must_use]
-pub fn settle(binding: &Binding, now: &AppFacts) -> Settled {
-    match &binding.operation {
-        Some(bound) => settle_operation(binding, bound, now),
-        None => settle_status(binding, now),
+pub fn settle(binding: &Binding, opened_at: Timestamp, now: &AppFacts) -> Settled {
+    match (&binding.operation, &binding.since) {
+        (Some(bound), _) => settle_operation(binding, bound, now),
+        (None, Some(since)) => settle_status(binding, since, opened_at, now),
+        (None, None) => {
+            Settled::Void("it is not known what was deployed when the tests began".to_owned())
+        }
     }
 }
 
+const CREATED_AGAIN: &str = "the application was deleted and created again";
+
 fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -> Settled {
     if now.uid != bound.uid {
-        return Settled::Void("the application was deleted and created again".to_owned());
+        return Settled::Void(CREATED_AGAIN.to_owned());
     }
     let operation = now
         .operation
@@ -299,6 +354,9 @@ fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -
         let why = "the operation was replaced before its end was seen";
         return Settled::Void(why.to_owned());
     };
+    if hooks_of(bound, operation).any(|hook| hook.kind == "PreSync") {
+        return Settled::BeforeSync;
+    }
     match operation.phase {
         Phase::Running | Phase::Terminating => Settled::Wait,
         Phase::Error | Phase::Failed => Settled::Void("the operation failed".to_owned()),
@@ -319,18 +377,64 @@ fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -
     }
 }
 
-/// A run outside an operation must end on what it began on.
-fn settle_status(binding: &Binding, now: &AppFacts) -> Settled {
-    let running = now.operation.as_ref().filter(|o| o.goes_on());
-    let moved = if running.is_some() || now.operation_requested {
-        true
-    } else {
-        now.compared.sources != now.sources || !is_bound(binding, &now.compared)
-    };
-    if moved {
-        Settled::Void("the application moved on while the tests ran".to_owned())
-    } else {
-        Settled::Counts
+/// Whether the run that was bound by `bound` comes from a Job that the operation runs as a hook: then
+/// it cannot go on once the operation has ended.
+#[must_use]
+pub fn is_hook(bound: &BoundOperation, now: &AppFacts) -> bool {
+    let operation = now.operation.as_ref();
+    operation
+        .filter(|operation| operation.started_at == bound.started_at)
+        .is_some_and(|operation| hooks_of(bound, operation).next().is_some())
+}
+
+/// The hook whose Job the reporter's pod belongs to; as many as the same Job is hooks of. A Job names
+/// its pods after itself. Of several Jobs that fit, the longest name is meant: `test-pre-x7k2p` is of
+/// `test-pre`, not of `test`.
+fn hooks_of<'a>(
+    bound: &BoundOperation,
+    operation: &'a OperationFacts,
+) -> impl Iterator<Item = &'a HookJob> {
+    let fitting: Vec<&HookJob> = bound.pod.as_ref().map_or_else(Vec::new, |pod| {
+        let hooks = operation.hooks.iter();
+        hooks.filter(|hook| is_pod_of(pod, hook)).collect()
+    });
+    let longest = fitting.iter().map(|hook| hook.name.len()).max();
+    fitting
+        .into_iter()
+        .filter(move |hook| Some(hook.name.len()) == longest)
+}
+
+/// Kubernetes cuts a name that it completes itself to 58 bytes and five of its own
+/// (`k8s.io/apiserver/pkg/storage/names`).
+fn is_pod_of(pod: &PodRef, hook: &HookJob) -> bool {
+    let mut begin = format!("{}-", hook.name);
+    cut(&mut begin, 58);
+    pod.namespace == hook.namespace && pod.name.starts_with(&begin)
+}
+
+/// A run outside an operation must end on what it began on, by the rules by which it began. The spec
+/// alone does not tell: a rollback and a sync to another revision leave it as it is.
+fn settle_status(
+    binding: &Binding,
+    since: &Since,
+    opened_at: Timestamp,
+    now: &AppFacts,
+) -> Settled {
+    if now.uid != since.uid {
+        return Settled::Void(CREATED_AGAIN.to_owned());
+    }
+    let operation = now.operation.as_ref();
+    // Argo CD tells whole seconds: two operations of one second cannot be told apart otherwise.
+    let began = operation.is_some_and(|o| o.started_at.as_second() >= opened_at.as_second());
+    let moved = Settled::Void("the application moved on while the tests ran".to_owned());
+    let goes_on = operation.is_some_and(OperationFacts::goes_on);
+    if goes_on || began || now.operation_requested || now.hydrated || Since::of(now) != *since {
+        return moved;
+    }
+    match of_status(now, &now.application.to_string()) {
+        Err(refusal) => Settled::Void(refusal.to_string()),
+        Ok(resolved) if is_bound(binding, &resolved) => Settled::Counts,
+        Ok(_) => moved,
     }
 }
 

@@ -7,6 +7,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::digest;
 use crate::gate::PinnedSource;
 use crate::names::{AppRef, Commit, is_full_sha};
 
@@ -31,6 +32,11 @@ pub struct AppFacts {
     pub errors: Vec<String>,
     /// The newest entry of `status.history`: what was rolled out last, completely and with success.
     pub deployed: Option<Resolved>,
+    /// SHA-256 of that entry as it is written: it tells one roll-out from the next, also where both
+    /// are of the same commits.
+    pub entry: Option<String>,
+    /// `status.reconciledAt`: when the last comparison was made, in whole seconds.
+    pub reconciled_at: Option<Timestamp>,
     /// `status.operationState`: the operation that runs, or the last one that ran.
     pub operation: Option<OperationFacts>,
     /// Whether `operation` is set: one was asked for and has not ended.
@@ -71,6 +77,8 @@ pub struct Resolved {
 pub struct OperationFacts {
     /// When it started; stays the same over its retries.
     pub started_at: Timestamp,
+    /// When it ended, or when its last try did while it goes on.
+    pub finished_at: Option<Timestamp>,
     /// How far it is.
     pub phase: Phase,
     /// Whether it changes nothing. Argo CD calls the hooks of such an operation `Succeeded` without
@@ -84,6 +92,19 @@ pub struct OperationFacts {
     pub asked: Resolved,
     /// `syncResult`: what Argo CD works with.
     pub result: Option<Resolved>,
+    /// The Jobs among its hooks, as far as they have begun.
+    pub hooks: Vec<HookJob>,
+}
+
+/// A Job that an operation runs as a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookJob {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When it runs, in the word of Argo CD (`PreSync`).
+    pub kind: String,
 }
 
 /// `status.operationState.phase`.
@@ -119,6 +140,10 @@ impl AppFacts {
             state => Some(OperationFacts::from_json(state)?),
         };
         let automated = at("/spec/syncPolicy/automated");
+        // Entries are appended, so the newest is the last.
+        let entry = at("/status/history")
+            .as_array()
+            .and_then(|list| list.last());
         Ok(Self {
             application: AppRef {
                 namespace: optional_text(at("/metadata/namespace"), "metadata.namespace")?,
@@ -138,7 +163,9 @@ impl AppFacts {
                 revisions: revisions(sync, "status.sync.revisions")?,
             },
             errors: comparison_errors(at("/status/conditions")),
-            deployed: newest_history(at("/status/history"))?,
+            deployed: entry.map(rolled_out).transpose()?,
+            entry: entry.map(|entry| digest::sha256_hex(&digest::canonical_json(entry))),
+            reconciled_at: optional_time(at("/status/reconciledAt"), "status.reconciledAt")?,
             operation,
             operation_requested: !at("/operation").is_null(),
         })
@@ -267,6 +294,7 @@ impl OperationFacts {
         };
         Ok(Self {
             started_at: started_at.ok_or(Unreadable("status.operationState.startedAt"))?,
+            finished_at: optional_time(&state["finishedAt"], "status.operationState.finishedAt")?,
             phase: match state["phase"].as_str() {
                 Some("Error") => Phase::Error,
                 Some("Failed") => Phase::Failed,
@@ -283,6 +311,7 @@ impl OperationFacts {
                 revisions: revisions(sync, "operation.sync.revisions")?,
             },
             result,
+            hooks: hook_jobs(at(state, "/syncResult/resources")),
         })
     }
 
@@ -333,15 +362,12 @@ fn comparison_errors(conditions: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Entries are appended, so the newest is the last; ids only grow.
-fn newest_history(history: &Value) -> Result<Option<Resolved>, Unreadable> {
-    let Some(entry) = history.as_array().and_then(|list| list.last()) else {
-        return Ok(None);
-    };
-    Ok(Some(Resolved {
+/// What one entry of `status.history` says was rolled out.
+fn rolled_out(entry: &Value) -> Result<Resolved, Unreadable> {
+    Ok(Resolved {
         sources: Sources::from_json(entry)?,
         revisions: revisions(entry, "status.history.revisions")?,
-    }))
+    })
 }
 
 fn text(value: &Value, path: &'static str) -> Result<String, Unreadable> {
@@ -354,6 +380,27 @@ fn optional_text(value: &Value, path: &'static str) -> Result<Option<String>, Un
         Value::String(text) => Ok(Some(text.clone())),
         _ => Err(Unreadable(path)),
     }
+}
+
+/// What is no Job or no hook is passed over, and so is what is incomplete.
+fn hook_jobs(resources: &Value) -> Vec<HookJob> {
+    let resources = resources.as_array().map_or(&[][..], Vec::as_slice);
+    let hook = |resource: &Value| {
+        let of = |key: &str| resource[key].as_str().filter(|text| !text.is_empty());
+        let is_job = of("group") == Some("batch") && of("kind") == Some("Job");
+        Some(HookJob {
+            namespace: of("namespace")?.to_owned(),
+            name: of("name").filter(|_| is_job)?.to_owned(),
+            kind: of("hookType")?.to_owned(),
+        })
+    };
+    resources.iter().filter_map(hook).collect()
+}
+
+fn optional_time(value: &Value, path: &'static str) -> Result<Option<Timestamp>, Unreadable> {
+    let text = optional_text(value, path)?;
+    text.map(|text| text.parse().map_err(|_| Unreadable(path)))
+        .transpose()
 }
 
 fn flag(value: &Value, path: &'static str) -> Result<bool, Unreadable> {

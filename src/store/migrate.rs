@@ -12,7 +12,10 @@ use super::fault::{Cause, Error};
 
 /// Every step, in order; step `n` (from 1) leads to schema `n`. Steps are never edited once
 /// released.
-const STEPS: &[&str] = &[include_str!("migrations/0001_start.sql")];
+const STEPS: &[&str] = &[
+    include_str!("migrations/0001_start.sql"),
+    include_str!("migrations/0002_runs.sql"),
+];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.
 const APPLICATION_ID: i64 = 0x5379_6e47;

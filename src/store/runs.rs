@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params_from_iter};
 
 use super::codec::{
-    from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, namespace, plain, seq,
+    application, from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, plain, seq,
     unsigned,
 };
 use super::fault::{Error, Fault};
@@ -13,9 +13,11 @@ use super::rows::{
     Counting, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId, RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
-use crate::names::{AppRef, Commit, Component, EnvironmentName, Suite};
+use crate::names::{Commit, Component, EnvironmentName, Suite};
 
 const READ: &str = "read runs";
+pub(super) const UNFINISHED: &str =
+    "SELECT * FROM run WHERE finish IS NULL ORDER BY heard_at LIMIT ?1";
 
 impl Store {
     /// Stores a run. When its reporter has opened one under the same idempotency key before, that
@@ -64,6 +66,16 @@ impl Store {
         self.read(READ, move |db| find(db, id)).await
     }
 
+    /// The run that `reporter` has opened under the idempotency key `key`, if there is one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_by_key(&self, reporter: &str, key: &str) -> Result<Option<StoredRun>, Error> {
+        let (reporter, key) = (reporter.to_owned(), key.to_owned());
+        self.read(READ, move |db| find_by_key(db, &reporter, &key))
+            .await
+    }
+
     /// The runs that `filter` asks for, newest first.
     ///
     /// # Errors
@@ -110,16 +122,23 @@ impl Store {
         })
         .await
     }
+
+    /// Runs without an end, those first that were not heard from for longest, at most [`MAX_ROWS`].
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn unfinished_runs(&self) -> Result<Vec<StoredRun>, Error> {
+        self.read(READ, |db| {
+            let mut query = db.prepare_cached(UNFINISHED)?;
+            collect(query.query([MAX_ROWS])?, run_of)
+        })
+        .await
+    }
 }
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
     if let Some(key) = &run.idempotency_key {
-        let existing = db
-            .prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
-            .query_row((&run.reporter, key), |row| Ok(run_of(row)))
-            .optional()?
-            .transpose()?;
-        if let Some(existing) = existing {
+        if let Some(existing) = find_by_key(db, &run.reporter, key)? {
             return Ok(InsertOutcome::Existing(Box::new(existing)));
         }
     }
@@ -137,18 +156,23 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
     let mut insert = db.prepare_cached(
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
-             promotion_digest, dirty, collected, tool, options, operation, started_at,
-             received_at, counting, counting_reason)
+             promotion_digest, dirty, collected, tool, options, operation, since, started_at,
+             received_at, heard_at, counting, counting_reason)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
-             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :started_at,
-             :received_at, :counting, :counting_reason)
+             :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
+             :received_at, :received_at, :counting, :counting_reason)
          RETURNING seq",
     )?;
     let operation = run
         .operation
         .as_ref()
         .map(|operation| json("operation", operation))
+        .transpose()?;
+    let since = run
+        .since
+        .as_ref()
+        .map(|since| json("since", since))
         .transpose()?;
     let seq = insert.query_row(
         named_params! {
@@ -169,6 +193,7 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
             ":tool": json("tool", &run.tool)?,
             ":options": json("options", &run.options)?,
             ":operation": operation,
+            ":since": since,
             ":started_at": run.started_at.to_string(),
             ":received_at": run.received_at.to_string(),
             ":counting": codec::text("counting", &run.counting.state)?,
@@ -207,6 +232,13 @@ fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<usize
 fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
     db.prepare_cached("SELECT * FROM run WHERE id = ?1")?
         .query_row([id.to_string()], |row| Ok(run_of(row)))
+        .optional()?
+        .transpose()
+}
+
+fn find_by_key(db: &Connection, reporter: &str, key: &str) -> Result<Option<StoredRun>, Fault> {
+    db.prepare_cached("SELECT * FROM run WHERE reporter = ?1 AND idempotency_key = ?2")?
+        .query_row((reporter, key), |row| Ok(run_of(row)))
         .optional()?
         .transpose()
 }
@@ -259,15 +291,13 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
     Ok(StoredRun {
         seq: seq(row, "seq")?,
         batches: unsigned(row, "batches")?,
+        heard_at: from_text(row, "heard_at")?,
         run: RunRow {
             id: from_text(row, "id")?,
             idempotency_key: plain(row, "idempotency_key")?,
             reporter: plain(row, "reporter")?,
             decision: from_text(row, "decision")?,
-            application: AppRef {
-                namespace: namespace(plain(row, "application_namespace")?),
-                name: plain(row, "application")?,
-            },
+            application: application(row)?,
             environment: from_text(row, "environment")?,
             component: from_text(row, "component")?,
             suite: from_text(row, "suite")?,
@@ -279,6 +309,7 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
             tool: from_json(row, "tool")?,
             options: from_json(row, "options")?,
             operation: maybe_json(row, "operation")?,
+            since: maybe_json(row, "since")?,
             started_at: from_text(row, "started_at")?,
             received_at: from_text(row, "received_at")?,
             counting: Counting {

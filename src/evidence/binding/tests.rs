@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::gate::testing::{A, B, STARTED, facts, multi, operation, single};
+use crate::gate::testing::{A, B, STARTED, facts, multi, operation, single, source};
 
 fn varies() -> Vec<String> {
     vec!["path".to_owned()]
@@ -155,6 +155,7 @@ fn claims_must_agree() {
         let commits: Vec<String> = commits.iter().map(|c| (*c).to_owned()).collect();
         let claims = Claims {
             commits: Some(&commits),
+            ..Claims::default()
         };
         bind(&facts(app), claims, &varies()).map_err(|refusal| refusal.code())
     };
@@ -166,8 +167,12 @@ fn claims_must_agree() {
     assert_eq!(claim(&multi(), &[A, B]), Err("other-commit"));
 }
 
+/// An hour after [`STARTED`].
+const OPENED: &str = "2026-11-23T15:00:00.7Z";
+
 fn settled(before: &Value, after: &Value) -> Settled {
-    settle(&bound(before).unwrap(), &facts(after))
+    let opened_at = OPENED.parse().unwrap();
+    settle(&bound(before).unwrap(), opened_at, &facts(after))
 }
 
 fn void(settled: Settled) -> String {
@@ -243,7 +248,194 @@ fn a_run_outside_an_operation_must_end_on_what_it_began_on() {
     );
     let uncompared = changed(single(), &[("/spec/source/path", json!("x"))]);
     let starting = changed(single(), &[("/operation", json!({"sync": {}}))]);
-    for after in [moved, reconfigured, uncompared, starting, running(A)] {
+    for after in [moved, reconfigured, starting, running(A)] {
         assert!(void(settled(&single(), &after)).contains("moved on"));
     }
+    assert!(void(settled(&single(), &uncompared)).contains("has not compared"));
+}
+
+/// A rollback, and a sync to another revision, leave the spec and the comparison with it alone.
+#[test]
+fn what_the_comparison_does_not_show_ends_a_run_outside_an_operation_too() {
+    let state = "/status/operationState";
+    let mut before = single();
+    operation(&mut before, "Succeeded", A);
+    assert_eq!(settled(&before, &before), Settled::Counts);
+    let history = |commit: &str, id: u64| {
+        let entry = |id, commit| json!({"id": id, "revision": commit, "source": source("checkout/staging")});
+        json!([entry(0, A), entry(id, commit)])
+    };
+    let started = |at: &str| (format!("{state}/startedAt"), json!(at));
+    let out_of_sync = ("/status/sync/status".to_owned(), json!("OutOfSync"));
+    for (changes, why) in [
+        // Rolled back to another commit; the spec still says `A`.
+        (
+            vec![
+                started("2026-11-23T15:00:05Z"),
+                ("/status/history".to_owned(), history(B, 1)),
+                out_of_sync.clone(),
+            ],
+            "moved on",
+        ),
+        // There and back again: the history has the same commits, but another entry.
+        (
+            vec![("/status/history".to_owned(), history(A, 2))],
+            "moved on",
+        ),
+        // An operation that failed leaves no entry.
+        (vec![started("2026-11-23T14:00:01Z")], "moved on"),
+        ((vec![(state.to_owned(), Value::Null)]), "moved on"),
+        (
+            vec![("/metadata/uid".to_owned(), json!("u-2"))],
+            "created again",
+        ),
+        (
+            vec![("/spec/sourceHydrator".to_owned(), json!({}))],
+            "moved on",
+        ),
+        (
+            vec![("/status/sync/status".to_owned(), json!("Unknown"))],
+            "has not compared",
+        ),
+        (
+            vec![(
+                "/status/conditions".to_owned(),
+                json!([{"type": "ComparisonError", "message": "no repo"}]),
+            )],
+            "no repo",
+        ),
+    ] {
+        let changes: Vec<(&str, Value)> = changes
+            .iter()
+            .map(|(pointer, value)| (pointer.as_str(), value.clone()))
+            .collect();
+        let told = void(settled(&before, &changed(before.clone(), &changes)));
+        assert!(told.contains(why), "{changes:?}: {told}");
+    }
+    // Live objects may drift while the tests run.
+    let drifted = changed(
+        before.clone(),
+        &[(out_of_sync.0.as_str(), out_of_sync.1.clone())],
+    );
+    assert_eq!(settled(&before, &drifted), Settled::Counts);
+}
+
+/// Argo CD's times have whole seconds: what began in the second of the opening may be another
+/// operation than the one that was seen then.
+#[test]
+fn an_operation_of_the_second_of_the_opening_or_later_ends_the_run() {
+    for (started, counts) in [
+        ("2026-11-23T14:59:59Z", true),
+        ("2026-11-23T15:00:00Z", false),
+        ("2026-11-23T15:00:01Z", false),
+    ] {
+        let mut app = single();
+        operation(&mut app, "Succeeded", A);
+        set(&mut app, "/status/operationState/startedAt", json!(started));
+        assert_eq!(settled(&app, &app) == Settled::Counts, counts, "{started}");
+    }
+}
+
+#[test]
+fn a_run_of_which_nothing_is_known_at_its_beginning_does_not_count() {
+    let binding = Binding {
+        since: None,
+        ..bound(&single()).unwrap()
+    };
+    let opened_at = OPENED.parse().unwrap();
+    assert!(void(settle(&binding, opened_at, &facts(&single()))).contains("not known"));
+}
+
+/// After a rollback, Argo CD says for a while that the application is in sync with what it was.
+#[test]
+fn a_comparison_from_before_the_end_of_the_last_operation_tells_nothing() {
+    let mut app = single();
+    operation(&mut app, "Succeeded", B);
+    set(
+        &mut app,
+        "/status/operationState/finishedAt",
+        json!("2026-11-23T14:01:00Z"),
+    );
+    let compared = |at: &str| changed(app.clone(), &[("/status/reconciledAt", json!(at))]);
+    let before = compared("2026-11-23T14:00:59Z");
+    assert_eq!(bound(&before), Err("comparison-outdated"));
+    let after = compared("2026-11-23T14:01:00Z");
+    assert!(bound(&after).is_ok());
+    assert!(void(settled(&after, &before)).contains("has not compared"));
+}
+
+fn with_hooks(mut app: Value, hooks: &[(&str, &str, &str)]) -> Value {
+    let hook = |(namespace, name, kind): &(&str, &str, &str)| {
+        json!({
+            "group": "batch", "version": "v1", "kind": "Job", "namespace": namespace,
+            "name": name, "hookType": kind, "hookPhase": "Running",
+        })
+    };
+    let mut resources: Vec<Value> = hooks.iter().map(hook).collect();
+    resources
+        .push(json!({"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"}));
+    set(
+        &mut app,
+        "/status/operationState/syncResult/resources",
+        json!(resources),
+    );
+    app
+}
+
+#[test]
+fn tests_of_a_hook_before_the_sync_say_nothing_about_what_it_rolls_out() {
+    let long = "j".repeat(60);
+    let cut = format!("{}x7k2p", "j".repeat(58));
+    for (pod, hooks, before_sync) in [
+        ("test-x7k2p", vec![("shop", "test", "PreSync")], true),
+        ("test-x7k2p", vec![("shop", "test", "PostSync")], false),
+        ("test-x7k2p", vec![("other", "test", "PreSync")], false),
+        ("tester-x7k2p", vec![("shop", "test", "PreSync")], false),
+        ("test-x7k2p", vec![], false),
+        (cut.as_str(), vec![("shop", &long, "PreSync")], true),
+        (
+            "test-pre-x7k2p",
+            vec![
+                ("shop", "test", "PostSync"),
+                ("shop", "test-pre", "PreSync"),
+            ],
+            true,
+        ),
+        (
+            "test-post-x7k2p",
+            vec![
+                ("shop", "test-post", "PostSync"),
+                ("shop", "test", "PreSync"),
+            ],
+            false,
+        ),
+    ] {
+        let pod = PodRef {
+            namespace: "shop".into(),
+            name: pod.into(),
+        };
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&facts(&running(B)), claims, &varies()).unwrap();
+        for (phase, otherwise) in [("Running", Settled::Wait), ("Succeeded", Settled::Counts)] {
+            let mut app = single();
+            operation(&mut app, phase, B);
+            let settled = settle(
+                &binding,
+                OPENED.parse().unwrap(),
+                &facts(&with_hooks(app, &hooks)),
+            );
+            let expected = if before_sync {
+                Settled::BeforeSync
+            } else {
+                otherwise
+            };
+            assert_eq!(settled, expected, "{pod:?} {hooks:?}");
+        }
+    }
+    // A credential that names no pod tells nothing.
+    let app = with_hooks(running(B), &[("shop", "test", "PreSync")]);
+    assert_eq!(settled(&running(B), &app), Settled::Wait);
 }

@@ -120,7 +120,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
             "{error:?}"
         );
         assert!(
-            text.ends_with("has schema 99; this version of syncgate works with 1"),
+            text.ends_with("has schema 99; this version of syncgate works with 2"),
             "{text}"
         );
     }
@@ -157,4 +157,34 @@ fn reading_what_is_not_there_creates_nothing() {
     let refused = Store::open_read_only(&folder.path());
     assert!(matches!(refused, Err(Error::Open { .. })), "{refused:?}");
     assert!(!folder.path().exists());
+}
+
+#[tokio::test]
+async fn an_older_store_is_brought_forward_with_what_is_in_it() {
+    let folder = Folder::new();
+    let old = Connection::open(folder.path()).unwrap();
+    old.execute_batch(include_str!("../migrations/0001_start.sql"))
+        .unwrap();
+    old.execute_batch(
+        "INSERT INTO run (id, reporter, decision, application, application_namespace, environment,
+             component, suite, commits, collected, tool, options, started_at, received_at,
+             counting, counting_reason)
+         VALUES ('01KAT0000000000000000000AA', 'r', '01KAT0000000000000000000AB', 'checkout', '',
+             'staging', 'checkout', 'integration', '[]', '{\"tests\":0,\"digest\":null,\"deselected\":0}',
+             '{\"name\":\"pytest\",\"version\":null,\"plugin\":null,\"python\":null,\"platform\":null}',
+             '[]', '2026-11-23T12:00:00Z', '2026-11-23T12:00:01Z', 'void', 'the run has not ended');
+         PRAGMA application_id = 1400467015;
+         PRAGMA user_version = 1;",
+    )
+    .unwrap();
+    drop(old);
+    let store = folder.open();
+    let filter = RunFilter {
+        limit: 2,
+        ..RunFilter::default()
+    };
+    let stored = store.runs(filter).await.unwrap();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].run.since, None);
+    assert_eq!(stored[0].heard_at, stored[0].run.received_at);
 }

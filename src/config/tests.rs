@@ -149,7 +149,11 @@ fn a_name_in_another_namespace_is_another_application() {
         ("team-y/*", false, false),
     ] {
         let pattern = crate::pattern::Pattern::new(pattern);
-        assert_eq!(fits(&pattern, &named("checkout-staging")), home, "{pattern:?}");
+        assert_eq!(
+            fits(&pattern, &named("checkout-staging")),
+            home,
+            "{pattern:?}"
+        );
         assert_eq!(fits(&pattern, &elsewhere), away, "{pattern:?}");
     }
 }

@@ -19,22 +19,32 @@ async fn policy_check_and_test_tell_by_their_exit_code() {
     for command in ["check", "test"] {
         let ran = run(["policy", command, folder]).await;
         assert_eq!(ran.code, 0, "{ran:?}");
-        let json = run(["policy", command, folder, "--output", "json"]).await.json();
+        let json = run(["policy", command, folder, "--output", "json"])
+            .await
+            .json();
         assert_eq!(json["ok"], true, "{json}");
     }
     // Valid, but determined by no case.
-    outside.write_policy("more.cedar", "@id(\"more\") forbid (principal, action, resource) when { context.now < 0 };");
+    outside.write_policy(
+        "more.cedar",
+        "@id(\"more\") forbid (principal, action, resource) when { context.now < 0 };",
+    );
     assert_eq!(run(["policy", "check", folder]).await.code, 0);
     let ran = run(["policy", "test", folder]).await;
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("more"), "{ran:?}");
     // Not valid: a field that there is not.
-    outside.write_policy("more.cedar", "permit (principal, action, resource)\nwhen { context.moon };");
+    outside.write_policy(
+        "more.cedar",
+        "permit (principal, action, resource)\nwhen { context.moon };",
+    );
     for command in ["check", "test"] {
         let ran = run(["policy", command, folder]).await;
         assert_eq!(ran.code, 1, "{ran:?}");
         assert!(ran.out.contains("more.cedar:2"), "{ran:?}");
-        let json = run(["policy", command, folder, "--output", "json"]).await.json();
+        let json = run(["policy", command, folder, "--output", "json"])
+            .await
+            .json();
         assert_eq!(json["ok"], false, "{json}");
     }
     assert_eq!(run(["policy", "check", "/no/such/folder"]).await.code, 1);
@@ -46,7 +56,13 @@ async fn policy_check_and_test_tell_by_their_exit_code() {
 async fn the_log_is_listed_and_shown_to_who_may_read_it() {
     let world = World::new().await;
     let (gate, sam) = (&world.gate, world.outside.sam());
-    let said = gate.ask(Wire::Rest, &world.outside.rita(), &Call::sync("checkout-prod")).await;
+    let said = gate
+        .ask(
+            Wire::Rest,
+            &world.outside.rita(),
+            &Call::sync("checkout-prod"),
+        )
+        .await;
     let decision = said.decision().to_string();
     world.record(said.decision()).await;
     let listed = at(gate, &sam, &["log", "list"]).await;
@@ -60,12 +76,17 @@ async fn the_log_is_listed_and_shown_to_who_may_read_it() {
     for part in ["rita@shop.example", "checkout-prod", "evidence-required"] {
         assert!(shown.out.contains(part), "{part}: {}", shown.out);
     }
-    let json = at(gate, &sam, &["log", "show", &decision, "--output", "json"]).await.json();
+    let json = at(gate, &sam, &["log", "show", &decision, "--output", "json"])
+        .await
+        .json();
     assert_eq!(json["opening"]["word"], "deny");
     // The store can be read without asking the gate.
     let store = world.outside.store();
     let store = store.to_str().unwrap();
-    let read = run(["log", "show", &decision, "--store", store, "--output", "json"]).await;
+    let read = run([
+        "log", "show", &decision, "--store", store, "--output", "json",
+    ])
+    .await;
     assert_eq!(read.json(), json);
 }
 
@@ -128,22 +149,48 @@ fn junit(outside: &Outside, failure: &str) -> String {
 async fn evidence_is_submitted_listed_and_shown() {
     let world = World::new().await;
     let (gate, tests) = (&world.gate, world.outside.tests());
-    gate.ask(Wire::Rest, &world.outside.alice(), &Call::sync("checkout-staging")).await;
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
     let file = junit(&world.outside, "");
-    let submit = ["evidence", "submit", "--junit", &file, "--app", "checkout-staging"];
+    let submit = [
+        "evidence",
+        "submit",
+        "--junit",
+        &file,
+        "--app",
+        "checkout-staging",
+    ];
     let submitted = at(gate, &tests, &submit).await;
     assert_eq!(submitted.code, 0, "{submitted:?}");
-    let json = [&submit[..], &["--output", "json", "--environment", "staging"]].concat();
+    let json = [
+        &submit[..],
+        &["--output", "json", "--environment", "staging"],
+    ]
+    .concat();
     let json = at(gate, &tests, &json).await.json();
     assert_eq!(json["verdict"], "passed", "{json}");
     let run = json["run"].as_str().unwrap();
-    let list = ["evidence", "list", "--app", "checkout-staging", "--output", "json"];
+    let list = [
+        "evidence",
+        "list",
+        "--app",
+        "checkout-staging",
+        "--output",
+        "json",
+    ];
     let listed = at(gate, &world.outside.alice(), &list).await.json();
     assert_eq!(listed["runs"].as_array().unwrap().len(), 2, "{listed}");
     let listed = at(gate, &world.outside.alice(), &["evidence", "list"]).await;
     assert!(listed.code == 0 && listed.out.contains(run), "{listed:?}");
     let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
-    assert!(shown.code == 0 && shown.out.contains("test_refund"), "{shown:?}");
+    assert!(
+        shown.code == 0 && shown.out.contains("test_refund"),
+        "{shown:?}"
+    );
     let show = ["evidence", "show", run, "--output", "json"];
     let shown = at(gate, &world.outside.alice(), &show).await;
     assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
@@ -153,9 +200,24 @@ async fn evidence_is_submitted_listed_and_shown() {
 async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
     let world = World::new().await;
     let (gate, tests) = (&world.gate, world.outside.tests());
-    gate.ask(Wire::Rest, &world.outside.alice(), &Call::sync("checkout-staging")).await;
-    let file = junit(&world.outside, "<failure message=\"3 is not 4\">assert</failure>");
-    let submit = ["evidence", "submit", "--junit", &file, "--app", "checkout-staging"];
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
+    let file = junit(
+        &world.outside,
+        "<failure message=\"3 is not 4\">assert</failure>",
+    );
+    let submit = [
+        "evidence",
+        "submit",
+        "--junit",
+        &file,
+        "--app",
+        "checkout-staging",
+    ];
     // A run that failed is taken in, and is a no.
     let failed = at(gate, &tests, &submit).await;
     assert_eq!(failed.code, 1, "{failed:?}");
@@ -167,7 +229,11 @@ async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
     assert_eq!(wrong.code, 1, "{wrong:?}");
     let nothing = ["evidence", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
     assert_eq!(at(gate, &tests, &nothing).await.code, 1);
-    assert_usage(&submit, &["evidence", "submit", "--app", "checkout-staging"]).await;
+    assert_usage(
+        &submit,
+        &["evidence", "submit", "--app", "checkout-staging"],
+    )
+    .await;
     assert_usage(&["evidence", "list"], &["evidence", "show"]).await;
     assert_cannot_reach(&submit).await;
     assert_cannot_reach(&["evidence", "list"]).await;
@@ -181,8 +247,19 @@ async fn a_gate_with_tls_is_reached_with_its_authority() {
     let url = format!("https://localhost:{port}");
     let ca = world.outside.path().join("cert.pem");
     let token = world.outside.sam();
-    let options = ["log", "list", "--gate", url.as_str(), "--token", token.as_str()];
-    let trusted = run(options.iter().copied().chain(["--ca", ca.to_str().unwrap()])).await;
+    let options = [
+        "log",
+        "list",
+        "--gate",
+        url.as_str(),
+        "--token",
+        token.as_str(),
+    ];
+    let trusted = run(options
+        .iter()
+        .copied()
+        .chain(["--ca", ca.to_str().unwrap()]))
+    .await;
     assert_eq!(trusted.code, 0, "{trusted:?}");
     assert_eq!(run(options).await.code, 69);
 }

@@ -20,17 +20,28 @@ fn assert_unauthenticated(said: &Said, wire: Wire, what: &str) {
     let decision = said.decision().to_string();
     assert!(sentence.contains(&format!("decision {decision}")), "{what}");
     assert!(
-        sentence.bytes().all(|b| (b' '..=b'~').contains(&b) && b != b'%'),
+        sentence
+            .bytes()
+            .all(|b| (b' '..=b'~').contains(&b) && b != b'%'),
         "{what}: {sentence}"
     );
-    assert!(said.header("www-authenticate").starts_with("Bearer realm="), "{what}");
+    assert!(
+        said.header("www-authenticate").starts_with("Bearer realm="),
+        "{what}"
+    );
     if wire == Wire::Rest {
         assert_eq!(said.status, 401, "{what}");
         let json = said.json();
-        assert_eq!((&json["error"], &json["code"]), (&json["message"], &16.into()));
+        assert_eq!(
+            (&json["error"], &json["code"]),
+            (&json["message"], &16.into())
+        );
     } else {
         // Trailers-only: the status is in the head, and nothing follows.
-        assert_eq!((said.status, said.header("content-type")), (200, wire.kind()));
+        assert_eq!(
+            (said.status, said.header("content-type")),
+            (200, wire.kind())
+        );
         assert_eq!(said.header("grpc-status"), "16", "{what}");
         assert!(said.body.is_empty() && said.trailers.is_empty(), "{what}");
     }
@@ -64,7 +75,10 @@ async fn a_bad_token_is_refused_on_every_wire_and_the_upstream_is_never_touched(
                 let said = world.gate.ask(wire, &token, &call).await;
                 let what = format!("a token {what} on {wire:?}");
                 assert_unauthenticated(&said, wire, &what);
-                assert!(said.header("www-authenticate").contains("invalid_token"), "{what}");
+                assert!(
+                    said.header("www-authenticate").contains("invalid_token"),
+                    "{what}"
+                );
             }
         }
     }
@@ -76,7 +90,10 @@ async fn the_runs_api_refuses_the_same_tokens_as_problem_details() {
     for (what, token) in world.outside.issuer.bad_tokens() {
         for said in [
             world.gate.open_run(&token, "checkout-staging").await,
-            world.gate.rest("GET", "/syncgate/v1/runs", &token, "").await,
+            world
+                .gate
+                .rest("GET", "/syncgate/v1/runs", &token, "")
+                .await,
             world.gate.rest("GET", "/syncgate/v1/log", &token, "").await,
         ] {
             assert_eq!(said.status, 401, "{what}: {said:?}");
@@ -84,7 +101,10 @@ async fn the_runs_api_refuses_the_same_tokens_as_problem_details() {
             let json = said.json();
             assert_eq!(json["code"], "unauthenticated", "{what}");
             assert_eq!(json["decision"], said.decision().to_string());
-            assert!(said.header("www-authenticate").contains("invalid_token"), "{what}");
+            assert!(
+                said.header("www-authenticate").contains("invalid_token"),
+                "{what}"
+            );
         }
     }
 }
@@ -94,8 +114,14 @@ async fn two_credentials_at_once_are_refused_even_if_both_are_good() {
     let world = untouchable().await;
     let (alice, rita) = (world.outside.alice(), world.outside.rita());
     let pairs = [
-        [("token", alice.clone()), ("authorization", format!("Bearer {rita}"))],
-        [("token", alice.clone()), ("cookie", format!("argocd.token={rita}"))],
+        [
+            ("token", alice.clone()),
+            ("authorization", format!("Bearer {rita}")),
+        ],
+        [
+            ("token", alice.clone()),
+            ("cookie", format!("argocd.token={rita}")),
+        ],
         [("token", alice.clone()), ("token", rita.clone())],
         [
             ("authorization", format!("Bearer {alice}")),
@@ -155,7 +181,10 @@ async fn a_good_token_goes_through_on_every_wire_with_tls_and_without() {
         let token = world.outside.alice();
         for wire in Wire::ALL {
             world.outside.argocd.forget();
-            let said = world.gate.ask(wire, &token, &Call::get("checkout-prod")).await;
+            let said = world
+                .gate
+                .ask(wire, &token, &Call::get("checkout-prod"))
+                .await;
             assert_eq!(said.code(), 0, "{said:?}");
             let [seen] = world.outside.argocd.forwarded().try_into().unwrap();
             let expected = match wire {

@@ -7,7 +7,10 @@ use syncgate::record::{Outcome, Word};
 use crate::world::{CHART, Call, FIRST, SECOND, Said, Wire, World, push};
 
 async fn sync(world: &World, token: &str, application: &str) -> Said {
-    world.gate.ask(Wire::Rest, token, &Call::sync(application)).await
+    world
+        .gate
+        .ask(Wire::Rest, token, &Call::sync(application))
+        .await
 }
 
 /// Alice syncs `checkout-staging`, and its operation begins.
@@ -76,7 +79,10 @@ async fn a_later_failure_closes_what_was_open_also_for_what_already_runs() {
     assert_prod_is_open(&world, FIRST).await;
     world.outside.argocd.finish("checkout-prod", "Succeeded");
     let finished = world.report("failed").await;
-    assert_eq!((&finished["verdict"], &finished["counts"]), (&json!("failed"), &json!("now")));
+    assert_eq!(
+        (&finished["verdict"], &finished["counts"]),
+        (&json!("failed"), &json!("now"))
+    );
     assert_prod_is_closed(&world, "last: failed").await;
 }
 
@@ -136,11 +142,17 @@ async fn only_the_configured_service_account_reports_and_only_for_its_applicatio
 async fn a_run_of_somebody_else_cannot_be_added_to() {
     let world = World::new().await;
     begin_staging(&world).await;
-    let opened = world.gate.open_run(&world.outside.tests(), "checkout-staging").await;
+    let opened = world
+        .gate
+        .open_run(&world.outside.tests(), "checkout-staging")
+        .await;
     let run = opened.json()["run"].as_str().unwrap().to_owned();
     let path = format!("/syncgate/v1/runs/{run}/attempts");
     let batch = json!({"sequence": 0, "attempts": []}).to_string();
-    let said = world.gate.rest("POST", &path, &world.outside.alice(), &batch).await;
+    let said = world
+        .gate
+        .rest("POST", &path, &world.outside.alice(), &batch)
+        .await;
     assert_eq!(said.status, 404, "{said:?}");
 }
 
@@ -151,7 +163,10 @@ async fn a_run_is_of_the_commit_that_argo_cd_rolls_out_whatever_the_reporter_say
     let mut body = crate::world::new_run("checkout-staging");
     body["commits"] = json!([SECOND]);
     let token = world.outside.tests();
-    let said = world.gate.rest("POST", "/syncgate/v1/runs", &token, &body.to_string()).await;
+    let said = world
+        .gate
+        .rest("POST", "/syncgate/v1/runs", &token, &body.to_string())
+        .await;
     assert_eq!(said.status, 409, "{said:?}");
     assert!(said.sentence().contains(SECOND), "{said:?}");
 }
@@ -212,7 +227,12 @@ async fn under_automated_sync_a_branch_cannot_be_pinned_and_the_refusal_says_so(
             let said = world.gate.ask(wire, &token, &Call::sync(application)).await;
             assert_eq!(said.code(), 9, "{said:?}");
             let sentence = said.sentence();
-            for part in [application, "automated sync is on", "`main`", "admission door"] {
+            for part in [
+                application,
+                "automated sync is on",
+                "`main`",
+                "admission door",
+            ] {
                 assert!(sentence.contains(part), "{sentence}");
             }
         }
@@ -233,12 +253,18 @@ async fn an_application_of_no_environment_or_of_two_cannot_be_deployed() {
                 assert!(said.sentence().contains(expected), "{said:?}");
             }
             // It can be read.
-            let said = world.gate.ask(Wire::Rest, &token, &Call::get(application)).await;
+            let said = world
+                .gate
+                .ask(Wire::Rest, &token, &Call::get(application))
+                .await;
             assert_eq!(said.code(), 0, "{said:?}");
         }
     }
     let syncs = world.outside.argocd.forwarded();
-    assert!(syncs.iter().all(|seen| seen.method == Method::GET), "{syncs:?}");
+    assert!(
+        syncs.iter().all(|seen| seen.method == Method::GET),
+        "{syncs:?}"
+    );
 }
 
 #[tokio::test]

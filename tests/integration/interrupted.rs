@@ -16,9 +16,14 @@ async fn killed_at(outside: &Outside, place: &str) -> LogEntry {
         let headers = [Wire::Rest.credential(&token)];
         let path = "/api/v1/applications/checkout-staging/sync";
         // It never gets an answer.
-        let _ = gate.try_begin(Wire::Rest, "POST", path, &headers, "{}".into()).await;
+        let _ = gate
+            .try_begin(Wire::Rest, "POST", path, &headers, "{}".into())
+            .await;
     });
-    eventually("the fail point", || async { reached.exists().then_some(()) }).await;
+    eventually("the fail point", || async {
+        reached.exists().then_some(())
+    })
+    .await;
     assert!(only_sync(outside).await.closing.is_none());
     process.kill().await;
     let _again = Process::serve(outside).await;
@@ -36,7 +41,12 @@ async fn only_sync(outside: &Outside) -> LogEntry {
         limit: 10,
         ..DecisionFilter::default()
     };
-    let [entry] = record::list(&store, filter).await.unwrap().entries.try_into().unwrap();
+    let [entry] = record::list(&store, filter)
+        .await
+        .unwrap()
+        .entries
+        .try_into()
+        .unwrap();
     entry
 }
 
@@ -73,7 +83,14 @@ async fn the_command_line_shows_an_interrupted_call_as_what_it_is() {
     let shown = run(["log", "show", &decision, "--store", store]).await;
     assert_eq!(shown.code, 0, "{shown:?}");
     assert!(shown.out.contains("interrupted"), "{shown:?}");
-    let json = run(["log", "show", &decision, "--store", store, "--output", "json"]).await.json();
-    assert_eq!(json["closing"]["outcome"]["kind"], Value::from("interrupted"));
+    let json = run([
+        "log", "show", &decision, "--store", store, "--output", "json",
+    ])
+    .await
+    .json();
+    assert_eq!(
+        json["closing"]["outcome"]["kind"],
+        Value::from("interrupted")
+    );
     assert_eq!(json["closing"]["outcome"]["reached"], Value::from("no"));
 }

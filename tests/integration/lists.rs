@@ -41,7 +41,12 @@ const CASES: &str = r#"[
     "decision": "deny", "reason": [] }
 ]"#;
 
-const STAGING: [&str; 4] = ["auto-staging", "cart-staging", "checkout-staging", "multi-staging"];
+const STAGING: [&str; 4] = [
+    "auto-staging",
+    "cart-staging",
+    "checkout-staging",
+    "multi-staging",
+];
 const WATCH: &str = "/api/v1/stream/applications";
 
 async fn world() -> (World, String) {
@@ -65,14 +70,24 @@ async fn a_list_on_rest_shows_what_may_be_read() {
     let (world, pia) = world().await;
     let said = world.gate.ask(Wire::Rest, &pia, &Call::list()).await;
     assert_eq!(names(&said.json()["items"]), STAGING);
-    let all = world.gate.ask(Wire::Rest, &world.outside.alice(), &Call::list()).await;
+    let all = world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &Call::list())
+        .await;
     assert_eq!(names(&all.json()["items"]).len(), 10);
     // A choice of fields does not leave out what is decided by.
-    for query in ["?fields=items.metadata.name", "?fields=items.status,metadata", "?fields="] {
+    for query in [
+        "?fields=items.metadata.name",
+        "?fields=items.status,metadata",
+        "?fields=",
+    ] {
         let path = format!("/api/v1/applications{query}");
         let said = world.gate.rest("GET", &path, &pia, "").await;
         assert_eq!(said.json()["items"].as_array().unwrap().len(), 4, "{query}");
-        assert!(!String::from_utf8_lossy(&said.body).contains("-prod"), "{query}");
+        assert!(
+            !String::from_utf8_lossy(&said.body).contains("-prod"),
+            "{query}"
+        );
     }
 }
 
@@ -83,7 +98,11 @@ async fn a_list_in_protobuf_shows_what_may_be_read() {
         let said = world.gate.ask(wire, &pia, &Call::list()).await;
         assert_eq!(said.code(), 0, "{said:?}");
         let [list] = said.messages::<ApplicationList>().try_into().unwrap();
-        let names: Vec<_> = list.items.into_iter().map(|a| a.metadata.unwrap().name.unwrap()).collect();
+        let names: Vec<_> = list
+            .items
+            .into_iter()
+            .map(|a| a.metadata.unwrap().name.unwrap())
+            .collect();
         assert_eq!(names, STAGING, "{wire:?}");
     }
 }
@@ -109,7 +128,9 @@ async fn a_stream_of_events_shows_what_may_be_read_now_and_later() {
     let (world, pia) = world().await;
     for accept in ["text/event-stream", "application/json"] {
         let headers = [Wire::Rest.credential(&pia), ("accept", accept.to_owned())];
-        let answer = world.gate.begin(Wire::Rest, "GET", WATCH, &headers, Bytes::new());
+        let answer = world
+            .gate
+            .begin(Wire::Rest, "GET", WATCH, &headers, Bytes::new());
         let answer = answer.await;
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.headers()["content-type"], accept);
@@ -143,10 +164,16 @@ async fn a_stream_of_events_shows_what_may_be_read_now_and_later() {
 async fn lists_of_runs_show_what_may_be_read() {
     let (world, pia) = world().await;
     let call = Call::sync("checkout-staging");
-    world.gate.ask(Wire::Rest, &world.outside.alice(), &call).await;
+    world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &call)
+        .await;
     world.report("passed").await;
     let count = async |token: String| {
-        let said = world.gate.rest("GET", "/syncgate/v1/runs", &token, "").await;
+        let said = world
+            .gate
+            .rest("GET", "/syncgate/v1/runs", &token, "")
+            .await;
         assert_eq!(said.status, 200, "{said:?}");
         said.json()["runs"].as_array().unwrap().len()
     };

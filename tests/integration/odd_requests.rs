@@ -70,7 +70,10 @@ async fn an_odd_path_never_syncs_what_its_caller_may_not() {
         for method in ["POST", "post", "PUT", "PATCH", "DELETE"] {
             let bytes = request(method, path, &headers, "{}");
             let (status, text) = raw_http1(&world.gate, &bytes).await;
-            assert!([400, 403, 404, 405].contains(&status), "{method} {path}: {text}");
+            assert!(
+                [400, 403, 404, 405].contains(&status),
+                "{method} {path}: {text}"
+            );
         }
     }
 }
@@ -110,7 +113,11 @@ async fn a_grpc_path_that_is_not_exact_is_refused() {
         "",
         "*",
     ] {
-        for kind in ["application/grpc", "application/grpc+proto", "Application/gRPC"] {
+        for kind in [
+            "application/grpc",
+            "application/grpc+proto",
+            "Application/gRPC",
+        ] {
             let fields = [
                 (":method", "POST"),
                 (":scheme", "http"),
@@ -161,12 +168,29 @@ async fn what_a_caller_says_about_itself_does_not_arrive() {
     let world = World::new().await;
     let token = world.outside.alice();
     let names = [
-        "X-Forwarded-User", "X-Forwarded-Email", "X-Forwarded-Uri", "x_forwarded_user",
-        "X-Auth-Request-User", "X_Auth_Request_Groups", "X-Remote-User", "Remote-User",
-        "Impersonate-User", "Impersonate-Group", "Grpc-Metadata-Token", "grpc_metadata_token",
-        "Grpc-Metadata-Authorization", "Argocd-Username", "Argocd-User-Groups", "X-Original-Url",
-        "X-Http-Method-Override", "X-Method-Override", "X-Real-Ip", "Forwarded", "Syncgate-Decision",
-        "X-Syncgate-Caller", "X-Access-Token",
+        "X-Forwarded-User",
+        "X-Forwarded-Email",
+        "X-Forwarded-Uri",
+        "x_forwarded_user",
+        "X-Auth-Request-User",
+        "X_Auth_Request_Groups",
+        "X-Remote-User",
+        "Remote-User",
+        "Impersonate-User",
+        "Impersonate-Group",
+        "Grpc-Metadata-Token",
+        "grpc_metadata_token",
+        "Grpc-Metadata-Authorization",
+        "Argocd-Username",
+        "Argocd-User-Groups",
+        "X-Original-Url",
+        "X-Http-Method-Override",
+        "X-Method-Override",
+        "X-Real-Ip",
+        "Forwarded",
+        "Syncgate-Decision",
+        "X-Syncgate-Caller",
+        "X-Access-Token",
     ];
     let mut headers = format!("authorization: Bearer {token}\r\n");
     for name in names {
@@ -177,15 +201,23 @@ async fn what_a_caller_says_about_itself_does_not_arrive() {
     headers.push_str("x-forwarded-for: 10.9.8.7\r\nx-forwarded-proto: ftp\r\n");
     for connection in ["Connection", "connection", "CONNECTION"] {
         // Whoever names our headers there does not get them removed.
-        headers.push_str(&format!("{connection}: authorization, x-forwarded-for, host\r\n"));
+        headers.push_str(&format!(
+            "{connection}: authorization, x-forwarded-for, host\r\n"
+        ));
     }
     let bytes = request("GET", "/api/v1/applications/checkout-prod", &headers, "");
     let (status, text) = raw_http1(&world.gate, &bytes).await;
     assert_eq!(status, 200, "{text}");
     let [seen] = world.outside.argocd.forwarded().try_into().unwrap();
     let all = format!("{:?}", seen.headers);
-    assert!(!all.contains("forged") && !all.contains("10.9.8.7"), "{all}");
-    assert_eq!(seen.headers["authorization"], format!("Bearer {GATE_TOKEN}"));
+    assert!(
+        !all.contains("forged") && !all.contains("10.9.8.7"),
+        "{all}"
+    );
+    assert_eq!(
+        seen.headers["authorization"],
+        format!("Bearer {GATE_TOKEN}")
+    );
     assert_eq!(seen.headers["x-forwarded-for"], "127.0.0.1");
     assert_eq!(seen.headers["x-forwarded-proto"], "http");
 }
@@ -194,14 +226,21 @@ async fn what_a_caller_says_about_itself_does_not_arrive() {
 async fn a_method_in_a_header_changes_nothing() {
     let world = World::new().await;
     world.outside.argocd.must_not_be_touched_by_callers();
-    for name in ["x-http-method-override", "x-http-method", "x-method-override"] {
+    for name in [
+        "x-http-method-override",
+        "x-http-method",
+        "x-method-override",
+    ] {
         let headers = [
             Wire::Rest.credential(&world.outside.sam()),
             (name, "DELETE".to_owned()),
         ];
         let body = json!({}).to_string();
         let path = "/api/v1/applications/checkout-prod/sync";
-        let said = world.gate.send(Wire::Rest, "POST", path, &headers, body.into()).await;
+        let said = world
+            .gate
+            .send(Wire::Rest, "POST", path, &headers, body.into())
+            .await;
         assert_eq!(said.code(), 7, "{said:?}");
     }
 }
@@ -237,10 +276,19 @@ async fn an_argo_object_is_not_changed_as_a_resource_of_another_application() {
             "",
         ),
     ] {
-        let said = world.gate.rest(method, path, &world.outside.alice(), body).await;
+        let said = world
+            .gate
+            .rest(method, path, &world.outside.alice(), body)
+            .await;
         assert_eq!(said.code(), 7, "{path}: {said:?}");
-        assert!(said.sentence().contains("by its own calls"), "{path}: {said:?}");
+        assert!(
+            said.sentence().contains("by its own calls"),
+            "{path}: {said:?}"
+        );
     }
-    let said = world.gate.ask(Wire::Grpc, &world.outside.nobody(), &Call::list()).await;
+    let said = world
+        .gate
+        .ask(Wire::Grpc, &world.outside.nobody(), &Call::list())
+        .await;
     assert_eq!(said.code(), 7);
 }

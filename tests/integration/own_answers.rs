@@ -27,7 +27,10 @@ async fn settings_carry_the_gates_sign_in_and_nothing_of_the_upstreams() {
             assert_eq!(found.url.as_deref(), Some("https://gate.example"));
             assert_eq!(oidc.issuer, Some(world.outside.issuer.people()));
             assert_eq!(oidc.cli_client_id.as_deref(), Some("argocd-cli"));
-            assert_eq!((found.dex_config, found.user_logins_disabled), (None, Some(true)));
+            assert_eq!(
+                (found.dex_config, found.user_logins_disabled),
+                (None, Some(true))
+            );
         }
         let headers = match token {
             "" => Vec::new(),
@@ -68,12 +71,18 @@ async fn user_info_tells_who_one_is_for_the_gate() {
         let said = world.gate.ask(wire, &world.outside.alice(), &call).await;
         let [info] = said.messages::<GetUserInfoResponse>().try_into().unwrap();
         assert_eq!(info.username.as_deref(), Some("alice@shop.example"));
-        assert_eq!((info.logged_in, info.groups), (Some(true), vec!["engineering".to_owned()]));
+        assert_eq!(
+            (info.logged_in, info.groups),
+            (Some(true), vec!["engineering".to_owned()])
+        );
         let said = world.gate.ask_with(wire, &[], &call).await;
         let [info] = said.messages::<GetUserInfoResponse>().try_into().unwrap();
         assert_eq!(info, GetUserInfoResponse::default());
     }
-    let said = world.gate.ask(Wire::Rest, &world.outside.alice(), &call).await;
+    let said = world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &call)
+        .await;
     assert_eq!(said.json()["iss"], world.outside.issuer.people());
     assert_eq!(said.json()["groups"], serde_json::json!(["engineering"]));
     let said = world.gate.ask_with(Wire::Rest, &[], &call).await;
@@ -85,7 +94,13 @@ async fn can_i_answers_from_the_policies() {
     let world = World::new().await;
     let (alice, rita) = (world.outside.alice(), world.outside.rita());
     let asked = [
-        (&alice, "applications", "sync", "shop/checkout-staging", "yes"),
+        (
+            &alice,
+            "applications",
+            "sync",
+            "shop/checkout-staging",
+            "yes",
+        ),
         (&alice, "applications", "sync", "shop/checkout-prod", "no"),
         (&alice, "applications", "get", "shop/checkout-prod", "yes"),
         (&rita, "applications", "sync", "shop/checkout-prod", "yes"),
@@ -106,7 +121,10 @@ async fn can_i_answers_from_the_policies() {
         for wire in Wire::FRAMED {
             let headers = [wire.credential(token)];
             let path = "/account.AccountService/CanI";
-            let said = world.gate.framed(wire, &headers, path, &question.encode_to_vec()).await;
+            let said = world
+                .gate
+                .framed(wire, &headers, path, &question.encode_to_vec())
+                .await;
             let [answer] = said.messages::<CanIResponse>().try_into().unwrap();
             assert_eq!(answer.value.as_deref(), Some(expected), "{question:?}");
         }
@@ -126,7 +144,10 @@ async fn what_is_never_taken_is_refused_with_what_to_do_instead() {
         count += 1;
         for wire in Wire::FRAMED {
             for headers in [vec![], vec![wire.credential(&token)]] {
-                let said = world.gate.framed(wire, &headers, operation.row().grpc, b"").await;
+                let said = world
+                    .gate
+                    .framed(wire, &headers, operation.row().grpc, b"")
+                    .await;
                 assert_eq!(said.code(), 7, "{operation:?}: {said:?}");
                 assert!(said.sentence().starts_with(sentence), "{said:?}");
             }
@@ -134,7 +155,10 @@ async fn what_is_never_taken_is_refused_with_what_to_do_instead() {
     }
     assert!(count >= 8, "{count}");
     let body = r#"{"username": "admin", "password": "admin"}"#;
-    let said = world.gate.rest("POST", "/api/v1/session", &token, body).await;
+    let said = world
+        .gate
+        .rest("POST", "/api/v1/session", &token, body)
+        .await;
     assert_eq!((said.status, said.code()), (403, 7));
     assert!(said.sentence().contains("argocd login --sso"), "{said:?}");
 }
@@ -143,9 +167,16 @@ async fn what_is_never_taken_is_refused_with_what_to_do_instead() {
 async fn files_of_the_web_ui_come_without_our_credential() {
     let world = World::new().await;
     let headers = [Wire::Rest.credential(&world.outside.alice())];
-    for path in ["/", "/assets/images/logo.png", "/applications/checkout-prod"] {
+    for path in [
+        "/",
+        "/assets/images/logo.png",
+        "/applications/checkout-prod",
+    ] {
         world.outside.argocd.forget();
-        let said = world.gate.send(Wire::Rest, "GET", path, &headers, "".into()).await;
+        let said = world
+            .gate
+            .send(Wire::Rest, "GET", path, &headers, "".into())
+            .await;
         assert_eq!(said.status, 200, "{said:?}");
         let [seen] = world.outside.argocd.forwarded().try_into().unwrap();
         assert_eq!(seen.path, path);
@@ -158,9 +189,15 @@ async fn files_of_the_web_ui_come_without_our_credential() {
 async fn signing_out_forgets_the_cookie() {
     let world = World::new().await;
     world.outside.argocd.must_not_be_touched_by_callers();
-    let said = world.gate.rest("GET", "/auth/logout", &world.outside.alice(), "").await;
+    let said = world
+        .gate
+        .rest("GET", "/auth/logout", &world.outside.alice(), "")
+        .await;
     assert_eq!((said.status, said.header("location")), (303, "/"));
-    assert!(said.header("set-cookie").starts_with("argocd.token=; Path=/; Max-Age=0"));
+    assert!(
+        said.header("set-cookie")
+            .starts_with("argocd.token=; Path=/; Max-Age=0")
+    );
 }
 
 #[tokio::test]
@@ -179,7 +216,10 @@ async fn what_argo_cd_has_beside_its_api_is_closed() {
         "/terminal?appName=checkout-prod&pod=x",
     ] {
         for method in ["GET", "POST"] {
-            let said = world.gate.rest(method, path, &world.outside.rita(), "{}").await;
+            let said = world
+                .gate
+                .rest(method, path, &world.outside.rita(), "{}")
+                .await;
             assert_eq!(said.status, 403, "{method} {path}: {said:?}");
         }
     }

@@ -28,7 +28,12 @@ async fn a_deploy_arrives_only_after_its_opening_entry_is_on_disk() {
         let call = Call::sync("checkout-staging");
         let said = world.gate.ask(wire, &world.outside.alice(), &call).await;
         assert_eq!(said.code(), 0, "{said:?}");
-        let entry = found.lock().unwrap().pop().unwrap().expect("an opening entry");
+        let entry = found
+            .lock()
+            .unwrap()
+            .pop()
+            .unwrap()
+            .expect("an opening entry");
         assert_eq!(entry.decision, said.decision());
         assert_eq!(entry.opening.word, Word::Permit);
         assert!(entry.closing.is_none());
@@ -45,9 +50,24 @@ async fn every_kind_of_request_has_an_opening_and_a_closing_entry() {
     let version = Call::read("/api/version", "/version.VersionService/Version");
     let session = Call::read("/api/v1/account", "/account.AccountService/ListAccounts");
     let asked = [
-        ("garbage", Call::list(), Word::Refuse, refused("unauthenticated")),
-        (&alice, Call::sync("checkout-prod"), Word::Deny, refused("policy")),
-        (&rita, Call::sync("checkout-prod"), Word::Deny, refused("evidence")),
+        (
+            "garbage",
+            Call::list(),
+            Word::Refuse,
+            refused("unauthenticated"),
+        ),
+        (
+            &alice,
+            Call::sync("checkout-prod"),
+            Word::Deny,
+            refused("policy"),
+        ),
+        (
+            &rita,
+            Call::sync("checkout-prod"),
+            Word::Deny,
+            refused("evidence"),
+        ),
         (&rita, session, Word::Refuse, refused("policy")),
         (&rita, version, Word::Answer, Outcome::Answered),
     ];
@@ -64,7 +84,11 @@ async fn every_kind_of_request_has_an_opening_and_a_closing_entry() {
             };
             assert_eq!(record.opening.wire, expected);
         }
-        for call in [Call::sync("checkout-staging"), Call::get("checkout-prod"), Call::list()] {
+        for call in [
+            Call::sync("checkout-staging"),
+            Call::get("checkout-prod"),
+            Call::list(),
+        ] {
             let said = world.gate.ask(wire, &alice, &call).await;
             let record = world.record(said.decision()).await;
             assert_eq!(record.opening.word, Word::Permit);
@@ -95,9 +119,18 @@ async fn what_is_unknown_is_recorded_too() {
 async fn runs_and_reads_of_the_log_are_recorded_as_well() {
     let world = World::new().await;
     let call = Call::sync("checkout-staging");
-    world.gate.ask(Wire::Rest, &world.outside.alice(), &call).await;
-    let opened = world.gate.open_run(&world.outside.tests(), "checkout-staging").await;
-    let listed = world.gate.rest("GET", "/syncgate/v1/log", &world.outside.sam(), "").await;
+    world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &call)
+        .await;
+    let opened = world
+        .gate
+        .open_run(&world.outside.tests(), "checkout-staging")
+        .await;
+    let listed = world
+        .gate
+        .rest("GET", "/syncgate/v1/log", &world.outside.sam(), "")
+        .await;
     for (said, operation) in [(opened, "Run.report"), (listed, "Log.read")] {
         let record = world.record(said.decision()).await;
         assert_eq!(record.opening.operation, operation);
@@ -134,8 +167,18 @@ async fn the_log_verifies_after_all_of_it() {
     let world = World::new().await;
     let mut last = None;
     for wire in Wire::ALL {
-        for call in [Call::list(), Call::sync("checkout-prod"), Call::sync("checkout-staging")] {
-            last = Some(world.gate.ask(wire, &world.outside.alice(), &call).await.decision());
+        for call in [
+            Call::list(),
+            Call::sync("checkout-prod"),
+            Call::sync("checkout-staging"),
+        ] {
+            last = Some(
+                world
+                    .gate
+                    .ask(wire, &world.outside.alice(), &call)
+                    .await
+                    .decision(),
+            );
         }
     }
     world.record(last.unwrap()).await;

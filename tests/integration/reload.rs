@@ -15,7 +15,11 @@ when { resource.environment == Syncgate::Environment::"prod" };
 async fn policies(process: &Process) -> Value {
     let ready = process.admin.rest("GET", "/ready", "", "").await.json();
     let checks = ready["checks"].as_array().unwrap().iter();
-    checks.clone().find(|check| check["name"] == "policies").unwrap().clone()
+    checks
+        .clone()
+        .find(|check| check["name"] == "policies")
+        .unwrap()
+        .clone()
 }
 
 #[tokio::test]
@@ -29,7 +33,10 @@ async fn a_bad_edit_leaves_the_old_policies_in_force_and_shows_on_ready() {
         (shown["state"] == "degraded").then_some(shown)
     })
     .await;
-    assert!(shown["detail"].as_str().unwrap().contains("edit.cedar"), "{shown}");
+    assert!(
+        shown["detail"].as_str().unwrap().contains("edit.cedar"),
+        "{shown}"
+    );
     let call = Call::sync("checkout-prod");
     let said = process.gate.ask(Wire::Rest, &outside.alice(), &call).await;
     assert_eq!(said.code(), 7, "{said:?}");
@@ -51,13 +58,20 @@ async fn an_edit_that_breaks_a_case_is_not_taken() {
     .await;
     let said = world
         .gate
-        .ask(Wire::Rest, &world.outside.alice(), &Call::get("checkout-prod"))
+        .ask(
+            Wire::Rest,
+            &world.outside.alice(),
+            &Call::get("checkout-prod"),
+        )
         .await;
     assert_eq!(said.code(), 0, "{said:?}");
 }
 
 fn outside_forbids_all(world: &World) {
-    world.outside.write_policy("all.cedar", "@id(\"all\") forbid (principal, action, resource);");
+    world.outside.write_policy(
+        "all.cedar",
+        "@id(\"all\") forbid (principal, action, resource);",
+    );
 }
 
 #[tokio::test]
@@ -74,6 +88,9 @@ async fn a_good_edit_takes_effect() {
     for wire in Wire::ALL {
         let said = world.gate.ask(wire, &alice, &call).await;
         assert_eq!(said.code(), 7, "{said:?}");
-        assert!(said.sentence().contains("prod is closed for reading today"), "{said:?}");
+        assert!(
+            said.sentence().contains("prod is closed for reading today"),
+            "{said:?}"
+        );
     }
 }

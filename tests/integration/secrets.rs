@@ -29,14 +29,26 @@ async fn no_token_is_anywhere_but_where_it_must_be() {
     let bad = outside.issuer.bad_tokens();
     let mut answers = Vec::new();
     for wire in Wire::ALL {
-        for call in [Call::sync("checkout-staging"), Call::list(), Call::get("checkout-prod")] {
+        for call in [
+            Call::sync("checkout-staging"),
+            Call::list(),
+            Call::get("checkout-prod"),
+        ] {
             answers.push(process.gate.ask(wire, &alice, &call).await);
         }
-        answers.push(process.gate.ask(wire, &rita, &Call::sync("checkout-prod")).await);
+        answers.push(
+            process
+                .gate
+                .ask(wire, &rita, &Call::sync("checkout-prod"))
+                .await,
+        );
         for (_, token) in &bad {
             answers.push(process.gate.ask(wire, token, &Call::list()).await);
         }
-        let both = [("token", alice.clone()), ("authorization", format!("Bearer {rita}"))];
+        let both = [
+            ("token", alice.clone()),
+            ("authorization", format!("Bearer {rita}")),
+        ];
         answers.push(process.gate.ask_with(wire, &both, &Call::list()).await);
     }
     process.gate.report(&tests, "passed").await;
@@ -69,7 +81,10 @@ async fn no_token_is_anywhere_but_where_it_must_be() {
     for (whose, token) in canaries {
         // The signature alone would be enough to replay the rest, which can be guessed.
         let signature = token.rsplit('.').next().unwrap().to_owned();
-        for secret in [token, signature].into_iter().filter(|text| text.len() > 10) {
+        for secret in [token, signature]
+            .into_iter()
+            .filter(|text| text.len() > 10)
+        {
             for (place, bytes) in &all {
                 let found = bytes.windows(secret.len()).any(|w| w == secret.as_bytes());
                 assert!(!found, "the token of {whose} is in {place}");

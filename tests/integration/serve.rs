@@ -32,7 +32,10 @@ environment = "stagging"
 "#;
     std::fs::write(&file, text).unwrap();
     let file = file.to_str().unwrap();
-    for arguments in [vec!["serve", "--config", file], vec!["serve", "--check", "--config", file]] {
+    for arguments in [
+        vec!["serve", "--config", file],
+        vec!["serve", "--check", "--config", file],
+    ] {
         let ran = run(arguments).await;
         assert_eq!(ran.code, 64, "{ran:?}");
         assert!(ran.out.is_empty(), "{ran:?}");
@@ -73,7 +76,10 @@ async fn check_says_that_all_is_in_order_or_where_a_policy_is_not() {
     let ran = run(["serve", "--config", config, "--check"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
     assert!(!outside.store().exists(), "a check leaves nothing behind");
-    outside.write_policy("odd.cedar", "permit (principal, action, resource) when { colour };");
+    outside.write_policy(
+        "odd.cedar",
+        "permit (principal, action, resource) when { colour };",
+    );
     let ran = run(["serve", "--config", config, "--check"]).await;
     assert_eq!(ran.code, 64, "{ran:?}");
     assert!(ran.err.contains("odd.cedar"), "{ran:?}");
@@ -86,19 +92,35 @@ async fn check_says_that_all_is_in_order_or_where_a_policy_is_not() {
 async fn probes_and_metrics_are_on_the_admin_port_alone() {
     let outside = Outside::start().await;
     let process = Process::serve(&outside).await;
-    let said = process.gate.ask(Wire::Grpc, &outside.alice(), &Call::list()).await;
+    let said = process
+        .gate
+        .ask(Wire::Grpc, &outside.alice(), &Call::list())
+        .await;
     assert_eq!(said.code(), 0, "{said:?}");
     assert_eq!(process.admin.rest("GET", "/live", "", "").await.status, 200);
     let ready = process.admin.rest("GET", "/ready", "", "").await;
     assert_eq!((ready.status, &ready.json()["ready"]), (200, &true.into()));
     let metrics = process.admin.rest("GET", "/metrics", "", "").await;
     let text = String::from_utf8(metrics.body.to_vec()).unwrap();
-    assert!(text.contains("operation=\"ApplicationService.List\""), "{text}");
+    assert!(
+        text.contains("operation=\"ApplicationService.List\""),
+        "{text}"
+    );
     outside.argocd.forget();
     for path in ["/metrics", "/ready", "/live"] {
         let said = process.gate.rest("GET", path, "", "").await;
-        assert!(!String::from_utf8_lossy(&said.body).contains("syncgate_"), "{path}");
-        assert_eq!(process.admin.rest("GET", "/api/v1/applications", "", "").await.status, 404);
+        assert!(
+            !String::from_utf8_lossy(&said.body).contains("syncgate_"),
+            "{path}"
+        );
+        assert_eq!(
+            process
+                .admin
+                .rest("GET", "/api/v1/applications", "", "")
+                .await
+                .status,
+            404
+        );
     }
 }
 
@@ -127,7 +149,8 @@ async fn sigterm_lets_a_call_under_way_finish_and_ends_with_zero() {
     });
     let (gate, token) = (process.gate.clone(), outside.alice());
     let call = async move {
-        gate.ask(Wire::Rest, &token, &Call::sync("checkout-staging")).await
+        gate.ask(Wire::Rest, &token, &Call::sync("checkout-staging"))
+            .await
     };
     let call = outside.tasks.spawn(call);
     let mut arrival = arrival;

@@ -35,8 +35,12 @@ async fn the_story_is_as_told_on_the_stand_in() {
         .unwrap();
     let text = lines.join("\n");
     let mut rest = text.as_str();
-    for part in ["REFUSED", "REFUSED", "ALLOWED", "PASSED", "ALLOWED", "decision"] {
-        let place = rest.find(part).unwrap_or_else(|| panic!("no {part} in {rest}"));
+    for part in [
+        "REFUSED", "REFUSED", "ALLOWED", "PASSED", "ALLOWED", "decision",
+    ] {
+        let place = rest
+            .find(part)
+            .unwrap_or_else(|| panic!("no {part} in {rest}"));
         rest = &rest[place + part.len()..];
     }
 }

@@ -26,8 +26,9 @@ fn every_operation_is_an_action_in_the_group_of_its_effect_and_the_other_way_rou
     let expected: BTreeMap<_, _> = table.chain(own).collect();
     assert_eq!(expected.len(), 109 + OWN.len());
     // A group is an action in no group.
-    let (found, group): (BTreeMap<_, _>, BTreeMap<_, _>) =
-        schema.into_iter().partition(|(_, groups)| !groups.is_empty());
+    let (found, group): (BTreeMap<_, _>, BTreeMap<_, _>) = schema
+        .into_iter()
+        .partition(|(_, groups)| !groups.is_empty());
     assert_eq!(found, expected);
     let words: Vec<_> = group.keys().map(String::as_str).collect();
     assert_eq!(words, ["administer", "deploy", "read", "report", "write"]);
@@ -46,7 +47,10 @@ async fn knock(world: &World, operation: Operation, token: Option<&str>) -> Vec<
     let mut answers = Vec::new();
     let row = operation.row();
     for wire in Wire::FRAMED {
-        let headers: Vec<_> = token.map(|token| wire.credential(token)).into_iter().collect();
+        let headers: Vec<_> = token
+            .map(|token| wire.credential(token))
+            .into_iter()
+            .collect();
         let said = world.gate.framed(wire, &headers, row.grpc, b"").await;
         answers.push((format!("{wire:?} {}", row.grpc), said));
     }
@@ -57,9 +61,15 @@ async fn knock(world: &World, operation: Operation, token: Option<&str>) -> Vec<
             .map(|part| if part.starts_with('{') { "x" } else { part })
             .collect();
         let path = segments.join("/");
-        let headers: Vec<_> = token.map(|t| Wire::Rest.credential(t)).into_iter().collect();
+        let headers: Vec<_> = token
+            .map(|t| Wire::Rest.credential(t))
+            .into_iter()
+            .collect();
         let body = if rest.method == "GET" { "" } else { "{}" };
-        let said = world.gate.send(Wire::Rest, rest.method, &path, &headers, body.into()).await;
+        let said = world
+            .gate
+            .send(Wire::Rest, rest.method, &path, &headers, body.into())
+            .await;
         answers.push((format!("{} {path}", rest.method), said));
     }
     answers

@@ -56,7 +56,9 @@ async fn a_sync_arrives_pinned_and_signed_as_the_gate_on_every_wire() {
     assert_eq!(sync.prune, Some(true));
     let retry = sync.retry_strategy.as_ref().unwrap();
     assert_eq!((retry.limit, retry.refresh), (Some(2), Some(false)));
-    let [info] = sync.infos.as_slice() else { panic!("{sync:?}") };
+    let [info] = sync.infos.as_slice() else {
+        panic!("{sync:?}")
+    };
     assert_eq!(info.name.as_deref(), Some(INFO_CALLER));
     assert_eq!(info.value.as_deref(), Some("alice@shop.example"));
     assert!(arrived.iter().all(|other| other == sync), "{arrived:?}");
@@ -77,9 +79,13 @@ fn assert_is_ours(headers: &HeaderMap, wire: Wire, token: &str) {
 #[tokio::test]
 async fn the_retry_strategy_of_the_spec_is_held_where_the_request_has_none() {
     let world = World::new().await;
-    world.outside.argocd.change("checkout-staging", |application| {
-        application["spec"]["syncPolicy"]["retry"] = serde_json::json!({"limit": 5, "refresh": true});
-    });
+    world
+        .outside
+        .argocd
+        .change("checkout-staging", |application| {
+            application["spec"]["syncPolicy"]["retry"] =
+                serde_json::json!({"limit": 5, "refresh": true});
+        });
     for wire in Wire::ALL {
         world.outside.argocd.forget();
         let call = Call::sync("checkout-staging");
@@ -96,7 +102,10 @@ async fn every_decision_is_the_same_on_every_wire() {
     let outside = &world.outside;
     let (alice, rita, sam) = (outside.alice(), outside.rita(), outside.sam());
     let (nobody, tests) = (outside.nobody(), outside.tests());
-    let dry = ApplicationSyncRequest { dry_run: Some(true), ..sync_of("checkout-prod") };
+    let dry = ApplicationSyncRequest {
+        dry_run: Some(true),
+        ..sync_of("checkout-prod")
+    };
     let local = ApplicationSyncRequest {
         manifests: vec!["{}".to_owned()],
         ..sync_of("checkout-staging")
@@ -107,23 +116,55 @@ async fn every_decision_is_the_same_on_every_wire() {
             name: Some("checkout".to_owned()),
             ..SyncOperationResource::default()
         }],
-        sync_options: Some(SyncOptions { items: vec!["Replace=true".to_owned()] }),
+        sync_options: Some(SyncOptions {
+            items: vec!["Replace=true".to_owned()],
+        }),
         ..sync_of("checkout-prod")
     };
     let asked = [
-        ("an engineer to staging", &alice, Call::sync("checkout-staging"), 0),
-        ("an engineer to prod", &alice, Call::sync("checkout-prod"), 7),
-        ("a manager to untested prod", &rita, Call::sync("checkout-prod"), 9),
+        (
+            "an engineer to staging",
+            &alice,
+            Call::sync("checkout-staging"),
+            0,
+        ),
+        (
+            "an engineer to prod",
+            &alice,
+            Call::sync("checkout-prod"),
+            7,
+        ),
+        (
+            "a manager to untested prod",
+            &rita,
+            Call::sync("checkout-prod"),
+            9,
+        ),
         ("a dry run of prod", &rita, Call::sync_as(dry), 0),
         ("a part of untested prod", &rita, Call::sync_as(part), 9),
         ("local manifests", &alice, Call::sync_as(local), 7),
-        ("somebody without a role", &nobody, Call::sync("checkout-staging"), 7),
+        (
+            "somebody without a role",
+            &nobody,
+            Call::sync("checkout-staging"),
+            7,
+        ),
         ("a test job", &tests, Call::sync("checkout-staging"), 7),
         ("security", &sam, Call::sync("checkout-staging"), 7),
         ("what does not exist", &rita, Call::sync("no-such-prod"), 7),
         ("a reader of prod", &alice, Call::get("checkout-prod"), 0),
-        ("a test job reading its own", &tests, Call::get("checkout-staging"), 0),
-        ("a test job reading another", &tests, Call::get("cart-staging"), 7),
+        (
+            "a test job reading its own",
+            &tests,
+            Call::get("checkout-staging"),
+            0,
+        ),
+        (
+            "a test job reading another",
+            &tests,
+            Call::get("cart-staging"),
+            7,
+        ),
         ("nobody reading", &nobody, Call::get("checkout-staging"), 7),
         ("nobody listing", &nobody, Call::list(), 7),
     ];
@@ -175,20 +216,36 @@ async fn a_body_that_could_be_read_in_two_ways_is_refused_by_name() {
         (r#"{"Revision": "main"}"#, "Revision"),
         (r#"{"dry_run": true}"#, "dry_run"),
         (r#"{"dryRun": "true"}"#, "dryRun"),
-        (r#"{"strategy": {"hook": {"force": true, "more": 1}}}"#, "more"),
+        (
+            r#"{"strategy": {"hook": {"force": true, "more": 1}}}"#,
+            "more",
+        ),
         (r#"{"name": "checkout-prod"}"#, "checkout-prod"),
         (r#"{} {}"#, "trailing"),
         (r#"[]"#, ""),
         (r#"{"revision""#, ""),
-        (r#"{"revision": "--upload-pack=touch /tmp/x"}"#, "--upload-pack"),
+        (
+            r#"{"revision": "--upload-pack=touch /tmp/x"}"#,
+            "--upload-pack",
+        ),
         (r#"{"revision": "main\nHEAD"}"#, "not a revision"),
         (r#"{"revision": "main\u0000"}"#, "not a revision"),
-        (r#"{"sourcePositions": [1], "revisions": []}"#, "sourcePositions"),
+        (
+            r#"{"sourcePositions": [1], "revisions": []}"#,
+            "sourcePositions",
+        ),
     ];
     for (body, named) in bodies {
-        let said = world.gate.rest("POST", path, &world.outside.alice(), body).await;
+        let said = world
+            .gate
+            .rest("POST", path, &world.outside.alice(), body)
+            .await;
         assert_eq!((said.status, said.code()), (400, 3), "{body}: {said:?}");
-        assert!(said.sentence().contains(named), "{body}: {}", said.sentence());
+        assert!(
+            said.sentence().contains(named),
+            "{body}: {}",
+            said.sentence()
+        );
     }
 }
 
@@ -205,8 +262,16 @@ async fn a_message_that_could_be_read_in_two_ways_is_refused_by_name() {
     let short = message(b"")[..9].to_vec();
     let bodies: [(&str, Bytes, &str); 8] = [
         ("an unknown field", message(b"\x98\x06\x01"), "99"),
-        ("an unknown field inside", message(b"\x5a\x03\x98\x06\x01"), "99"),
-        ("a revision that is an option", message(b"\x12\x03-ux"), "not a revision"),
+        (
+            "an unknown field inside",
+            message(b"\x5a\x03\x98\x06\x01"),
+            "99",
+        ),
+        (
+            "a revision that is an option",
+            message(b"\x12\x03-ux"),
+            "not a revision",
+        ),
         ("compression", compressed.into(), "compressed"),
         ("two messages", twice.into(), "follow the message"),
         ("trailing bytes", trailing.into(), "follow the message"),
@@ -220,7 +285,11 @@ async fn a_message_that_could_be_read_in_two_ways_is_refused_by_name() {
             let said = world.gate.send(wire, "POST", path, &headers, body.clone());
             let said = said.await;
             assert_eq!((said.status, said.code()), (200, 3), "{what}: {said:?}");
-            assert!(said.sentence().contains(named), "{what}: {}", said.sentence());
+            assert!(
+                said.sentence().contains(named),
+                "{what}: {}",
+                said.sentence()
+            );
         }
     }
 }

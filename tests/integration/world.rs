@@ -207,7 +207,10 @@ impl World {
     pub(crate) async fn with_tls() -> Self {
         let outside = Outside::start().await;
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (outside.path().join("cert.pem"), outside.path().join("key.pem"));
+        let (certificate, key) = (
+            outside.path().join("cert.pem"),
+            outside.path().join("key.pem"),
+        );
         std::fs::write(&certificate, made.cert.pem()).unwrap();
         std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
         let tls = "certificate = \"cert.pem\"\nkey = \"key.pem\"";

@@ -49,7 +49,8 @@ pub(crate) fn rest(
 ) -> Response<Body> {
     let (status, json) = match answer {
         Answer::Denied => {
-            let error = json!({"error": "permission denied", "code": 7, "message": "permission denied"});
+            let error =
+                json!({"error": "permission denied", "code": 7, "message": "permission denied"});
             (StatusCode::FORBIDDEN, error)
         }
         Answer::List(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
@@ -73,11 +74,19 @@ fn watch(seen: &Seen, now: Vec<Value>, events: broadcast::Receiver<Value>) -> Re
         Some((event, events))
     });
     let lines = stream::iter(now).chain(later).map(move |event| {
-        let line = if sse { format!("data: {event}\n\n") } else { format!("{event}\n") };
+        let line = if sse {
+            format!("data: {event}\n\n")
+        } else {
+            format!("{event}\n")
+        };
         Ok::<_, Infallible>(Frame::data(Bytes::from(line)))
     });
     let mut response = Response::new(body::boxed(StreamBody::new(lines)));
-    let kind = if sse { "text/event-stream" } else { "application/json" };
+    let kind = if sse {
+        "text/event-stream"
+    } else {
+        "application/json"
+    };
     let kind = HeaderValue::from_static(kind);
     response.headers_mut().insert("content-type", kind);
     response

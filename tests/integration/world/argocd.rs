@@ -224,7 +224,10 @@ impl ArgoCd {
     /// Fails if something did that must not have happened.
     pub(crate) fn assert_no_offence(&self) {
         let offences = self.state().offences.clone();
-        assert!(offences.is_empty(), "the upstream was touched: {offences:?}");
+        assert!(
+            offences.is_empty(),
+            "the upstream was touched: {offences:?}"
+        );
     }
 
     // What it does
@@ -293,7 +296,9 @@ impl ArgoCd {
                 let answer = self.get(name);
                 if query.contains("refresh=") && !seen.is_forwarded() {
                     let change = self.state().after_refresh.take();
-                    change.into_iter().for_each(|change| self.change(name, change));
+                    change
+                        .into_iter()
+                        .for_each(|change| self.change(name, change));
                 }
                 answer
             }

@@ -112,7 +112,10 @@ impl Call {
 
     /// Lists applications.
     pub(crate) fn list() -> Self {
-        Self::read("/api/v1/applications", "/application.ApplicationService/List")
+        Self::read(
+            "/api/v1/applications",
+            "/application.ApplicationService/List",
+        )
     }
 }
 
@@ -144,7 +147,9 @@ impl Said {
         }
         match self.status {
             200..=299 => 0,
-            _ => self.json()["code"].as_u64().unwrap_or_else(|| panic!("{self:?}")),
+            _ => self.json()["code"]
+                .as_u64()
+                .unwrap_or_else(|| panic!("{self:?}")),
         }
     }
 
@@ -251,7 +256,8 @@ impl Gate {
             }
         };
         let bytes = Bytes::from(body);
-        self.send(wire, call.method, &call.path, headers, bytes).await
+        self.send(wire, call.method, &call.path, headers, bytes)
+            .await
     }
 
     /// Sends one message to a gRPC path.

@@ -126,11 +126,17 @@ impl Issuer {
         vec![
             (
                 "expired",
-                ours(&[("iat", json!(now() - 2 * HOUR)), ("exp", json!(now() - HOUR))]),
+                ours(&[
+                    ("iat", json!(now() - 2 * HOUR)),
+                    ("exp", json!(now() - HOUR)),
+                ]),
             ),
             (
                 "not yet valid",
-                ours(&[("nbf", json!(now() + HOUR)), ("exp", json!(now() + 2 * HOUR))]),
+                ours(&[
+                    ("nbf", json!(now() + HOUR)),
+                    ("exp", json!(now() + 2 * HOUR)),
+                ]),
             ),
             ("for another audience", ours(&[("aud", json!("grafana"))])),
             ("for no audience", ours(&[("aud", json!([]))])),
@@ -138,8 +144,14 @@ impl Issuer {
                 "signed by the other issuer's key of the same id",
                 sign(&self.workloads, &good),
             ),
-            ("signed by a stranger's key of the same id", sign(&Key::new(), &good)),
-            ("of an unknown issuer", ours(&[("iss", json!("https://login.example"))])),
+            (
+                "signed by a stranger's key of the same id",
+                sign(&Key::new(), &good),
+            ),
+            (
+                "of an unknown issuer",
+                ours(&[("iss", json!("https://login.example"))]),
+            ),
             (
                 "of an issuer with a slash more",
                 ours(&[("iss", json!(format!("{}/", self.people())))]),
@@ -156,7 +168,10 @@ impl Issuer {
                 keyed(self.people.jwks().to_string().as_bytes(), &good),
             ),
             ("without its signature", format!("{body}.")),
-            ("with another body", splice(&genuine, &with(&[("sub", json!("rita"))]))),
+            (
+                "with another body",
+                splice(&genuine, &with(&[("sub", json!("rita"))])),
+            ),
             ("garbage", "garbage".to_owned()),
             ("three dots", "a.b.c".to_owned()),
         ]

@@ -48,7 +48,9 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    let ran = within("a command", command(arguments).output()).await.unwrap();
+    let ran = within("a command", command(arguments).output())
+        .await
+        .unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran {
         code: ran.status.code().expect("ended by itself"),

@@ -14,19 +14,19 @@
 
 use ulid::Ulid;
 
-use super::binding::{Binding, BoundOperation, Settled, Since, settle};
+use super::binding::{Binding, Settled, settle};
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
-    self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
-    OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
+    AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome, RunFilter,
+    RunId, RunRow, Store, StoredRun,
 };
 
 mod error;
@@ -178,15 +178,8 @@ impl Runs {
             collected: new.collected,
             tool: new.tool,
             options: new.options,
-            operation: binding.operation.map(|bound| OperationBinding {
-                started_at: bound.started_at,
-                uid: bound.uid,
-            }),
-            since: binding.since.map(|since| store::Since {
-                uid: since.uid,
-                operation: since.operation,
-                entry: since.entry,
-            }),
+            operation: binding.operation,
+            since: binding.since,
             started_at: new.started_at,
             received_at: now,
             // Not pending: a run that never ends would be asked about for ever.
@@ -337,6 +330,7 @@ impl Runs {
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
+            before_sync: settled == Settled::BeforeSync,
             ran_before: self.ran_before(run).await?,
             least_share: self.least_share,
         });
@@ -429,6 +423,9 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
             "the operation has not ended".to_owned(),
         ),
         (None, Verdict::Passed, Settled::Void(why)) => (CountingState::Void, why),
+        (None, Verdict::Passed, Settled::BeforeSync) => {
+            (CountingState::Void, BEFORE_SYNC.to_owned())
+        }
         (None, Verdict::Passed, Settled::Counts)
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
@@ -449,15 +446,8 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         commits: run.commits.clone(),
         source_digest: run.source_digest.clone()?,
         promotion_digest: run.promotion_digest.clone()?,
-        operation: run.operation.as_ref().map(|operation| BoundOperation {
-            uid: operation.uid.clone(),
-            started_at: operation.started_at,
-        }),
-        since: run.since.clone().map(|since| Since {
-            uid: since.uid,
-            operation: since.operation,
-            entry: since.entry,
-        }),
+        operation: run.operation.clone(),
+        since: run.since.clone(),
     })
 }
 

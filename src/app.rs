@@ -26,12 +26,15 @@ use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::index::Index;
 use crate::listener::Stop;
 use crate::names::AppRef;
+use crate::outbound;
 use crate::policy;
 use crate::record::Recorder;
 use crate::store::{self, Store};
 
 /// Applications are spread over this many locks; two that share one wait for each other.
 const LOCKS: usize = 256;
+/// How long a change waits for another of the same application.
+const LOCK_WAIT: Duration = Duration::from_secs(30);
 /// How long Argo CD may take to begin an answer. A refresh waits for its controller.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(2);
 
@@ -134,7 +137,8 @@ impl App {
         let token =
             UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
         let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
-        let tls = forward::client_config(ca.as_deref()).map_err(Error::Upstream)?;
+        let tls = outbound::client_config(&url, ca.as_deref())
+            .map_err(|error| Error::Upstream(error.into()))?;
         let argocd =
             Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
         let upstream = UpstreamConfig {
@@ -155,7 +159,7 @@ impl App {
             LeastShare::default(),
         );
         let app = Arc::new(Self {
-            index: Index::new(),
+            index: Index::new(config.upstream.namespace.clone()),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             config,
             clock,
@@ -176,15 +180,14 @@ impl App {
         Ok(app)
     }
 
-    /// Waits until no other change of `application` is between its check and its forward.
+    /// Waits until no other change of `application` is between its check and its forward; `None` when
+    /// that takes too long.
     pub async fn lock(&self, application: &AppRef) -> Option<MutexGuard<'_, ()>> {
         let mut hasher = DefaultHasher::new();
         application.name.hash(&mut hasher);
         let place = usize::try_from(hasher.finish() % LOCKS as u64).unwrap_or(0);
-        match self.locks.get(place) {
-            Some(lock) => Some(lock.lock().await),
-            None => None,
-        }
+        let lock = self.locks.get(place)?;
+        tokio::time::timeout(LOCK_WAIT, lock.lock()).await.ok()
     }
 
     /// The link to a decision, for people.

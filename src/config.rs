@@ -13,7 +13,7 @@ mod sections;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use environments::{Applications, Assignment, ComponentRule, Environment, Mode, Traits};
+pub use environments::{Applications, Assignment, ComponentRule, Environment, Traits, fits};
 pub use secret::Secret;
 pub use sections::{
     Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls,

@@ -1,7 +1,7 @@
 //! `syncgate demo`: the real gate over a stand-in of Argo CD and a token issuer, and the story of
 //! one commit on its way to production.
 //!
-//! The stand-ins are small and only here: [`standin`] plays the calls of the story, [`issuer`] signs
+//! The stand-ins are small and only here: `standin` plays the calls of the story, `issuer` signs
 //! the tokens. The story itself ([`story`]) speaks to the gate like any client and is told against a
 //! real Argo CD too.
 

@@ -6,30 +6,49 @@
 //! operation has ended ([`crate::settle`]) the deployment has succeeded or failed; commits that
 //! succeeded here are the *incumbent* and may come back.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::argocd::client::Refresh;
+use crate::argocd::operation::Operation;
 use crate::argocd::request::{Body as CallBody, Call, INFO_DECISION};
+use crate::draft::Draft;
 use crate::gate::ApplicationPlan;
-use crate::names::{Commit, DecisionId};
-use crate::planner::Plan;
+use crate::json;
+use crate::names::{AppRef, Commit, DecisionId, SourceDigest};
+use crate::planner::{Plan, Planned};
+use crate::policy::Mode;
+use crate::record::{Durability, Outcome, Word};
 use crate::respond::Rejection;
 use crate::store::{self, DeploymentRow, DeploymentState};
 
 /// How many deployments are looked back on for an incumbent.
 const LOOK_BACK: u32 = 500;
 
-/// Stores what is about to be rolled out.
+/// Stores what is about to be rolled out. Only a whole rollout that was permitted on its merits is
+/// one that may come back later: no dry run, no partial or local sync, none without hooks, and none
+/// that an observing environment let through.
 ///
 /// # Errors
 /// [`Rejection`] when it cannot be stored; nothing may be forwarded then.
-pub async fn permitted(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), Rejection> {
-    for planned in &plan.applications {
-        let dry_run = planned.sync.is_some_and(|sync| sync.dry_run);
-        let Some(plan) = planned.plan.as_ref().filter(|_| !dry_run) else {
-            continue;
-        };
+pub async fn permitted(
+    app: &App,
+    decision: DecisionId,
+    plan: &Plan,
+    call: &Call,
+) -> Result<(), Rejection> {
+    let CallBody::Sync(request) = &call.body else {
+        return Ok(());
+    };
+    if request.is_dry_run() || request.is_partial() || request.is_local() || request.skips_hooks() {
+        return Ok(());
+    }
+    for planned in plan
+        .applications
+        .iter()
+        .filter(|planned| planned.mode == Mode::Enforce)
+    {
+        let Some(plan) = &planned.plan else { continue };
         let row = DeploymentRow {
             decision,
             application: plan.application.clone(),
@@ -92,16 +111,23 @@ pub async fn verify(
     if request.is_dry_run() {
         return Ok(());
     }
-    for planned in &plan.applications {
-        let Some(plan) = &planned.plan else { continue };
+    for planned in plan
+        .applications
+        .iter()
+        .filter(|planned| planned.mode == Mode::Enforce)
+    {
+        let Some(pinned) = &planned.plan else {
+            continue;
+        };
         let read = app
             .argocd
-            .application(&plan.application, None, Refresh::None)
+            .application(&pinned.application, None, Refresh::None)
             .await;
         let application = match read {
             Ok(application) => application,
             Err(error) => {
-                // The closing entry tells that the sync was forwarded; `settle` looks again.
+                // Not known to be wrong. When it has ended, `settle` compares it again before these
+                // commits count as having run here.
                 tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not verified");
                 continue;
             }
@@ -109,24 +135,73 @@ pub async fn verify(
         let Some(operation) = operation_of(&application, decision) else {
             continue;
         };
-        if planned.mode == crate::policy::Mode::Enforce && !runs(plan, operation, &application) {
-            tracing::error!(%decision, application = %plan.application, "another writer changed what is rolled out");
-            let ended = app.argocd.terminate(&plan.application).await;
-            let what = if ended.is_ok() {
-                "was terminated"
-            } else {
-                "could not be terminated"
-            };
-            return Err(Rejection::Conflict {
-                sentence: format!(
-                    "{} was changed by another writer while it was checked; its operation {what}",
-                    plan.application.name
-                ),
-                next: None,
-            });
+        let as_checked = rolls_out(&commits(pinned), &pinned.source_digest, &operation["sync"])
+            && is_place(planned, &application)
+            && operation.pointer("/retry/refresh").and_then(Value::as_bool) != Some(true);
+        if !as_checked {
+            return Err(undo(app, decision, &pinned.application).await);
         }
     }
     Ok(())
+}
+
+/// Ends an operation that is not what was checked, on record as the gate's own act.
+async fn undo(app: &App, decision: DecisionId, application: &AppRef) -> Rejection {
+    tracing::error!(%decision, %application, "another writer changed what is rolled out");
+    let outcome = match terminate(app, decision, application).await {
+        Ok(()) => "was terminated",
+        Err(error) => {
+            tracing::error!(%decision, %application, error = format!("{error:#}"), "not terminated");
+            "could not be terminated: look at it"
+        }
+    };
+    Rejection::Conflict {
+        sentence: format!(
+            "{} was changed by another writer while it was checked; its operation {outcome}",
+            application.name
+        ),
+        next: None,
+    }
+}
+
+async fn terminate(app: &App, cause: DecisionId, application: &AppRef) -> anyhow::Result<()> {
+    let mut draft = Draft::of_controller(app, Operation::ApplicationTerminateOperation);
+    let why =
+        json!({ "because": "the operation is not what was checked", "of": cause.to_string() });
+    draft.facts(vec![application.clone()], why);
+    let record = draft
+        .open(app, Word::Permit, Durability::BeforeProceeding)
+        .await;
+    let record =
+        record.map_err(|rejection| anyhow::anyhow!("not recorded: {}", rejection.word()))?;
+    match app.argocd.terminate(application).await {
+        Ok(()) => {
+            record.close(Outcome::Answered).await;
+            Ok(())
+        }
+        Err(error) => {
+            record
+                .close(Outcome::Failed {
+                    stage: "upstream".to_owned(),
+                })
+                .await;
+            Err(error.into())
+        }
+    }
+}
+
+/// Whether the application still goes where it went when it was checked; Argo CD reads project and
+/// destination from the live object when it carries an operation out.
+fn is_place(planned: &Planned, application: &Value) -> bool {
+    let text = |pointer| json::text(application, pointer);
+    let cluster = match text("/spec/destination/server") {
+        "" => text("/spec/destination/name"),
+        server => server,
+    };
+    planned.facts.uid.as_deref() == Some(text("/metadata/uid"))
+        && planned.facts.project == text("/spec/project")
+        && planned.facts.cluster == cluster
+        && planned.facts.destination_namespace == text("/spec/destination/namespace")
 }
 
 /// The operation of `application` that carries `decision`: pending, running or ended.
@@ -148,37 +223,27 @@ pub fn operation_of(application: &Value, decision: DecisionId) -> Option<&Value>
         })
 }
 
-/// Whether `operation` rolls out the sources of `plan` at its commits, to a place in the same
-/// environment's application.
-fn runs(plan: &ApplicationPlan, operation: &Value, application: &Value) -> bool {
-    let sync = &operation["sync"];
-    let texts = |value: &Value| -> Vec<String> {
-        value
-            .as_array()
-            .into_iter()
-            .flatten()
-            .filter_map(|v| v.as_str().map(str::to_owned))
-            .collect()
+/// Whether `what` (an operation's `sync`, or its result) is of exactly these commits and sources.
+#[must_use]
+pub fn rolls_out(commits: &[Commit], digest: &SourceDigest, what: &Value) -> bool {
+    let several = what["sources"]
+        .as_array()
+        .filter(|sources| !sources.is_empty());
+    let (sources, revisions): (Vec<Value>, Vec<&str>) = match several {
+        Some(sources) => {
+            let revisions = what["revisions"].as_array().into_iter().flatten();
+            (
+                sources.clone(),
+                revisions.filter_map(Value::as_str).collect(),
+            )
+        }
+        None => (
+            vec![what["source"].clone()],
+            vec![what["revision"].as_str().unwrap_or_default()],
+        ),
     };
-    let (sources, revisions) = if plan.multi_source {
-        (
-            sync["sources"].as_array().cloned().unwrap_or_default(),
-            texts(&sync["revisions"]),
-        )
-    } else {
-        let revision = sync["revision"].as_str().unwrap_or_default().to_owned();
-        (vec![sync["source"].clone()], vec![revision])
-    };
-    let commits: Vec<&str> = plan
-        .sources
-        .iter()
-        .map(|source| source.commit.as_str())
-        .collect();
-    let same_uid =
-        application.pointer("/metadata/uid").and_then(Value::as_str) == Some(plan.uid.as_str());
-    same_uid
-        && revisions == commits
-        && ApplicationPlan::digests(&sources, &[]).0 == plan.source_digest
+    revisions == commits.iter().map(Commit::as_str).collect::<Vec<_>>()
+        && ApplicationPlan::digests(&sources, &[]).0 == *digest
 }
 
 fn commits(plan: &ApplicationPlan) -> Vec<Commit> {

@@ -4,6 +4,7 @@
 //! can forget it. It becomes an opening entry before a forward ([`Draft::open`]), or opening and
 //! closing together where the gate answers or refuses.
 
+use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -11,9 +12,10 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::operation::Effect;
+use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
+use crate::failpoint;
 use crate::forward::{Ending, OnEnd, StreamEnd};
 use crate::identity::Caller;
 use crate::listener::Connection;
@@ -42,16 +44,20 @@ impl Draft {
     /// A draft of a request that has just come in.
     #[must_use]
     pub fn begin(app: &App, connection: &Connection) -> Self {
+        Self::new(app, Door::Api, Some(connection.peer.ip()))
+    }
+
+    fn new(app: &App, door: Door, remote: Option<IpAddr>) -> Self {
         let at = app.clock.now();
         let opening = Opening {
             decision: DecisionId::new(at),
             at,
-            door: Door::Api,
+            door,
             operation: "unknown".to_owned(),
             effect: Effect::Read.word().to_owned(),
             wire: "unknown".to_owned(),
             caller: None,
-            remote: Some(connection.peer.ip()),
+            remote,
             applications: Vec::new(),
             planned: Vec::new(),
             word: Word::Refuse,
@@ -70,6 +76,14 @@ impl Draft {
             opened: false,
             started: Instant::now(),
         }
+    }
+
+    /// A draft of something that the gate does by itself.
+    #[must_use]
+    pub fn of_controller(app: &App, operation: Operation) -> Self {
+        let mut draft = Self::new(app, Door::Controller, None);
+        draft.operation(operation.name(), operation.effect(), Form::Own, "own");
+        draft
     }
 
     /// The decision that this request gets.
@@ -173,7 +187,7 @@ impl Draft {
         if self.effect != Effect::Read {
             self.opening.evaluation = answers
                 .iter()
-                .map(|answer| answer.recorded.clone())
+                .map(|answer| answer.recorded.to_json())
                 .collect();
         }
     }
@@ -226,8 +240,13 @@ impl Draft {
                 (None, None) => "none".to_owned(),
             };
             count(&operation, effect, "forwarded", &code);
-            metrics::histogram!("syncgate_upstream_seconds").record(end.elapsed.as_secs_f64());
-            tasks.spawn(record.close(outcome));
+            metrics::histogram!("syncgate_stream_seconds").record(end.elapsed.as_secs_f64());
+            tasks.spawn(async move {
+                if effect == Effect::Deploy {
+                    failpoint::reach(failpoint::AFTER_FORWARD).await;
+                }
+                record.close(outcome).await;
+            });
         })
     }
 
@@ -281,17 +300,6 @@ impl Draft {
         )
     }
 
-    /// The answer for a request whose handling broke off.
-    #[must_use]
-    pub fn broken(&self, error: &dyn std::error::Error) -> Response<Body> {
-        tracing::error!(decision = %self.decision(), error = crate::telemetry::chain(error), "handling broke off");
-        let about = About {
-            decision: self.decision(),
-            link: None,
-        };
-        respond::reject(self.form, &Rejection::Internal, about)
-    }
-
     /// How durable the entries of this request are: what changes something waits.
     #[must_use]
     pub fn durability(&self) -> Durability {
@@ -336,6 +344,8 @@ fn outcome(end: &StreamEnd) -> Outcome {
             upstream_ms: u64::try_from(end.elapsed.as_millis()).unwrap_or(u64::MAX),
             bytes: end.bytes,
         },
-        (Ending::Cancelled | Ending::Completed, None) => Outcome::Abandoned,
+        (Ending::Cancelled | Ending::Completed, None) => Outcome::Failed {
+            stage: "cancelled before an answer came".to_owned(),
+        },
     }
 }

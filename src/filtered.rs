@@ -113,13 +113,11 @@ fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
         };
         let resource = Resource::Application(&planned.facts);
         let action = Operation::ApplicationGet.name();
-        policies
-            .answer(&Question {
-                caller,
-                action,
-                resource,
-                context,
-            })
-            .allowed
+        policies.permits(&Question {
+            caller,
+            action,
+            resource,
+            context,
+        })
     })
 }

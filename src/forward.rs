@@ -44,7 +44,7 @@ pub use self::error::{Error, Fault};
 pub use self::headers::DECISION;
 pub use self::observe::{Ending, OnEnd, StreamEnd};
 pub use self::token::{BadToken, UpstreamToken};
-pub use self::trust::{SetupError, client_config};
+pub use self::trust::SetupError;
 
 /// The gRPC metadata key, and header of gRPC-Web, in which Argo CD looks for a token first.
 const TOKEN: HeaderName = HeaderName::from_static("token");

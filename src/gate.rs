@@ -162,6 +162,20 @@ pub struct Gap {
     pub detail: String,
 }
 
+impl Gap {
+    /// It cannot be said what would be rolled out, for the reason in `detail`.
+    pub(crate) fn unpinnable(detail: impl Into<String>) -> Self {
+        Self {
+            kind: GapKind::Unpinnable,
+            suite: None,
+            environment: None,
+            last: None,
+            would_pass: None,
+            detail: detail.into(),
+        }
+    }
+}
+
 /// The closed list of reasons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

@@ -7,7 +7,7 @@
 //! For example: the `argocd` command sends its ID token as the metadata `token`. [`credential`]
 //! finds it, and that there is no other; [`jwt`] takes it apart and tells its issuer, and with the
 //! issuer the scheme; [`keys`] has that issuer's keys, or gets them; with the right key the
-//! claims come out; [`oidc`] reads the person and groups from them, [`roles`] the roles.
+//! claims come out; `oidc` reads the person and groups from them, [`roles`] the roles.
 
 pub mod config;
 pub mod credential;

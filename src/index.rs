@@ -18,9 +18,12 @@ use crate::names::AppRef;
 /// Between two attempts to watch.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// How long a watch may say nothing.
+const QUIET: Duration = Duration::from_secs(300);
+
 /// Applications by namespace and name.
-#[derive(Default)]
 pub struct Index {
+    home_namespace: String,
     applications: DashMap<(String, String), Arc<Value>>,
     /// Names that requests use without a namespace: those in Argo CD's own.
     home: DashMap<String, Arc<Value>>,
@@ -28,10 +31,15 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index that knows nothing yet.
+    /// An index that knows nothing yet, of an Argo CD in `namespace`.
     #[must_use]
-    pub fn new() -> Self {
-        Self::default()
+    pub fn new(namespace: impl Into<String>) -> Self {
+        Self {
+            home_namespace: namespace.into(),
+            applications: DashMap::new(),
+            home: DashMap::new(),
+            up: AtomicBool::new(false),
+        }
     }
 
     /// The JSON of `application`, if the watch is up and has told of it.
@@ -77,9 +85,8 @@ impl Index {
                 .to_owned()
         };
         let (name, namespace) = (text("/metadata/name"), text("/metadata/namespace"));
-        let home = text("/status/controllerNamespace");
         let gone = event.kind == "DELETED";
-        let is_home = !home.is_empty() && home == namespace;
+        let is_home = namespace == self.home_namespace;
         let application = Arc::new(event.application);
         if gone {
             self.applications.remove(&(namespace, name.clone()));
@@ -119,8 +126,13 @@ pub async fn follow(app: Arc<App>) {
 async fn watch(app: &App) -> Result<(), Error> {
     let mut watch = app.argocd.watch().await?;
     app.index.reset(true);
-    while let Some(event) = watch.next().await? {
-        app.index.take(event);
+    // A watch that says nothing may be a connection that died unnoticed: it is begun anew, which
+    // also lists everything afresh.
+    while let Ok(event) = tokio::time::timeout(QUIET, watch.next()).await {
+        match event? {
+            Some(event) => app.index.take(event),
+            None => break,
+        }
     }
     Ok(())
 }
@@ -150,7 +162,7 @@ mod tests {
 
     #[test]
     fn a_name_without_a_namespace_is_in_argo_cds_own() {
-        let index = Index::new();
+        let index = Index::new("argocd");
         index.reset(true);
         index.take(event("ADDED", "team-a", "shop"));
         assert!(index.get(&named(None, "shop")).is_none());
@@ -165,7 +177,7 @@ mod tests {
 
     #[test]
     fn while_the_watch_is_down_nothing_is_known() {
-        let index = Index::new();
+        let index = Index::new("argocd");
         index.reset(true);
         index.take(event("ADDED", "argocd", "shop"));
         index.reset(false);

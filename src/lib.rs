@@ -46,6 +46,7 @@ pub mod digest;
 pub mod failpoint;
 mod json;
 pub mod names;
+pub mod outbound;
 pub mod pattern;
 pub mod serve;
 pub mod store;

@@ -7,12 +7,14 @@
 
 use std::sync::Arc;
 
-use http::header::{LOCATION, SET_COOKIE};
+use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, LOCATION, SET_COOKIE};
+use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode};
 
 use crate::app::App;
 use crate::argocd::answers::{self, SignIn};
 use crate::argocd::classify::Wire;
+use crate::argocd::framing;
 use crate::argocd::operation::Operation;
 use crate::argocd::request::{Body as CallBody, Call};
 use crate::argocd::table::Answer;
@@ -27,7 +29,11 @@ use crate::policy::{Context, FindingWord, Mode, Question, Resource, SyncOptions}
 use crate::record::{Durability, Word};
 use crate::respond::{self, Rejection};
 
-/// The permission that everybody has for what carries no credential of ours.
+/// The longest answer with settings that is read.
+const SETTINGS_BYTES: usize = 16 << 20;
+
+/// The permission for what everybody may have (the version, the UI's files, settings: what of the
+/// settings is for the signed-in, the policies have been asked about).
 struct Public;
 
 impl Permission for Public {}
@@ -42,6 +48,7 @@ pub(crate) async fn answer(
     answer: Answer,
     caller: Option<&Caller>,
     call: &Call,
+    head: Parts,
 ) -> Result<Response<Body>, Rejection> {
     let wire = call.wire;
     let bytes = match answer {
@@ -49,7 +56,7 @@ pub(crate) async fn answer(
             let caller = caller.ok_or_else(crate::pipeline::sign_in)?;
             answers::can_i(wire, can_i(app, caller, call).await)
         }
-        Answer::Settings => settings(app, wire).await?,
+        Answer::Settings => settings(app, draft, caller, call, head).await?,
         Answer::UserInfo => answers::user_info(wire, caller),
         Answer::Version => {
             let version = public(app, "/api/version").await?;
@@ -75,24 +82,77 @@ async fn public(app: &App, path: &str) -> Result<serde_json::Value, Rejection> {
     })
 }
 
-/// The upstream's anonymous settings with our sign-in laid over them. Of the protobuf form only the
-/// sign-in is ours to give: the CLI reads nothing else of it before it is signed in, and what it
-/// reads later is what Argo CD takes as default.
-async fn settings(app: &App, wire: Wire) -> Result<Vec<u8>, Rejection> {
-    let upstream = match wire {
-        Wire::Grpc | Wire::GrpcWeb => Vec::new(),
-        Wire::Rest | Wire::RestStream => public(app, "/api/v1/settings")
-            .await?
-            .to_string()
-            .into_bytes(),
+/// The upstream's settings with our sign-in laid over them: what it tells everybody, or for those who
+/// may read settings, what it tells the signed-in (the CLI compares and renders by them).
+async fn settings(
+    app: &App,
+    draft: &Draft,
+    caller: Option<&Caller>,
+    call: &Call,
+    mut head: Parts,
+) -> Result<Vec<u8>, Rejection> {
+    let wire = call.wire;
+    let trusted = caller.is_some_and(|caller| may_read_settings(app, caller));
+    let body = call.forward_body().map_err(|_| Rejection::Internal)?;
+    head.uri = call.forward_path.parse().map_err(|_| Rejection::Internal)?;
+    head.headers.remove(CONTENT_LENGTH);
+    head.headers
+        .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let outbound = Outbound {
+        channel: crate::pipeline::channel(wire),
+        send_as: if trusted {
+            SendAs::Gate
+        } else {
+            SendAs::Nobody
+        },
+        decision: draft.decision(),
+        detach: Detach::No,
+        shape: Shape::Message,
+        on_end: None,
     };
-    answers::settings(wire, &upstream, &sign_in(app)).map_err(|error| {
+    let request = Request::from_parts(head, body::full(body));
+    let failed = |error: &dyn std::error::Error| {
         tracing::error!(
-            error = crate::telemetry::chain(&error),
+            error = crate::telemetry::chain(error),
             "settings cannot be read"
         );
         Rejection::UpstreamFailed
-    })
+    };
+    let response = app.upstream.send(&Public, outbound, request).await;
+    let response = response.map_err(|error| Rejection::from(&error))?;
+    let bytes = body::collect(response.into_body(), SETTINGS_BYTES)
+        .await
+        .map_err(|e| failed(&e))?;
+    let upstream = match wire {
+        Wire::Grpc => framing::read_message(&bytes, SETTINGS_BYTES).map_err(|e| failed(&e))?,
+        // A trailer frame stands behind the message.
+        Wire::GrpcWeb => {
+            framing::read_first_message(&bytes, SETTINGS_BYTES)
+                .map_err(|e| failed(&e))?
+                .0
+        }
+        Wire::Rest | Wire::RestStream => &bytes,
+    };
+    answers::settings(wire, upstream, &sign_in(app)).map_err(|error| failed(&error))
+}
+
+fn may_read_settings(app: &App, caller: &Caller) -> bool {
+    let context = Context {
+        finding: FindingWord::None,
+        now: app.clock.now(),
+        bound: false,
+        wire: "rest",
+        mode: Mode::Enforce,
+        sync: None,
+    };
+    let action = Operation::SettingsGet.name();
+    let question = Question {
+        caller,
+        action,
+        resource: Resource::ArgoCd,
+        context,
+    };
+    app.policies.current().answer(&question).allowed
 }
 
 /// How to sign in at this gate: through the first OpenID Connect issuer of the configuration.
@@ -192,7 +252,7 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
         resource: Resource::Application(&planned.facts),
         context,
     };
-    planned.facts.project == project && app.policies.current().answer(&question).allowed
+    planned.facts.project == project && app.policies.current().permits(&question)
 }
 
 /// A file of the web UI, or the like: sent on without any credential.

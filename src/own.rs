@@ -24,7 +24,7 @@ use crate::evidence::service::{self, Reporter, Subject};
 use crate::gate::AppFacts;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
-use crate::pipeline::{authenticate, sign_in};
+use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
 use crate::record::{self, Word};
@@ -117,17 +117,7 @@ pub(crate) async fn handle(
         return task.await;
     }
     // A report that has begun is stored whole, although the reporter left.
-    match app.tasks.spawn(task).await {
-        Ok(response) => response,
-        Err(error) => {
-            tracing::error!(decision = %about, error = crate::telemetry::chain(&error), "handling broke off");
-            let about = crate::respond::About {
-                decision: about,
-                link: None,
-            };
-            crate::respond::reject(Form::Own, &Rejection::Internal, about)
-        }
-    }
+    finished(&app, (Form::Own, about), task).await
 }
 
 async fn line(

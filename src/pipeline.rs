@@ -15,7 +15,7 @@ use http::{HeaderMap, Request, Response};
 use crate::app::App;
 use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
 use crate::argocd::framing;
-use crate::argocd::operation::Effect;
+use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{self, Body as CallBody, Call};
 use crate::argocd::table::{Answer, Handling, Kind};
 use crate::body::{self, Body};
@@ -24,12 +24,16 @@ use crate::failpoint;
 use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape, filter};
 use crate::identity::{Caller, SchemeOutcome};
 use crate::listener::Connection;
+use crate::names::DecisionId;
 use crate::planner::{self, Plan};
-use crate::policy::{Decision, Permitted, decide};
+use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
-use crate::respond::{Credential, Form, Rejection};
+use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
 use crate::{deployed, filtered, local, own, terminal};
+
+/// The longest message of somebody who is not signed in.
+const ANONYMOUS_BYTES: usize = 64 << 10;
 
 /// The permission that forwarding demands is the policies' own.
 impl<T> Permission for Permitted<T> {}
@@ -82,17 +86,36 @@ pub async fn handle(
                 form(classified.wire),
                 wire_word(classified.wire),
             );
+            let about = (draft.form, draft.decision());
             let line = api(Arc::clone(&app), draft, classified, head, body);
             if effect == Effect::Read {
                 return line.await;
             }
-            // What changes something is finished, and its record closed, although the client left.
-            match app.tasks.spawn(line).await {
-                Ok(response) => response,
-                Err(error) => Draft::begin(&app, &connection).broken(&error),
-            }
+            finished(&app, about, line).await
         }
     }
+}
+
+/// Runs what changes something to its end, and its record to its closing, although the client left;
+/// only the hard signal of a stop cuts it.
+pub(crate) async fn finished(
+    app: &App,
+    (form, decision): (Form, DecisionId),
+    line: impl Future<Output = Response<Body>> + Send + 'static,
+) -> Response<Body> {
+    let cut = app.stop.hard.clone().run_until_cancelled_owned(line);
+    let why = match app.tasks.spawn(cut).await {
+        Ok(Some(response)) => return response,
+        Ok(None) => "the gate was stopped".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(%decision, why, "handling broke off");
+    // It may have come as far as the upstream.
+    let about = About {
+        decision,
+        link: None,
+    };
+    respond::reject(form, &Rejection::UpstreamFailed, about)
 }
 
 async fn api(
@@ -128,14 +151,26 @@ async fn api_line(
         Handling::Answer(Answer::Version | Answer::Settings | Answer::UserInfo) => {
             authenticate(app, draft, &head.headers).await.ok().flatten()
         }
-        _ => authenticate(app, draft, &head.headers).await?,
+        _ => Some(
+            authenticate(app, draft, &head.headers)
+                .await?
+                .ok_or_else(sign_in)?,
+        ),
     };
-    let (body, rest) = read(&classified, body).await?;
+    // Nobody is read at length before it is known who sends.
+    let limit = if caller.is_some() {
+        framing::MAX_MESSAGE_BYTES
+    } else {
+        ANONYMOUS_BYTES
+    };
+    let (body, rest) = read(&classified, body, limit).await?;
     let call = Call::parse(classified, &body).map_err(|error| bad_request(&error))?;
-    if let Handling::Answer(answer) = row.handling {
-        return local::answer(app, draft, answer, caller.as_deref(), &call).await;
-    }
-    let caller = caller.ok_or_else(sign_in)?;
+    let caller = match (row.handling, caller) {
+        (Handling::Answer(answer), caller) => {
+            return local::answer(app, draft, answer, caller.as_deref(), &call, head).await;
+        }
+        (_, caller) => caller.ok_or_else(sign_in)?,
+    };
     draft.effect(call.effect());
     draft.call(&call);
     if planner::reaches_argo_objects(&call) {
@@ -145,12 +180,33 @@ async fn api_line(
             sentence: sentence.to_owned(),
         });
     }
+    if row.operation == Operation::ApplicationSetCreate && planner::tests_anywhere(app) {
+        let sentence = "an ApplicationSet rolls out applications of its own, whose tests cannot be \
+                        checked yet: apply it with Kubernetes";
+        return Err(Rejection::Policy {
+            sentence: sentence.to_owned(),
+        });
+    }
+    if let Some(plan) = planner::screen(app, &caller, &call).await? {
+        ask(app, draft, &caller, &plan, call.wire, ())?;
+    }
     let _lock = match &call.app {
-        Some(target) if call.effect() == Effect::Deploy => app.lock(&target.app).await,
+        // Ending an operation must not wait for the start of another.
+        Some(target)
+            if call.effect() == Effect::Deploy
+                && row.operation != Operation::ApplicationTerminateOperation =>
+        {
+            Some(
+                app.lock(&target.app)
+                    .await
+                    .ok_or_else(|| busy(&target.app))?,
+            )
+        }
         _ => None,
     };
     let plan = planner::plan(app, &caller, &call).await?;
-    let permitted = permit(app, draft, &caller, &plan, call)?;
+    let wire = call.wire;
+    let permitted = ask(app, draft, &caller, &plan, wire, call)?;
     send(
         app,
         draft,
@@ -197,9 +253,13 @@ pub(crate) fn sign_in() -> Rejection {
 
 /// The message of the request. Of a stream of messages it is the first, which names what the call
 /// is about; the others pass as they come.
-async fn read(classified: &Classified, body: Body) -> Result<(Bytes, Option<Body>), Rejection> {
-    // One message and its frame.
-    let limit = framing::MAX_MESSAGE_BYTES + 5;
+async fn read(
+    classified: &Classified,
+    body: Body,
+    limit: usize,
+) -> Result<(Bytes, Option<Body>), Rejection> {
+    // The message and its frame.
+    let limit = limit + 5;
     let row = classified.operation.row();
     if row.kind == Kind::ClientStream && classified.wire == Wire::Grpc {
         let read = body::head(body, limit, framing::first_frame_size).await;
@@ -228,16 +288,25 @@ fn bad_request(error: &request::Error) -> Rejection {
     }
 }
 
-/// Asks the policies. A refusal tells of missing tests only where tests are all that is missing.
-fn permit(
+fn busy(application: &crate::names::AppRef) -> Rejection {
+    Rejection::Conflict {
+        sentence: format!("another change of {application} is being checked; try again"),
+        next: None,
+    }
+}
+
+/// Asks the policies about `plan`, for `call`. A refusal tells of missing tests only where tests are
+/// all that is missing.
+fn ask<T>(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
     plan: &Plan,
-    call: Call,
-) -> Result<Permitted<Call>, Rejection> {
+    wire: Wire,
+    call: T,
+) -> Result<Permitted<T>, Rejection> {
     let policies = app.policies.current();
-    let questions = plan.questions(caller, wire_word(call.wire), app.clock.now());
+    let questions = plan.questions(caller, wire_word(wire), app.clock.now());
     draft.planned(plan, &policies);
     match decide(&policies, &questions, call) {
         Decision::Allow(permitted) => {
@@ -246,7 +315,7 @@ fn permit(
         }
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            Err(crate::refusal::of(plan, caller, &denial))
+            Err(crate::refusal::of(app, plan, caller, &denial))
         }
     }
 }
@@ -282,7 +351,7 @@ async fn send(
     let request = rewrite(draft, caller, plan, &permitted, remainder)?;
     let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
     if is_sync {
-        deployed::permitted(app, decision, plan).await?;
+        deployed::permitted(app, decision, plan, permitted.call()).await?;
     }
     let record = draft.open(app, word, durability).await?;
     failpoint::reach(failpoint::BEFORE_FORWARD).await;
@@ -304,7 +373,6 @@ async fn send(
         on_end: Some(draft.on_end(app, record)),
     };
     let response = app.upstream.send(&permitted, outbound, request).await;
-    failpoint::reach(failpoint::AFTER_FORWARD).await;
     let response = response.map_err(|error| {
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
         Rejection::from(&error)
@@ -337,7 +405,7 @@ fn rewrite(
         let retry = only.and_then(|planned| planned.spec_retry.clone());
         let (decision, name) = (draft.decision(), caller.display());
         match pinned {
-            Some(pinned) if permitted.observed().is_none() => request
+            Some(pinned) if only.is_some_and(|planned| planned.mode == Mode::Enforce) => request
                 .pin(
                     &pinned.sources,
                     pinned.multi_source,
@@ -417,7 +485,8 @@ fn form(wire: Wire) -> Form {
     }
 }
 
-fn channel(wire: Wire) -> Channel {
+/// In which form a call of this wire is sent on.
+pub(crate) fn channel(wire: Wire) -> Channel {
     match wire {
         Wire::Grpc => Channel::Grpc,
         Wire::GrpcWeb => Channel::GrpcWeb,

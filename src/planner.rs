@@ -6,17 +6,18 @@
 //! index. Refused: an application that Argo CD does not have. Never: a plan built from what the
 //! caller says about the application.
 
+mod change;
+mod children;
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::classify::Wire;
 use crate::argocd::client::{self, Refresh};
-use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::operation::Effect;
 use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
 use crate::argocd::table::Handling;
-use crate::argocd::{framing, proto, protobuf};
 use crate::config::{self, Assignment, Environment, Traits};
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
@@ -27,6 +28,8 @@ use crate::policy::{
     ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
 };
 use crate::respond::Rejection;
+
+pub use change::reaches_argo_objects;
 
 /// What a call is about, ready to be asked about.
 pub struct Plan {
@@ -113,24 +116,35 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
             applications: Vec::new(),
         });
     };
-    let planned = match &call.body {
-        Body::Sync(request) => sync(app, caller, target, request).await?,
-        _ if call.operation == Operation::ApplicationCreate => {
-            create(app, caller, call, target).await?
+    let applications = match &call.body {
+        Body::Sync(request) => vec![sync(app, caller, target, request).await?],
+        _ if call.operation.effect() == Effect::Deploy => {
+            change::plan(app, caller, call, target).await?
         }
-        _ => {
-            let fresh = call.operation.effect() == Effect::Deploy;
-            let application = read(app, target, fresh).await?;
-            let mut planned = about(app, caller, &application)?;
-            planned.finding = finding_of_other(app, &planned, call);
-            planned.sync = SyncOptions::belong_to(action).then(SyncOptions::default);
-            planned
-        }
+        _ => vec![about(app, caller, &read(app, target, false).await?)?],
     };
     Ok(Plan {
         action,
-        applications: vec![planned],
+        applications,
     })
+}
+
+/// The plan of a sync as far as it can be told without asking Argo CD to look at Git, and as if its
+/// tests had passed: who may not even then is refused before anything is done for them.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn screen(app: &App, caller: &Caller, call: &Call) -> Result<Option<Plan>, Rejection> {
+    let (Some(target), Body::Sync(request)) = (&call.app, &call.body) else {
+        return Ok(None);
+    };
+    let mut planned = about(app, caller, &read(app, target, false).await?)?;
+    planned.sync = Some(options(request));
+    planned.finding = Some(Finding::Satisfied { runs: Vec::new() });
+    Ok(Some(Plan {
+        action: call.operation.name(),
+        applications: vec![planned],
+    }))
 }
 
 /// Reads an application: from the index, or with `fresh` from Argo CD.
@@ -152,13 +166,22 @@ async fn ask(app: &App, target: &AppTarget, refresh: Refresh) -> Result<Value, R
 pub(crate) fn refused(application: &AppRef, error: &client::Error) -> Rejection {
     tracing::warn!(%application, error = crate::telemetry::chain(error), "cannot read an application");
     match error {
-        // As Argo CD does, without telling whether it exists.
-        client::Error::NoSuchApplication { .. } => Rejection::Policy {
-            sentence: format!("application {application} does not exist, or you may not see it"),
-        },
+        client::Error::NoSuchApplication { .. } => unseen(application),
         client::Error::Timeout { .. } => Rejection::UpstreamTimeout,
         client::Error::Unreachable { .. } => Rejection::UpstreamUnreachable,
         _ => Rejection::UpstreamFailed,
+    }
+}
+
+/// What a caller is told of an application that does not exist, or that they may not see: as Argo CD
+/// does, without telling which.
+#[must_use]
+pub fn unseen(application: &AppRef) -> Rejection {
+    Rejection::Policy {
+        sentence: format!(
+            "application {} does not exist, or you may not see it",
+            application.name
+        ),
     }
 }
 
@@ -173,13 +196,21 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         tracing::error!("Argo CD gave an application without a name");
         return Err(Rejection::UpstreamFailed);
     }
+    let namespace = text("/metadata/namespace");
+    let reference = AppRef {
+        // Argo CD's own namespace has no name here, so that one application has one name.
+        namespace: Some(namespace.to_owned()).filter(|namespace| {
+            !namespace.is_empty() && *namespace != app.config.upstream.namespace
+        }),
+        name: name.to_owned(),
+    };
     let labels = labels(application);
     let cluster = match text("/spec/destination/server") {
         "" => text("/spec/destination/name"),
         server => server,
     };
     let traits = Traits {
-        name,
+        application: &reference,
         project: text("/spec/project"),
         cluster,
         namespace: text("/spec/destination/namespace"),
@@ -192,10 +223,7 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
     };
     let automated = json::at(application, "/spec/syncPolicy/automated");
     let facts = ApplicationFacts {
-        app: AppRef {
-            namespace: Some(text("/metadata/namespace").to_owned()),
-            name: name.to_owned(),
-        },
+        app: reference.clone(),
         uid: Some(text("/metadata/uid").to_owned()).filter(|uid| !uid.is_empty()),
         project: traits.project.to_owned(),
         environment: assignment.name().to_owned(),
@@ -206,17 +234,22 @@ pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned,
         cluster: cluster.to_owned(),
         destination_namespace: traits.namespace.to_owned(),
         auto_sync: automated.is_object() && automated["enabled"] != json!(false),
-        tested_by_caller: tests(app, caller, name),
+        tested_by_caller: tests(app, caller, &reference),
         labels,
     };
     let retry = json::at(application, "/spec/syncPolicy/retry");
+    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
+    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
+        tracing::error!(name, %error, "the retry strategy cannot be read");
+        Rejection::UpstreamFailed
+    })?;
     Ok(Planned {
         facts,
         mode: mode(assignment),
         plan: None,
         finding: None,
         sync: None,
-        spec_retry: serde_json::from_value(retry.clone()).unwrap_or_default(),
+        spec_retry,
     })
 }
 
@@ -231,16 +264,13 @@ fn labels(application: &Value) -> BTreeMap<String, String> {
 /// What the environment does with a refusal. Without one environment, refusals count.
 fn mode(assignment: Assignment<'_>) -> Mode {
     match assignment {
-        Assignment::One(Environment {
-            mode: config::Mode::Observe,
-            ..
-        }) => Mode::Observe,
-        _ => Mode::Enforce,
+        Assignment::One(environment) => environment.mode,
+        Assignment::Ambiguous(..) | Assignment::Unassigned => Mode::Enforce,
     }
 }
 
-/// Whether configuration lets `caller` report the tests of the application `name`.
-fn tests(app: &App, caller: &Caller, name: &str) -> bool {
+/// Whether configuration lets `caller` report the tests of `application`.
+fn tests(app: &App, caller: &Caller, application: &AppRef) -> bool {
     let Subject::KubernetesAccount {
         namespace,
         name: account,
@@ -252,7 +282,7 @@ fn tests(app: &App, caller: &Caller, name: &str) -> bool {
     app.config.workloads.iter().any(|workload| {
         let known = &workload.service_account;
         (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, account)
-            && workload.applications.matches(name)
+            && config::fits(&workload.applications, application)
     })
 }
 
@@ -294,14 +324,7 @@ async fn sync(
 ) -> Result<Planned, Rejection> {
     let application = ask(app, target, Refresh::Normal).await?;
     let mut planned = about(app, caller, &application)?;
-    planned.sync = Some(SyncOptions {
-        dry_run: request.is_dry_run(),
-        partial: request.is_partial(),
-        prune: request.prunes(),
-        force: request.is_forced(),
-        replace: request.replaces(),
-        local: request.is_local(),
-    });
+    planned.sync = Some(options(request));
     let Some(environment) = environment(app, &planned.facts) else {
         // Policies refuse it for its environment; there is nothing to look up.
         planned.finding = Some(Finding::Blocked {
@@ -311,14 +334,21 @@ async fn sync(
     };
     let pinned = match Component::parse(planned.facts.component.clone()) {
         Ok(component) => pin(app, &application, environment, &component, request).await?,
-        Err(_) => Err(vec![gap(
+        Err(_) => Err(vec![Gap::unpinnable(
             "it has no component by the rule of its environment",
         )]),
     };
     match pinned {
         Ok(plan) if request.is_dry_run() => planned.plan = Some(plan),
         Ok(plan) => {
-            planned.finding = Some(look_up(app, &plan, environment).await?);
+            let mut finding = look_up(app, &plan, environment).await?;
+            if request.is_local() && requires_tests(app, &planned.facts) {
+                finding = unchecked("manifests from the caller's machine are of no commit");
+            }
+            if let Some(why) = children::objection(app, &application, &plan).await? {
+                finding = unchecked(&why);
+            }
+            planned.finding = Some(finding);
             planned.plan = Some(plan);
         }
         // A dry run changes nothing, whatever it resolves to.
@@ -326,6 +356,17 @@ async fn sync(
         Err(gaps) => planned.finding = Some(Finding::Blocked { gaps }),
     }
     Ok(planned)
+}
+
+fn options(request: &SyncRequest) -> SyncOptions {
+    SyncOptions {
+        dry_run: request.is_dry_run(),
+        partial: request.is_partial(),
+        prune: request.prunes(),
+        force: request.is_forced(),
+        replace: request.replaces(),
+        local: request.is_local(),
+    }
 }
 
 /// Resolves what the request names and builds the plan.
@@ -423,7 +464,7 @@ async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result
             *revision = commit.to_string();
             Ok(())
         }
-        Err(detail) => Err(gap(&detail)),
+        Err(detail) => Err(Gap::unpinnable(detail)),
     }
 }
 
@@ -456,146 +497,31 @@ async fn look_up(
     ))
 }
 
-/// An application that does not exist yet: from the body, which the call parser has checked.
-async fn create(
-    app: &App,
-    caller: &Caller,
-    call: &Call,
-    target: &AppTarget,
-) -> Result<Planned, Rejection> {
-    match app
-        .argocd
-        .application(&target.app, None, Refresh::None)
-        .await
-    {
-        // Create with upsert replaces it: it is decided on as it is, and as it would be.
-        Ok(application) => {
-            let mut planned = about(app, caller, &application)?;
-            planned.finding = finding_of_other(app, &planned, call);
-            Ok(planned)
-        }
-        Err(client::Error::NoSuchApplication { .. }) => {
-            let mut planned = about(app, caller, &new_application(call, target))?;
-            planned.finding = finding_of_other(app, &planned, call);
-            Ok(planned)
-        }
-        Err(error) => Err(refused(&target.app, &error)),
-    }
-}
-
-/// The Application that a `Create` carries, as the JSON that [`about`] reads. The call parser has
-/// checked the body; what cannot be read here belongs to no environment.
-fn new_application(call: &Call, target: &AppTarget) -> Value {
-    let Ok(body) = call.forward_body() else {
-        return Value::Null;
-    };
-    let carried = match call.wire {
-        Wire::Rest | Wire::RestStream => serde_json::from_slice(&body).unwrap_or(Value::Null),
-        Wire::Grpc | Wire::GrpcWeb => carried_in_message(&body).unwrap_or(Value::Null),
-    };
-    json!({
-        "metadata": {
-            "name": target.app.name,
-            "namespace": target.app.namespace.as_deref().unwrap_or_default(),
-            "labels": json::at(&carried, "/metadata/labels"),
-        },
-        "spec": {
-            "project": json::at(&carried, "/spec/project"),
-            "destination": json::at(&carried, "/spec/destination"),
-            "syncPolicy": json::at(&carried, "/spec/syncPolicy"),
-        },
-    })
-}
-
-fn carried_in_message(body: &[u8]) -> Option<Value> {
-    use prost::Message as _;
-    let message = framing::read_message(body, framing::MAX_MESSAGE_BYTES).ok()?;
-    let carried = protobuf::bytes_at(message, [1]).ok()??;
-    let application = proto::Application::decode(carried).ok()?;
-    let metadata = application.metadata.unwrap_or_default();
-    let spec = application.spec.unwrap_or_default();
-    let destination = spec.destination.unwrap_or_default();
-    Some(json!({
-        "metadata": {"labels": metadata.labels},
-        "spec": {
-            "project": spec.project,
-            "destination": {
-                "server": destination.server,
-                "namespace": destination.namespace,
-                "name": destination.name,
-            },
-        },
-    }))
-}
-
-/// The finding of a deploy that is no sync. What moves what runs, or arms Argo CD to move it, is
-/// blocked where tests are required, since there its commits are not checked; what only disturbs
-/// (delete, terminate, restart) is a matter of policy.
-fn finding_of_other(app: &App, planned: &Planned, call: &Call) -> Option<Finding> {
-    if call.operation.effect() != Effect::Deploy {
-        return None;
-    }
-    let why = match call.operation {
-        Operation::ApplicationRollback => {
-            "a rollback cannot be checked yet; sync the earlier commit: argocd app sync NAME --revision SHA"
-        }
-        Operation::ApplicationPatch => {
-            "a patch cannot be checked yet; use argocd app set or argocd app sync"
-        }
-        _ if call.arms_auto_sync() == Some(true) => {
-            "automated sync would roll out commits without a check; it needs the admission door"
-        }
-        _ => return None,
-    };
-    let requires = environment(app, &planned.facts).is_none_or(|e| !e.requires.is_empty());
-    Some(if requires {
-        Finding::Blocked {
-            gaps: vec![Gap {
-                kind: GapKind::Unchecked,
-                ..gap(why)
-            }],
-        }
-    } else {
-        Finding::Exempt
-    })
-}
-
-/// Whether `call` acts on an `argoproj.io` object through the resource calls of an application: on
-/// another application than the one it names, past every check of that one.
-#[must_use]
-pub fn reaches_argo_objects(call: &Call) -> bool {
-    let resource_call = matches!(
-        call.operation,
-        Operation::ApplicationPatchResource
-            | Operation::ApplicationDeleteResource
-            | Operation::ApplicationRunResourceAction
-            | Operation::ApplicationRunResourceActionV2
-    );
-    // SECURITY: path, query and JSON are our own canonical form and protobuf text is plain UTF-8,
-    // so the group cannot be spelled in another way. Text that merely mentions it is refused too.
-    let mentions = |bytes: &[u8]| {
-        bytes
-            .windows(ARGO_GROUP.len())
-            .any(|window| window.eq_ignore_ascii_case(ARGO_GROUP))
-    };
-    resource_call
-        && (mentions(call.forward_path.as_bytes())
-            || call.forward_body().map_or(true, |body| mentions(&body)))
-}
-
-const ARGO_GROUP: &[u8] = b"argoproj.io";
-
 fn unplaced(facts: &ApplicationFacts) -> Gap {
-    gap(&format!("its environment is {}", facts.environment))
+    Gap::unpinnable(format!("its environment is {}", facts.environment))
 }
 
-fn gap(detail: &str) -> Gap {
-    Gap {
-        kind: GapKind::Unpinnable,
-        suite: None,
-        environment: None,
-        last: None,
-        would_pass: None,
-        detail: detail.to_owned(),
+/// A way to roll out whose commits nobody checks.
+fn unchecked(why: &str) -> Finding {
+    Finding::Blocked {
+        gaps: vec![Gap {
+            kind: GapKind::Unchecked,
+            ..Gap::unpinnable(why)
+        }],
     }
+}
+
+/// Whether the environment of an application requires tests. One without an environment could be
+/// anywhere.
+fn requires_tests(app: &App, facts: &ApplicationFacts) -> bool {
+    environment(app, facts).is_none_or(|environment| !environment.requires.is_empty())
+}
+
+/// Whether any environment requires tests: where none does, there is nothing to get around.
+#[must_use]
+pub fn tests_anywhere(app: &App) -> bool {
+    app.config
+        .environments
+        .iter()
+        .any(|environment| !environment.requires.is_empty())
 }

@@ -36,7 +36,7 @@ mod watch;
 use std::path::Path;
 
 pub use cases::{CaseError, CaseResult, answer_again};
-pub use decide::{Answer, Decision, Denial, DenialCode, decide};
+pub use decide::{Answer, Decision, Denial, DenialCode, Recorded, decide};
 pub use live::{Live, Reload, ReloadStatus};
 pub use load::{Policies, Written};
 pub use permit::{Grounds, Permitted};

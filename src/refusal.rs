@@ -4,15 +4,17 @@
 //! newest commit that would pass. Any other says who may not do what, and what it would take, and
 //! nothing about tests: they would not help.
 
+use crate::app::App;
+use crate::argocd::operation::Operation;
 use crate::gate::{self, Finding};
 use crate::identity::Caller;
-use crate::planner::Plan;
-use crate::policy::Denial;
+use crate::planner::{self, Plan, Planned};
+use crate::policy::{Context, Denial, FindingWord, Mode, Question, Resource};
 use crate::respond::Rejection;
 
 /// The refusal of `plan`.
 #[must_use]
-pub fn of(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
+pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
     let verb = verb(plan.action);
     if denial.evidence {
         let refused = plan
@@ -32,6 +34,13 @@ pub fn of(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
             sentence: sentences.join("; "),
         };
     }
+    if let Some(hidden) = plan
+        .applications
+        .iter()
+        .find(|planned| !may_see(app, caller, planned))
+    {
+        return planner::unseen(&hidden.facts.app);
+    }
     let what = match plan.applications.as_slice() {
         [] => String::new(),
         [one] => format!(" of {} in {}", one.facts.app.name, one.facts.environment),
@@ -46,6 +55,29 @@ pub fn of(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
     Rejection::Policy {
         sentence: format!("{verb}{what} refused for {}{advice}", caller.display()),
     }
+}
+
+/// Whether `caller` may know that the application exists.
+fn may_see(app: &App, caller: &Caller, planned: &Planned) -> bool {
+    let context = Context {
+        finding: FindingWord::None,
+        now: app.clock.now(),
+        bound: false,
+        wire: "rest",
+        mode: Mode::Enforce,
+        sync: None,
+    };
+    let action = Operation::ApplicationGet.name();
+    let resource = Resource::Application(&planned.facts);
+    app.policies
+        .current()
+        .answer(&Question {
+            caller,
+            action,
+            resource,
+            context,
+        })
+        .allowed
 }
 
 /// `ApplicationService.Sync` as people say it.

@@ -8,24 +8,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::Value;
 
 use crate::app::App;
-use crate::argocd::client::{self, Refresh};
-use crate::deployed::operation_of;
+use crate::argocd::client::{Error, Refresh};
+use crate::argocd::operation::Operation;
+use crate::deployed::{operation_of, rolls_out};
 use crate::gate::{AppFacts, Phase};
+use crate::json;
 use crate::names::{AppRef, Component};
-use crate::record::Reached;
+use crate::record::{Opening, Reached};
 use crate::store::{DeploymentRow, DeploymentState};
 
+/// How many applications are read at a time.
+const AT_ONCE: usize = 16;
 /// Between two rounds.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How often an interrupted call is looked for in vain before it has not reached Argo CD.
+const LOOKS: u32 = 5;
 /// How long an operation may take to begin after its sync was forwarded.
 const LOST_AFTER: jiff::SignedDuration = jiff::SignedDuration::from_secs(300);
 
 /// Runs until the gate stops.
 pub async fn run(app: Arc<App>) {
-    close_interrupted(&app).await;
+    let interrupted = Arc::clone(&app);
+    app.tasks
+        .spawn(async move { close_interrupted(&interrupted).await });
     loop {
         tokio::select! {
             () = app.stop.soft.cancelled() => return,
@@ -41,11 +50,15 @@ async fn round(app: &App) -> Result<(), crate::evidence::service::Error> {
     for application in app.runs.waiting_for().await? {
         settle_runs(app, &application).await?;
     }
-    for deployment in app.store.pending_deployments().await? {
-        if let Ok(application) = read(app, &deployment.application).await {
-            settle_deployment(app, deployment, &application).await?;
-        }
-    }
+    let deployments = app.store.pending_deployments().await?;
+    let settled = deployments
+        .into_iter()
+        .map(|deployment| settle_deployment(app, deployment));
+    let settled = stream::iter(settled)
+        .buffer_unordered(AT_ONCE)
+        .collect::<Vec<_>>()
+        .await;
+    settled.into_iter().collect::<Result<(), _>>()?;
     Ok(())
 }
 
@@ -109,7 +122,6 @@ async fn settle_runs(
 async fn settle_deployment(
     app: &App,
     mut deployment: DeploymentRow,
-    application: &Value,
 ) -> Result<(), crate::store::Error> {
     let began = jiff::Timestamp::from_millisecond(
         i64::try_from(deployment.decision.0.timestamp_ms()).unwrap_or(i64::MAX),
@@ -117,17 +129,37 @@ async fn settle_deployment(
     let age = began
         .map(|began| app.clock.now().duration_since(began))
         .unwrap_or_default();
+    let application = &deployment.application;
+    let application = match app
+        .argocd
+        .application(application, None, Refresh::None)
+        .await
+    {
+        Ok(application) => application,
+        Err(Error::NoSuchApplication(_)) if age > LOST_AFTER => {
+            deployment.state = DeploymentState::Lost;
+            return app.store.upsert_deployment(deployment).await;
+        }
+        Err(error) => {
+            let error = crate::telemetry::chain(&error);
+            tracing::debug!(%application, error, "cannot be read");
+            return Ok(());
+        }
+    };
+    let application = &application;
     let ours = operation_of(application, deployment.decision).is_some();
     let facts = AppFacts::from_json(application).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
-    let pending = application
-        .get("operation")
-        .is_some_and(|operation| !operation.is_null());
+    let pending = !json::at(application, "/operation").is_null();
     let next = match operation {
         Some(operation) if ours && !pending => {
             deployment.started_at = Some(operation.started_at);
             match operation.phase {
-                Phase::Succeeded => DeploymentState::Succeeded,
+                // What ran must be what was permitted, whatever the operation says about itself.
+                Phase::Succeeded if ran_as_permitted(&deployment, application) => {
+                    DeploymentState::Succeeded
+                }
+                Phase::Succeeded => DeploymentState::Lost,
                 Phase::Error | Phase::Failed => DeploymentState::Failed,
                 Phase::Running | Phase::Terminating => DeploymentState::Running,
             }
@@ -146,6 +178,14 @@ async fn settle_deployment(
     Ok(())
 }
 
+fn ran_as_permitted(deployment: &DeploymentRow, application: &Value) -> bool {
+    let state = json::at(application, "/status/operationState");
+    let (commits, digest) = (&deployment.commits, &deployment.source_digest);
+    json::text(application, "/metadata/uid") == deployment.uid
+        && rolls_out(commits, digest, json::at(state, "/operation/sync"))
+        && rolls_out(commits, digest, json::at(state, "/syncResult"))
+}
+
 /// Closes what a crash has left open, by asking Argo CD whether an operation carries the decision.
 async fn close_interrupted(app: &App) {
     let unfinished = match app.recorder.unfinished().await {
@@ -159,43 +199,68 @@ async fn close_interrupted(app: &App) {
         }
     };
     for entry in unfinished {
-        let opening = &entry.opening;
-        let (reached, evidence) = match opening.applications.as_slice() {
-            [application] if opening.operation == "ApplicationService.Sync" => {
-                match app
-                    .argocd
-                    .application(application, None, Refresh::None)
-                    .await
-                {
-                    Err(error) => (
-                        Reached::Unknown,
-                        format!("Argo CD could not be asked: {error}"),
-                    ),
-                    Ok(json) if operation_of(&json, opening.decision).is_some() => (
-                        Reached::Yes,
-                        "an operation of the application carries this decision".to_owned(),
-                    ),
-                    Ok(json) if newer_operation(&json, opening.at) => (
-                        Reached::Unknown,
-                        "a later operation has taken the place of any that carried it".to_owned(),
-                    ),
-                    Ok(_) => (
-                        Reached::No,
-                        "no operation of the application carries this decision".to_owned(),
-                    ),
-                }
-            }
-            _ => (
-                Reached::Unknown,
-                "Argo CD keeps no trace of such a call".to_owned(),
-            ),
+        let decision = entry.opening.decision;
+        let Some((reached, evidence)) = find_out(app, &entry.opening).await else {
+            return;
         };
-        let closed = app
+        if let Err(error) = app
             .recorder
-            .close_interrupted(opening.decision, reached, evidence)
-            .await;
-        if let Err(error) = closed {
-            tracing::error!(decision = %opening.decision, error = crate::telemetry::chain(&error), "not closed");
+            .close_interrupted(decision, reached, evidence)
+            .await
+        {
+            tracing::error!(%decision, error = crate::telemetry::chain(&error), "not closed");
+        }
+    }
+}
+
+/// Whether an interrupted call had reached Argo CD. Asks until Argo CD answers; `None` when the gate
+/// is stopped before that.
+async fn find_out(app: &App, opening: &Opening) -> Option<(Reached, String)> {
+    let [application] = opening.applications.as_slice() else {
+        return Some((
+            Reached::Unknown,
+            "Argo CD keeps no trace of such a call".to_owned(),
+        ));
+    };
+    if opening.operation != Operation::ApplicationSync.name() {
+        return Some((
+            Reached::Unknown,
+            "Argo CD keeps no trace of such a call".to_owned(),
+        ));
+    }
+    let mut looks = 0;
+    loop {
+        match app
+            .argocd
+            .application(application, None, Refresh::None)
+            .await
+        {
+            Ok(json) if operation_of(&json, opening.decision).is_some() => {
+                let how = "an operation of the application carries this decision";
+                return Some((Reached::Yes, how.to_owned()));
+            }
+            Ok(json) if newer_operation(&json, opening.at) => {
+                let how = "a later operation has taken the place of any that carried it";
+                return Some((Reached::Unknown, how.to_owned()));
+            }
+            Ok(_) if looks >= LOOKS => {
+                let seconds = (PAUSE * LOOKS).as_secs();
+                let how = "no operation of the application carries this decision, seen over";
+                return Some((Reached::No, format!("{how} {seconds} s")));
+            }
+            // Argo CD may still be working on what reached it before the crash.
+            Ok(_) => looks += 1,
+            Err(Error::NoSuchApplication(_)) => {
+                return Some((Reached::Unknown, "the application is gone".to_owned()));
+            }
+            Err(error) => {
+                let error = crate::telemetry::chain(&error);
+                tracing::warn!(decision = %opening.decision, error, "Argo CD cannot be asked yet");
+            }
+        }
+        tokio::select! {
+            () = app.stop.soft.cancelled() => return None,
+            () = tokio::time::sleep(PAUSE) => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What is kept: the log, test runs, deployments. `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
-//! disk. All writes go through one thread (see [`writer`]) that commits them in groups; reads run
+//! disk. All writes go through one thread (see `writer`) that commits them in groups; reads run
 //! beside it on connections of their own. No SQL and no type of the database leaves this room, so
 //! that another database can stand behind the same methods.
 //!

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
+use metrics::{Unit, describe_counter, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -67,6 +68,59 @@ pub fn collect_metrics() -> Result<PrometheusHandle, SetupError> {
         .map_err(SetupError::Metrics)?
         .install_recorder()
         .map_err(SetupError::Metrics)
+        .inspect(|_| describe())
+}
+
+/// What each metric says, for whoever reads them.
+fn describe() {
+    for (name, text) in [
+        (
+            "syncgate_connections_shed_total",
+            "Connections closed at once since as many as may be were open",
+        ),
+        (
+            "syncgate_jwks_refresh_total",
+            "Attempts to refresh an issuer's keys, by issuer and result (changed, unchanged, failed)",
+        ),
+        (
+            "syncgate_policy_reload_total",
+            "Edits of the policies, by result (swapped, or kept: the edit was not taken)",
+        ),
+        (
+            "syncgate_record_lost_total",
+            "Closing entries of the log of decisions that could not be handed over",
+        ),
+        (
+            "syncgate_requests_total",
+            "Requests, by operation, effect, outcome and code",
+        ),
+        (
+            "syncgate_store_lost_writes_total",
+            "Writes that nobody waited for and that failed, by action",
+        ),
+    ] {
+        describe_counter!(name, text);
+    }
+    for (name, text) in [
+        (
+            "syncgate_decision_seconds",
+            "From the request's head to an answer or refusal of the gate's own",
+        ),
+        (
+            "syncgate_record_wait_seconds",
+            "How long requests waited for their opening entry to be kept",
+        ),
+        (
+            "syncgate_stream_seconds",
+            "From the forward to the end of the upstream's answer",
+        ),
+        (
+            "syncgate_upstream_seconds",
+            "From the forward to the begin of the upstream's answer, by outcome",
+        ),
+    ] {
+        describe_histogram!(name, Unit::Seconds, text);
+    }
 }
 
 /// Buckets of all histograms, which all count seconds: from a decision in memory to a long sync.
@@ -90,7 +144,53 @@ pub fn chain(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
     use super::*;
+
+    /// The names of metrics in the source files below `folder`.
+    fn names(folder: &Path, found: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                names(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let texts = text.split('"').filter(|text| {
+                    text.starts_with("syncgate_")
+                        && (text.ends_with("_seconds") || text.ends_with("_total"))
+                });
+                found.extend(texts.map(str::to_owned));
+            }
+        }
+    }
+
+    #[test]
+    fn every_metric_has_a_description() {
+        let recorder = PrometheusBuilder::new().build_recorder();
+        let handle = recorder.handle();
+        let mut emitted = BTreeSet::new();
+        names(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut emitted,
+        );
+        assert!(emitted.contains("syncgate_requests_total"), "{emitted:?}");
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            for name in emitted.clone() {
+                if name.ends_with("_total") {
+                    metrics::counter!(name).increment(1);
+                } else {
+                    metrics::histogram!(name).record(0.1);
+                }
+            }
+        });
+        let rendered = handle.render();
+        for name in emitted {
+            assert!(rendered.contains(&format!("# HELP {name} ")), "{name}");
+        }
+    }
 
     #[test]
     fn a_chain_names_every_cause_once() {

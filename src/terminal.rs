@@ -61,7 +61,7 @@ pub(crate) async fn open(
         Decision::Allow(permitted) => permitted,
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            return Err(refusal::of(&plan, &caller, &denial));
+            return Err(refusal::of(app, &plan, &caller, &denial));
         }
     };
     draft.permitted(&permitted);

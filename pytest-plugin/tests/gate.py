@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ CUT_AFTER = "cut after it is stored"
 class Gate:
     """One gate with the runs it was told of; `fault` may name what goes wrong with a request."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.tokens = {TOKEN}
         self.seen_tokens: list[str] = []
         self.runs: dict[str, Json] = {}
@@ -30,13 +31,19 @@ class Gate:
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
+        self._tls = tls
+        if tls is not None:
+            # The handshake is left to the thread of the connection.
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up
         self._server.gate = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_address[1]}"
+        where = "http://127.0.0.1" if self._tls is None else "https://localhost"
+        return f"{where}:{self._server.server_address[1]}"
 
     def stop(self) -> None:
         self._server.shutdown()
@@ -77,7 +84,9 @@ class Gate:
         if key:
             self.keys[key] = run_id
         self.runs.setdefault(run_id, {"opening": body, "attempts": [], "next": 0, "finish": None})
-        return 201, {"run": run_id, "url": f"{self.url}/syncgate/v1/runs/{run_id}", "decision": "01JD"}
+        commits = body["commits"] or ["3f2c1a9be07d44c1ab1c1b4a8ac7d9e24f0d5c66"]  # what is deployed
+        url = f"{self.url}/syncgate/v1/runs/{run_id}"
+        return 201, {"run": run_id, "commits": commits, "url": url, "decision": "01JD"}
 
     def _append(self, run_id: str, run: Json, body: Json) -> tuple[int, Json]:
         if run["finish"] is not None:

@@ -7,6 +7,8 @@ import hashlib
 import pytest
 from gate import TOKEN, Gate
 
+from pytest_syncgate.attempts import Assembler
+
 pytestmark = pytest.mark.usefixtures("configured")
 
 EVERY_KIND = """
@@ -245,3 +247,14 @@ def test_a_token_in_a_failure_is_taken_out(pytester: pytest.Pytester, gate: Gate
     pytester.runpytest()
     assert TOKEN not in gate.message("test_fails")
     assert "[token]" in gate.message("test_fails")
+
+
+def test_a_repeated_call_without_a_setup_is_another_attempt() -> None:
+    """Plugins that repeat only the test's body, without saying so in the report."""
+    assembler = Assembler()
+    attempts = []
+    for when, outcome in [("setup", "passed"), ("call", "failed"), ("call", "passed"), ("teardown", "passed")]:
+        report = pytest.TestReport("test_a.py::test", ("", 0, ""), {}, outcome, None, when, duration=0.25)  # type: ignore[arg-type]
+        attempts += assembler.add(report)
+    assert [(one.number, one.outcome, one.duration) for one in attempts] == [(1, "failed", 0.5), (2, "passed", 0.5)]
+    assert assembler.unfinished() == []

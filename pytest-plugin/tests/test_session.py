@@ -144,7 +144,7 @@ def test_a_passing_run(pytester: pytest.Pytester, gate: Gate) -> None:
     assert result.ret == pytest.ExitCode.OK
     result.stdout.fnmatch_lines(
         [
-            "syncgate: passed: checkout-staging, suite integration, 1 attempt reported - "
+            "syncgate: passed: checkout-staging, suite integration at 3f2c1a9, 1 attempt reported - "
             f"counts when the sync it ran in succeeds - {gate.url}/syncgate/v1/runs/01J0"
         ]
     )

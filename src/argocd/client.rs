@@ -13,7 +13,7 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
@@ -22,8 +22,10 @@ use serde_json::Value;
 use url::Url;
 
 use super::path::encode_into;
+use crate::gate::ApplicationPlan;
 use crate::json;
 use crate::names::AppRef;
+use crate::outbound;
 pub use watch::{Event, Watch};
 
 /// The largest answer that is read.
@@ -100,7 +102,7 @@ impl Client {
     /// [`Error::BadAddress`] and [`Error::BadToken`].
     pub fn new(
         base: &Url,
-        mut tls: ClientConfig,
+        tls: ClientConfig,
         token: &str,
         timeouts: Timeouts,
     ) -> Result<Self, Error> {
@@ -116,17 +118,9 @@ impl Client {
         let mut authorization =
             HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| Error::BadToken)?;
         authorization.set_sensitive(true);
-        // The connector chooses the protocol itself, and argocd-server serves REST on HTTP/1 only.
-        tls.alpn_protocols.clear();
-        let builder = HttpsConnectorBuilder::new().with_tls_config(tls);
-        let builder = if base.scheme() == "https" {
-            builder.https_only()
-        } else {
-            builder.https_or_http()
-        };
         Ok(Self {
-            http: legacy::Client::builder(TokioExecutor::new())
-                .build(builder.enable_http1().build()),
+            // argocd-server serves REST on HTTP/1 only.
+            http: legacy::Client::builder(TokioExecutor::new()).build(outbound::http1(tls)),
             base: base.as_str().trim_end_matches('/').to_owned(),
             authorization,
             timeouts,
@@ -160,6 +154,55 @@ impl Client {
             )));
         }
         Ok(found)
+    }
+
+    /// The manifests that a sync of `plan` would apply, rendered at its commits.
+    ///
+    /// # Errors
+    /// [`Error`], as for [`Self::application`]; a manifest that is no JSON is a bad answer.
+    pub async fn manifests(&self, plan: &ApplicationPlan) -> Result<Vec<Value>, Error> {
+        let app = &plan.application;
+        let mut uri = format!("{}/api/v1/applications/", self.base);
+        encode_into(&mut uri, &app.name);
+        uri.push_str("/manifests");
+        let mut pairs: Vec<(&str, String)> = Vec::new();
+        if plan.multi_source {
+            for (position, source) in (1..).zip(&plan.sources) {
+                pairs.push(("sourcePositions", format!("{position}")));
+                pairs.push(("revisions", source.commit.to_string()));
+            }
+        } else if let Some(source) = plan.sources.first() {
+            pairs.push(("revision", source.commit.to_string()));
+        }
+        if let Some(namespace) = &app.namespace {
+            pairs.push(("appNamespace", namespace.clone()));
+        }
+        for (index, (key, value)) in pairs.iter().enumerate() {
+            uri.push(if index == 0 { '?' } else { '&' });
+            uri.push_str(key);
+            uri.push('=');
+            encode_into(&mut uri, value);
+        }
+        let uri = uri
+            .parse()
+            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
+        let body = self
+            .ask(Method::GET, uri, self.timeouts.refresh, app)
+            .await?;
+        #[derive(serde::Deserialize)]
+        struct Rendered {
+            #[serde(default)]
+            manifests: Vec<String>,
+        }
+        let rendered: Rendered =
+            serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
+        let parse = |text: &String| serde_json::from_str(text);
+        let manifests = rendered
+            .manifests
+            .iter()
+            .map(parse)
+            .collect::<Result<_, _>>();
+        manifests.map_err(|e: serde_json::Error| Error::BadAnswer(e.to_string()))
     }
 
     /// Ends the operation that runs on `app`.

@@ -1,7 +1,7 @@
 //! The protobuf messages that the gate reads or writes, and what is known of their fields.
 //!
 //! Compiled from `proto/argocd.proto`. What a message may not hold is told by its descriptor:
-//! [`decode_strict`] refuses every field that is not in the file, at every depth.
+//! `decode_strict` refuses every field that is not in the file, at every depth.
 
 use std::sync::LazyLock;
 

@@ -25,8 +25,10 @@ pub enum LogCommand {
 struct From {
     #[command(flatten)]
     gate: GateOptions,
-    /// Read this SQLite file instead of asking a gate; a running gate does not mind
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["gate", "token", "token_file", "ca"])]
+    /// Read this SQLite file and ask no gate, whatever the environment says of one; a running gate does
+    /// not mind
+    // No `conflicts_with`: it would also hold against `SYNCGATE_URL` and its like, which may be set.
+    #[arg(long, value_name = "FILE")]
     store: Option<PathBuf>,
 }
 

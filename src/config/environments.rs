@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use super::reader::{Problems, Table};
 use crate::gate::{MatchBy, Requirement};
-use crate::names::{Component, EnvironmentName, Suite};
+use crate::names::{AppRef, Component, EnvironmentName, Suite};
 use crate::pattern::Pattern;
+use crate::policy::{AMBIGUOUS, Mode, UNASSIGNED};
 
 /// Names that policies use for applications in no environment, or in several.
-const RESERVED: [&str; 2] = ["unassigned", "ambiguous"];
+const RESERVED: [&str; 2] = [UNASSIGNED, AMBIGUOUS];
 
 /// The fields that may differ between environments unless the file says otherwise. Image and
 /// parameter overrides are never among them.
@@ -33,26 +34,6 @@ const NEVER_VARIES: [&str; 9] = [
     "plugin",
 ];
 
-/// What an environment does with a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Refuses.
-    Enforce,
-    /// Forwards unchanged and records what would have been refused.
-    Observe,
-}
-
-impl Mode {
-    /// The word of the configuration.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Observe => "observe",
-        }
-    }
-}
-
 /// One environment.
 #[derive(Clone, Debug)]
 pub struct Environment {
@@ -73,7 +54,7 @@ pub struct Environment {
 /// A rule that an application fits when every given part fits; a part that is empty fits all.
 #[derive(Clone, Debug, Default)]
 pub struct Applications {
-    /// Patterns of the application's name; one must fit.
+    /// Patterns of the application's name, by [`fits`]; one must fit.
     pub names: Vec<Pattern>,
     /// Patterns of the application's project; one must fit.
     pub projects: Vec<Pattern>,
@@ -88,8 +69,8 @@ pub struct Applications {
 /// What of an application the rules look at.
 #[derive(Clone, Copy, Debug)]
 pub struct Traits<'a> {
-    /// The application's name.
-    pub name: &'a str,
+    /// Its name; without a namespace where that is Argo CD's own.
+    pub application: &'a AppRef,
     /// Its Argo CD project.
     pub project: &'a str,
     /// The destination cluster, by name or URL.
@@ -100,6 +81,20 @@ pub struct Traits<'a> {
     pub labels: &'a BTreeMap<String, String>,
 }
 
+/// Whether `application` fits `pattern`: `NAME` for Argo CD's own namespace, `NAMESPACE/NAME` for
+/// others, so that nobody gets a name's rights by taking it elsewhere.
+#[must_use]
+pub fn fits(pattern: &Pattern, application: &AppRef) -> bool {
+    match (pattern.as_str().split_once('/'), &application.namespace) {
+        (None, None) => pattern.matches(&application.name),
+        (Some((namespaces, names)), Some(namespace)) => {
+            Pattern::new(namespaces).matches(namespace)
+                && Pattern::new(names).matches(&application.name)
+        }
+        (None, Some(_)) | (Some(_), None) => false,
+    }
+}
+
 impl Applications {
     /// Whether the application with these traits fits.
     #[must_use]
@@ -107,7 +102,8 @@ impl Applications {
         let any = |patterns: &[Pattern], text: &str| {
             patterns.is_empty() || patterns.iter().any(|p| p.matches(text))
         };
-        any(&self.names, traits.name)
+        let named = |pattern: &Pattern| fits(pattern, traits.application);
+        (self.names.is_empty() || self.names.iter().any(named))
             && any(&self.projects, traits.project)
             && any(&self.clusters, traits.cluster)
             && any(&self.namespaces, traits.namespace)
@@ -147,6 +143,7 @@ impl ComponentRule {
         let text = match self {
             Self::Label(label) => traits.labels.get(label)?.as_str(),
             Self::Name { prefix, suffix } => traits
+                .application
                 .name
                 .strip_prefix(prefix.as_str())?
                 .strip_suffix(suffix.as_str())?,
@@ -184,9 +181,9 @@ impl<'a> Assignment<'a> {
     #[must_use]
     pub fn name(&self) -> &'a str {
         match self {
-            Self::Ambiguous(..) => "ambiguous",
+            Self::Ambiguous(..) => AMBIGUOUS,
             Self::One(environment) => environment.name.as_str(),
-            Self::Unassigned => "unassigned",
+            Self::Unassigned => UNASSIGNED,
         }
     }
 }
@@ -215,12 +212,35 @@ pub(super) fn read(root: &mut Table, problems: &mut Problems) -> Vec<Environment
         }
         out.push(environment);
     }
+    told_apart_by_destination(&out, problems);
     for (key, name) in named {
         if !out.iter().any(|environment| environment.name == name) {
             problems.add(key, format!("`{name}` is not an environment of this file"));
         }
     }
     out
+}
+
+/// An environment that requires nothing must say where its applications go: told apart by names or
+/// labels alone, an application with such a name could be deployed to where tests are required.
+fn told_apart_by_destination(environments: &[Environment], problems: &mut Problems) {
+    if environments
+        .iter()
+        .all(|environment| environment.requires.is_empty())
+    {
+        return;
+    }
+    for (index, environment) in environments.iter().enumerate() {
+        let rule = &environment.applications;
+        if environment.requires.is_empty() && rule.clusters.is_empty() && rule.namespaces.is_empty()
+        {
+            problems.add(
+                format!("environment[{index}].applications"),
+                "must name clusters or namespaces, since this environment requires nothing and another \
+                 requires tests: whoever deploys here could deploy there",
+            );
+        }
+    }
 }
 
 fn environment(

@@ -9,6 +9,7 @@ use url::Url;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
 use crate::names::Role;
+use crate::outbound::is_loopback;
 use crate::pattern::Pattern;
 
 /// How long a stop waits for calls under way unless the file says otherwise.
@@ -50,6 +51,8 @@ pub struct Upstream {
     pub ca: Option<PathBuf>,
     /// The API token of the account that the gate uses.
     pub token: Secret,
+    /// Argo CD's own namespace: applications there are named without it.
+    pub namespace: String,
 }
 
 /// Someone who vouches for callers.
@@ -154,15 +157,6 @@ pub(super) fn external_url(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// An issuer, kept as written: `iss` is compared byte by byte.
 fn issuer(text: &str) -> Result<String, String> {
     trusted_url(text).map(|_| text.to_owned())
@@ -248,11 +242,15 @@ pub(super) fn upstream(mut table: Table, base: &Path, problems: &mut Problems) -
     let url = table.required_parsed("url", problems, trusted_url);
     let ca = file(&mut table, "ca", base, problems);
     let token = table.required_parsed("token", problems, |text| Secret::parse(text, base));
+    let namespace = table
+        .text("namespace", problems)
+        .unwrap_or_else(|| "argocd".into());
     table.finish(problems);
     Some(Upstream {
         url: url?,
         ca,
         token: token?,
+        namespace,
     })
 }
 

@@ -24,7 +24,7 @@ service_accounts = ["ci/deployer"]
 [[environment]]
 name = "staging"
 mode = "enforce"
-applications = { names = ["*-staging"] }
+applications = { names = ["*-staging"], namespaces = ["shop"] }
 component = "{component}-staging"
 [[environment]]
 name = "prod"
@@ -152,12 +152,49 @@ fn plain_http_off_loopback_must_be_said() {
     Config::parse(&said, Path::new(".")).unwrap();
 }
 
+fn named(name: &str) -> crate::names::AppRef {
+    crate::names::AppRef {
+        namespace: None,
+        name: name.to_owned(),
+    }
+}
+
+#[test]
+fn a_name_in_another_namespace_is_another_application() {
+    let elsewhere = crate::names::AppRef {
+        namespace: Some("team-x".to_owned()),
+        ..named("checkout-staging")
+    };
+    for (pattern, home, away) in [
+        ("*-staging", true, false),
+        ("*/checkout-staging", false, true),
+        ("team-*/*", false, true),
+        ("team-y/*", false, false),
+    ] {
+        let pattern = crate::pattern::Pattern::new(pattern);
+        assert_eq!(
+            fits(&pattern, &named("checkout-staging")),
+            home,
+            "{pattern:?}"
+        );
+        assert_eq!(fits(&pattern, &elsewhere), away, "{pattern:?}");
+    }
+}
+
+#[test]
+fn an_environment_without_requirements_says_where_its_applications_go() {
+    let by_name = GOOD.replace(r#", namespaces = ["shop"]"#, "");
+    let found = problems(&by_name);
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].starts_with("environment[0].applications: must name clusters or namespaces"));
+}
+
 #[test]
 fn an_application_in_two_environments_is_in_none() {
     let config = Config::parse(GOOD, Path::new(".")).unwrap();
     let labels = [("tier".to_owned(), "prod".to_owned())].into();
     let traits = environments::Traits {
-        name: "checkout-staging",
+        application: &named("checkout-staging"),
         project: "shop",
         cluster: "in-cluster",
         namespace: "shop",
@@ -177,7 +214,7 @@ fn an_application_in_two_environments_is_in_none() {
         "staging"
     );
     let traits = environments::Traits {
-        name: "other",
+        application: &named("other"),
         ..traits
     };
     assert_eq!(

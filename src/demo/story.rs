@@ -10,12 +10,13 @@ use anyhow::{Context as _, ensure};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
-use hyper_rustls::HttpsConnectorBuilder;
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 
 use crate::json::{at, text};
+use crate::outbound;
 
 /// How long a step may take; a real operation with a test Job takes seconds.
 const PATIENCE: Duration = Duration::from_mins(2);
@@ -45,7 +46,7 @@ pub struct Setting {
 /// A setting with a client to act in it.
 pub struct Stage {
     setting: Setting,
-    http: legacy::Client<hyper_rustls::HttpsConnector<legacy::connect::HttpConnector>, Full<Bytes>>,
+    http: legacy::Client<HttpsConnector<legacy::connect::HttpConnector>, Full<Bytes>>,
 }
 
 impl Stage {
@@ -54,16 +55,10 @@ impl Stage {
     /// # Errors
     /// When the authorities cannot be read.
     pub fn new(setting: Setting) -> anyhow::Result<Self> {
-        let mut tls = crate::forward::client_config(setting.ca_file.as_deref())?;
-        tls.alpn_protocols.clear();
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let tls = outbound::client_config(&setting.gate, setting.ca_file.as_deref())?;
         Ok(Self {
             setting,
-            http: legacy::Client::builder(TokioExecutor::new()).build(connector),
+            http: legacy::Client::builder(TokioExecutor::new()).build(outbound::http1(tls)),
         })
     }
 

@@ -5,8 +5,7 @@
 //! a few times; each may be repeated without doing anything twice. Refused: redirects, answers over a
 //! limit, a token over plain HTTP to another machine. Never: the token in a message.
 
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,19 +13,17 @@ use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client as HttpClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::{self, PemObject as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use url::{Host, Url};
+use url::Url;
 
 use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
 use crate::names::DecisionId;
+use crate::outbound;
 use crate::record::{LogEntry, LogList};
 
 use super::view::{RunList, RunView};
@@ -53,14 +50,6 @@ pub enum Error {
         /// What is wrong with it.
         source: serde_json::Error,
     },
-    /// A certificate in the file is none.
-    #[error("`{}` holds a certificate that cannot be used", path.display())]
-    BadCertificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: rustls::Error,
-    },
     /// The address is not one of a gate.
     #[error("`{url}` is not the address of a gate: {what}")]
     BadUrl {
@@ -72,14 +61,6 @@ pub enum Error {
     /// The token cannot be sent.
     #[error("the token holds characters that a header cannot carry")]
     BadToken,
-    /// The file of certificates cannot be read.
-    #[error("the certificates in `{}` cannot be read", path.display())]
-    Certificates {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: pem::Error,
-    },
     /// The gate said no.
     #[error("the gate refused: {detail}")]
     Refused {
@@ -90,12 +71,9 @@ pub enum Error {
         /// Why, in its words.
         detail: String,
     },
-    /// TLS cannot be set up.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
-    /// The certificates of the system cannot be read.
-    #[error("the certificates that this system trusts cannot be read; name a file of them")]
-    SystemCertificates(#[source] std::io::Error),
+    /// It is not known whom to trust.
+    #[error(transparent)]
+    Trust(#[from] outbound::Error),
     /// No answer came.
     #[error("`{url}` cannot be reached")]
     Unreachable {
@@ -114,12 +92,7 @@ impl Error {
         match self {
             Self::Unreachable { .. } => 69,
             Self::BadAnswer { .. } | Self::Refused { .. } => 1,
-            Self::BadCertificate { .. }
-            | Self::BadToken
-            | Self::BadUrl { .. }
-            | Self::Certificates { .. }
-            | Self::SystemCertificates(_)
-            | Self::Tls(_) => 2,
+            Self::BadToken | Self::BadUrl { .. } | Self::Trust(_) => 2,
         }
     }
 }
@@ -161,13 +134,9 @@ impl Client {
         let authorization = HeaderValue::try_from(format!("Bearer {}", gate.token.trim()));
         let mut authorization = authorization.map_err(|_| Error::BadToken)?;
         authorization.set_sensitive(true);
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(gate.ca_file.as_deref())?)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let tls = outbound::client_config(&gate.url, gate.ca_file.as_deref())?;
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new()).build(connector),
+            http: HttpClient::builder(TokioExecutor::new()).build(outbound::http1(tls)),
             base: gate.url.as_str().trim_end_matches('/').to_owned(),
             authorization,
         })
@@ -355,21 +324,14 @@ fn refusal(status: StatusCode, answer: &[u8]) -> Error {
 
 fn check_url(url: &Url) -> Result<(), Error> {
     let bad = |what| {
-        let mut shown = url.clone();
-        // Both fail only for a URL that has neither.
-        let _ = shown.set_username("");
-        let _ = shown.set_password(None);
         Err(Error::BadUrl {
-            url: shown.to_string(),
+            url: outbound::shown(url),
             what,
         })
     };
-    let is_local = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return bad("it names no host"),
-    };
+    if !url.has_host() {
+        return bad("it names no host");
+    }
     if !url.username().is_empty() || url.password().is_some() {
         return bad("it holds a user or password");
     }
@@ -378,42 +340,10 @@ fn check_url(url: &Url) -> Result<(), Error> {
     }
     match url.scheme() {
         "https" => Ok(()),
-        "http" if is_local => Ok(()),
+        "http" if outbound::is_loopback(url) => Ok(()),
         "http" => bad("the token would travel in clear text; use https"),
         _ => bad("it begins with neither `https://` nor `http://`"),
     }
-}
-
-fn tls(ca_file: Option<&Path>) -> Result<ClientConfig, Error> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(Error::Tls)?;
-    let builder = match ca_file {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None => builder
-            .with_native_roots()
-            .map_err(Error::SystemCertificates)?,
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, Error> {
-    let unreadable = |source| Error::Certificates {
-        path: path.to_owned(),
-        source,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        let certificate = certificate.map_err(unreadable)?;
-        roots
-            .add(certificate)
-            .map_err(|source| Error::BadCertificate {
-                path: path.to_owned(),
-                source,
-            })?;
-    }
-    Ok(roots)
 }
 
 #[cfg(test)]

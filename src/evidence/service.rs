@@ -15,7 +15,6 @@
 use ulid::Ulid;
 
 use super::binding::{Binding, BoundOperation, Settled, Since, settle};
-use super::rows;
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
@@ -176,8 +175,8 @@ impl Runs {
             source_digest: Some(binding.source_digest),
             promotion_digest: Some(binding.promotion_digest),
             dirty: new.dirty,
-            collected: rows::collected_row(new.collected),
-            tool: rows::tool_row(new.tool),
+            collected: new.collected,
+            tool: new.tool,
             options: new.options,
             operation: binding.operation.map(|bound| OperationBinding {
                 started_at: bound.started_at,
@@ -241,10 +240,13 @@ impl Runs {
         if is_new && self.store.attempt_count(id).await? + count > MAX_RUN_ATTEMPTS {
             return Err(Error::TooMany { run: id });
         }
-        let attempts = batch.attempts.into_iter().map(rows::attempt_row).collect();
+        for attempt in &mut batch.attempts {
+            // The store's integers are signed; no test takes 292 million years.
+            attempt.duration_ms = attempt.duration_ms.min(i64::MAX as u64);
+        }
         let outcome = self
             .store
-            .append_attempts(id, batch.sequence, attempts, self.clock.now())
+            .append_attempts(id, batch.sequence, batch.attempts, self.clock.now())
             .await?;
         match outcome {
             AppendOutcome::AlreadyStored { next } | AppendOutcome::Stored { next } => {
@@ -322,7 +324,7 @@ impl Runs {
         let run = &stored.run;
         let mut tally = Tally::default();
         for attempt in self.store.attempts(run.id).await? {
-            tally.add(&rows::attempt(attempt));
+            tally.add(&attempt);
         }
         let moved_on = match &settled {
             Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
@@ -330,7 +332,7 @@ impl Runs {
         };
         let ruling = judge(&Material {
             tally: &tally,
-            collected: &rows::collected(&run.collected),
+            collected: &run.collected,
             finish,
             batches: stored.batches,
             dirty: run.dirty,
@@ -348,9 +350,9 @@ impl Runs {
             attempts: finish.attempts,
             interrupted: finish.interrupted,
             judged_batches: stored.batches,
-            verdict: rows::verdict_row(ruling.verdict),
-            reasons: rows::reason_rows(&ruling.reasons),
-            tests: rows::tests_row(ruling.tests),
+            verdict: ruling.verdict,
+            reasons: ruling.reasons.clone(),
+            tests: ruling.tests,
             counting: counting(&ruling, settled),
         })
     }
@@ -364,19 +366,19 @@ impl Runs {
         let passing = newest.iter().find_map(|stored| {
             let end = stored.finish.as_ref()?;
             let counts = stored.run.counting.state == CountingState::Counts;
-            (counts && end.verdict == store::Verdict::Passed).then_some(end)
+            (counts && end.verdict == Verdict::Passed).then_some(end)
         });
-        Ok(passing.map(|end| rows::tests(&end.tests).ran()))
+        Ok(passing.map(|end| end.tests.ran()))
     }
 
     fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {
         let run = &stored.run;
         Finished {
             run: run.id.to_string(),
-            verdict: rows::verdict(end.verdict),
-            reasons: rows::reasons(&end.reasons),
-            tests: rows::tests(&end.tests),
-            counts: rows::counts(end.verdict, run.counting.state),
+            verdict: end.verdict,
+            reasons: end.reasons.clone(),
+            tests: end.tests,
+            counts: Counts::of(end.verdict, run.counting.state),
             url: self.url(run.id),
             decision: end.decision.to_string(),
         }

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::Channel;
 use super::token::UpstreamToken;
+use crate::identity::credential;
 use crate::listener::Connection;
 use crate::names::DecisionId;
 
@@ -30,50 +31,6 @@ const HOP_BY_HOP: &[&str] = &[
     "trailer",
     "transfer-encoding",
     "upgrade",
-];
-
-/// Names of headers that carry a credential or an identity, or that change what a request is.
-/// Cookies go as a whole: no cookie of the gate is for the upstream, and no other is needed there.
-const CREDENTIAL_OR_IDENTITY: &[&str] = &[
-    "authorization",
-    "client-ip",
-    "cookie",
-    "dpop",
-    "forwarded",
-    "proxy-authorization",
-    "remote-user",
-    "renew-token",
-    "token",
-    "true-client-ip",
-    "x-access-token",
-    "x-api-key",
-    "x-client-cert",
-    "x-client-ip",
-    "x-cluster-client-ip",
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-    "x-real-ip",
-    "x-rewrite-url",
-    "x-user",
-];
-
-/// The same by the beginning of the name. `grpc-metadata-` becomes gRPC metadata in Argo CD's
-/// gateway, so that `Grpc-Metadata-Token` is a credential.
-const CREDENTIAL_OR_IDENTITY_PREFIXES: &[&str] = &[
-    "argocd-target-",
-    "argocd-user",
-    "grpc-metadata-",
-    "grpcgateway-",
-    "impersonate-",
-    "syncgate-",
-    "x-amz-",
-    "x-auth-",
-    "x-envoy-",
-    "x-forwarded-",
-    "x-original-",
-    "x-remote-",
-    "x-syncgate-",
 ];
 
 /// Headers of an answer that would hand out, set or renew a credential, or send the client past
@@ -96,7 +53,9 @@ pub(super) fn prepare_request(
     host: Option<&HeaderValue>,
 ) {
     strip_hop_by_hop(headers);
-    strip_credentials(headers);
+    credential::strip(headers);
+    // No cookie of the gate is for the upstream, and no other is needed there.
+    headers.remove(COOKIE);
     // The length follows from the body, which may have been rewritten; `Host` from the upstream's
     // URL. The listener has answered `Expect` itself.
     for name in [CONTENT_LENGTH, EXPECT, HOST] {
@@ -129,17 +88,6 @@ pub(super) fn scrub(headers: &mut HeaderMap, token: &UpstreamToken) {
         NEVER_BACK.contains(&name.as_str())
             || name.starts_with("syncgate-")
             || values.iter().any(|value| token.is_in(value.as_bytes()))
-    });
-}
-
-/// The one place that removes what a client says about who it is.
-fn strip_credentials(headers: &mut HeaderMap) {
-    remove_where(headers, |name, _| {
-        let name = folded(name);
-        CREDENTIAL_OR_IDENTITY.contains(&name.as_str())
-            || CREDENTIAL_OR_IDENTITY_PREFIXES
-                .iter()
-                .any(|prefix| name.starts_with(prefix))
     });
 }
 

@@ -1,30 +1,19 @@
 //! Where the upstream is, and whose certificates are trusted there.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use http::uri::{Authority, Scheme};
-use hyper_rustls::ConfigBuilderExt as _;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::{self, PemObject as _};
-use rustls_pki_types::{CertificateDer, ServerName};
-use url::{Host, Url};
+use rustls::pki_types::ServerName;
+use url::Url;
 
 use super::Plaintext;
 use super::pool::Trust;
+use crate::outbound::{self, is_loopback, shown};
 
 /// Why the upstream's configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// A certificate in the file is not one.
-    #[error("`{}` holds a certificate that cannot be used", path.display())]
-    BadCertificate {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
     /// The URL is not one of an Argo CD server.
     #[error("`{url}` is not the address of an upstream: {what}")]
     BadUrl {
@@ -32,12 +21,6 @@ pub enum SetupError {
         url: String,
         /// What is wrong.
         what: &'static str,
-    },
-    /// The file holds no certificate.
-    #[error("`{}` holds no certificate: it should be PEM with the certificates to trust", path.display())]
-    NoCertificate {
-        /// The file.
-        path: PathBuf,
     },
     /// The credential would travel in clear text.
     #[error(
@@ -48,21 +31,9 @@ pub enum SetupError {
         /// The URL.
         url: String,
     },
-    /// The file is not there or not PEM.
-    #[error("the certificates in `{}` cannot be read", path.display())]
-    ReadCertificates {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-    /// The system's certificates cannot be read.
-    #[error("the certificates that this system trusts cannot be read: name a file of them")]
-    SystemCertificates(#[source] std::io::Error),
-    /// The TLS library refuses its own defaults.
-    #[error("TLS cannot be set up")]
-    Tls(#[source] rustls::Error),
+    /// It is not known whom to trust there.
+    #[error(transparent)]
+    Trust(#[from] outbound::Error),
 }
 
 /// The address of the upstream, taken apart.
@@ -97,23 +68,6 @@ pub(super) fn target(url: &Url, plaintext: Plaintext) -> Result<Target, SetupErr
     })
 }
 
-fn shown(url: &Url) -> String {
-    let mut shown = url.clone();
-    // Both fail only for a URL that cannot have them.
-    let _ = shown.set_username("");
-    let _ = shown.set_password(None);
-    shown.to_string()
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// Whom to trust for `url`: those in `ca` alone, or the system's.
 pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
     if url.scheme() != "https" {
@@ -127,46 +81,7 @@ pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
     let name = name.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(name.to_owned())
         .map_err(|_| bad("no certificate can be issued for its host"))?;
-    Ok(Some((client_config(ca)?, name)))
-}
-
-/// TLS as a client that trusts the authorities in `ca` alone, or the system's.
-///
-/// # Errors
-/// [`SetupError`] when the certificates cannot be read.
-pub fn client_config(ca: Option<&Path>) -> Result<ClientConfig, SetupError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(SetupError::Tls)?;
-    let builder = match ca {
-        Some(path) => builder.with_root_certificates(roots(path)?),
-        None => builder
-            .with_native_roots()
-            .map_err(SetupError::SystemCertificates)?,
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-fn roots(path: &Path) -> Result<RootCertStore, SetupError> {
-    let unreadable = |source| SetupError::ReadCertificates {
-        path: path.into(),
-        source,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        let certificate = certificate.map_err(unreadable)?;
-        roots
-            .add(certificate)
-            .map_err(|source| SetupError::BadCertificate {
-                path: path.into(),
-                source,
-            })?;
-    }
-    if roots.is_empty() {
-        return Err(SetupError::NoCertificate { path: path.into() });
-    }
-    Ok(roots)
+    Ok(Some((outbound::client_config(url, ca)?, name)))
 }
 
 #[cfg(test)]

@@ -11,9 +11,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::SignedDuration;
-use url::{Host, Url};
+use url::Url;
 
 use super::roles::RoleMapping;
+use crate::outbound::{self, is_loopback};
 
 /// Everything that identity is configured with.
 #[derive(Clone, Debug, Default)]
@@ -174,16 +175,6 @@ impl FetchUrl {
     }
 }
 
-/// Whether the URL's host is a loopback address or `localhost`.
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    }
-}
-
 /// The name of an issuer: an address without query, kept as it was written, since `iss` is
 /// compared by its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -266,24 +257,6 @@ enum UrlFault {
 /// One thing that keeps identity from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum SetupError {
-    /// An authority file cannot be used.
-    #[error("cannot read certificates from `{}`", path.display())]
-    Ca {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: rustls::pki_types::pem::Error,
-    },
-    /// An authority in the file, or the TLS settings, are not acceptable to rustls.
-    #[error("cannot set up TLS for `{issuer}`")]
-    Tls {
-        /// Whose.
-        issuer: String,
-        /// Why.
-        #[source]
-        source: rustls::Error,
-    },
     /// A text that must not be empty is.
     #[error("`{field}` of issuer `{issuer}` is empty")]
     Empty {
@@ -304,15 +277,6 @@ pub enum SetupError {
     /// Nobody could sign in.
     #[error("no issuer is configured")]
     NoIssuer,
-    /// The system has no certificate authorities.
-    #[error("the system's certificate authorities cannot be read; `{issuer}` needs them or a `ca`")]
-    NoSystemAuthorities {
-        /// Who needs them.
-        issuer: String,
-        /// Why.
-        #[source]
-        source: std::io::Error,
-    },
     /// Two issuers with one name.
     #[error("issuer `{issuer}` is configured twice")]
     Repeated {
@@ -326,6 +290,15 @@ pub enum SetupError {
         role: String,
         /// The issuer it names.
         issuer: String,
+    },
+    /// It is not known whom to trust for it.
+    #[error("cannot set up TLS for `{issuer}`")]
+    Trust {
+        /// Whose.
+        issuer: String,
+        /// Why.
+        #[source]
+        source: outbound::Error,
     },
 }
 

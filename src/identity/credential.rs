@@ -159,16 +159,22 @@ fn only<'a>(headers: &'a HeaderMap, name: &str, place: Place) -> Result<Option<&
     }
 }
 
-/// Headers that carry a credential or an identity, in lower case with every character other than
-/// letters and digits as `-`.
+/// Headers that carry a credential, an identity or where a request comes from, or that change what
+/// it is; in lower case with every character other than letters and digits as `-`.
 const STRIPPED: &[&str] = &[
     "authorization",
+    "client-ip",
     "dpop",
     "forwarded",
     "from",
     "proxy-authorization",
     "remote-user",
+    "renew-token",
     "token",
+    "true-client-ip",
+    "x-access-token",
+    "x-api-key",
+    "x-cluster-client-ip",
     "x-email",
     "x-http-method",
     "x-http-method-override",
@@ -177,7 +183,8 @@ const STRIPPED: &[&str] = &[
     "x-token",
 ];
 
-/// As [`STRIPPED`], by their beginning.
+/// As [`STRIPPED`], by their beginning. Argo CD's gateway makes gRPC metadata of `grpc-metadata-`,
+/// so that `Grpc-Metadata-Token` is a credential.
 const STRIPPED_PREFIXES: &[&str] = &[
     "argocd-",
     "cf-access-",
@@ -187,9 +194,11 @@ const STRIPPED_PREFIXES: &[&str] = &[
     "impersonate-",
     "ssl-client-",
     "syncgate",
+    "x-amz-",
     "x-amzn-oidc-",
     "x-auth",
     "x-client-",
+    "x-envoy-",
     "x-forwarded",
     "x-goog-authenticated-",
     "x-goog-iap-",

@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use metrics::{counter, describe_counter};
+use metrics::counter;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -113,10 +113,6 @@ pub enum KeyError {
 impl IssuerKeys {
     /// No keys yet, or those of the file. [`IssuerKeys::run`] gets them.
     pub(super) fn new(origin: Origin, times: RefreshTimes) -> Result<Self, SetupError> {
-        describe_counter!(
-            REFRESHES,
-            "Attempts to refresh an issuer's keys, by issuer and result (changed, unchanged, failed)"
-        );
         let current = match &origin.source {
             KeySource::Discover | KeySource::Uri(_) => KeySet::empty(),
             KeySource::File(path) => read_at_start(&origin.issuer, path)?,

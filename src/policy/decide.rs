@@ -5,8 +5,10 @@
 //! permission that somebody meant to withhold. A call is permitted only if every question is; a
 //! call without questions is refused. Never: a second place that says yes.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, PolicySet, Request};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::facts::Facts;
@@ -30,8 +32,27 @@ pub struct Answer {
     pub evidence_would_allow: bool,
     /// What to do next, for people; the advice that asks for least comes first.
     pub advice: Vec<String>,
-    /// Request, entities and context: what is needed to answer again.
-    pub recorded: Value,
+    /// What is needed to answer again.
+    pub recorded: Recorded,
+}
+
+/// Request, entities and context of a question. Written out only where it is kept: reads are many,
+/// and their records have none of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded(Facts);
+
+impl Recorded {
+    /// As JSON, in the long form of a case.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        self.0.to_json()
+    }
+}
+
+impl Serialize for Recorded {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.to_json().serialize(serializer)
+    }
 }
 
 /// What the policies say about a call.
@@ -85,14 +106,7 @@ impl Denial {
     /// The ids of the policies that forbade it, sorted, each once; none where nothing permitted it.
     #[must_use]
     pub fn policies(&self) -> Vec<&str> {
-        let refused = self.answers.iter().filter(|a| !a.allowed);
-        let mut ids: Vec<&str> = refused
-            .flat_map(|a| &a.policies)
-            .map(String::as_str)
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        policies(self.answers.iter().filter(|a| !a.allowed))
     }
 
     /// What to do next, for people; each once, in the order of the questions.
@@ -111,6 +125,15 @@ impl Denial {
         }
         all
     }
+}
+
+/// The ids of the policies that determined `answers`, sorted, each once.
+pub(super) fn policies<'a>(answers: impl Iterator<Item = &'a Answer>) -> Vec<&'a str> {
+    let ids: BTreeSet<&str> = answers
+        .flat_map(|a| &a.policies)
+        .map(String::as_str)
+        .collect();
+    ids.into_iter().collect()
 }
 
 /// What Cedar made of one request.
@@ -203,29 +226,35 @@ impl Policies {
     #[must_use]
     pub fn answer(&self, question: &Question<'_>) -> Answer {
         let facts = Facts::of(question);
-        let recorded = facts.to_json();
         let Some(action) = self.action(question.action) else {
             let error = format!("the schema has no action `{}`", question.action);
-            return answer(Verdict::error(error), false, Vec::new(), recorded);
+            return answer(Verdict::error(error), false, Vec::new(), facts);
         };
         let verdict = self.verdict(action, &facts);
         if verdict.allowed || !verdict.errors.is_empty() {
-            return answer(verdict, false, Vec::new(), recorded);
+            return answer(verdict, false, Vec::new(), facts);
         }
         if question.context.finding != FindingWord::Blocked {
             let advice = self.advice(action, &facts, &verdict);
-            return answer(verdict, false, advice, recorded);
+            return answer(verdict, false, advice, facts);
         }
-        let facts = facts.with_finding(FindingWord::Satisfied);
-        let satisfied = self.verdict(action, &facts);
+        let other = facts.with_finding(FindingWord::Satisfied);
+        let satisfied = self.verdict(action, &other);
         // Where tests would not help, the advice is about what would.
         let cause = if satisfied.allowed {
             &verdict
         } else {
             &satisfied
         };
-        let advice = self.advice(action, &facts, cause);
-        answer(verdict, satisfied.allowed, advice, recorded)
+        let advice = self.advice(action, &other, cause);
+        answer(verdict, satisfied.allowed, advice, facts)
+    }
+
+    /// Whether the answer is yes, for those who need no reasons: what a list may show.
+    #[must_use]
+    pub fn permits(&self, question: &Question<'_>) -> bool {
+        let action = self.action(question.action);
+        action.is_some_and(|action| self.verdict(action, &Facts::of(question)).allowed)
     }
 
     fn verdict(&self, action: &Action, facts: &Facts) -> Verdict {
@@ -301,7 +330,7 @@ fn answer(
     verdict: Verdict,
     evidence_would_allow: bool,
     advice: Vec<String>,
-    recorded: Value,
+    facts: Facts,
 ) -> Answer {
     let Verdict {
         allowed,
@@ -314,6 +343,6 @@ fn answer(
         errors,
         evidence_would_allow,
         advice,
-        recorded,
+        recorded: Recorded(facts),
     }
 }

@@ -71,7 +71,7 @@ impl Kind {
 }
 
 /// A value of an attribute, before it takes a form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Fact {
     Entities(Vec<EntityUid>),
     Entity(EntityUid),
@@ -83,7 +83,7 @@ enum Fact {
 }
 
 /// One entity, before it takes a form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Thing {
     uid: EntityUid,
     attributes: Vec<(&'static str, Fact)>,
@@ -92,7 +92,7 @@ struct Thing {
 }
 
 /// One question, before it takes a form.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Facts {
     pub(super) action: EntityUid,
     principal: Thing,

@@ -50,7 +50,7 @@ pub struct Opening {
     pub at: Timestamp,
     /// Where it came in.
     pub door: Door,
-    /// The operation (`application.ApplicationService/Sync`).
+    /// The operation (`ApplicationService.Sync`).
     pub operation: String,
     /// Its effect, as the table of operations words it (`deploy`).
     pub effect: String,

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params_from_iter};
 
 use super::codec::{
-    from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, namespace, plain, seq,
+    application, from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, plain, seq,
     unsigned,
 };
 use super::fault::{Error, Fault};
@@ -13,7 +13,7 @@ use super::rows::{
     Counting, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId, RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
-use crate::names::{AppRef, Commit, Component, EnvironmentName, Suite};
+use crate::names::{Commit, Component, EnvironmentName, Suite};
 
 const READ: &str = "read runs";
 pub(super) const UNFINISHED: &str =
@@ -297,10 +297,7 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
             idempotency_key: plain(row, "idempotency_key")?,
             reporter: plain(row, "reporter")?,
             decision: from_text(row, "decision")?,
-            application: AppRef {
-                namespace: namespace(plain(row, "application_namespace")?),
-                name: plain(row, "application")?,
-            },
+            application: application(row)?,
             environment: from_text(row, "environment")?,
             component: from_text(row, "component")?,
             suite: from_text(row, "suite")?,

@@ -6,16 +6,16 @@ Environment: `SYNCGATE_BIN` (the program under test), `SYNCGATE_RIG_CACHE` (wher
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
 import ssl
-import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -29,7 +29,7 @@ from harness.tokens import Provider
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-Rig = dict[str, object]
+Rig = dict[str, Any]
 # Building the rig's program takes a quarter of an hour; `tests/run` has done it before.
 _RIG_SECONDS = 240
 
@@ -77,7 +77,7 @@ def oidc(folder: Path) -> Iterator[Provider]:
 
 @pytest.fixture(scope="session")
 def kubernetes(rig: Rig) -> Iterator[Kubernetes]:
-    client = Kubernetes(rig["kubernetes"])  # type: ignore[arg-type]
+    client = Kubernetes(rig["kubernetes"])
     yield client
     client.close()
 
@@ -95,7 +95,7 @@ def config_repository(rig: Rig) -> Repository:
 
 
 def _repository(rig: Rig, name: str) -> Repository:
-    facts = rig["git"]["repositories"][name]  # type: ignore[index]
+    facts = rig["git"]["repositories"][name]
     return Repository(facts["url"], Path(facts["worktree"]))
 
 
@@ -128,6 +128,15 @@ def gate(
 def grpc_web(request: pytest.FixtureRequest) -> bool:
     """Both ways in which the CLI speaks."""
     return bool(request.param == "grpc-web")
+
+
+_prices = itertools.count(2001)
+
+
+@pytest.fixture
+def price() -> str:
+    """A price that nothing has had before."""
+    return str(next(_prices))
 
 
 @dataclass
@@ -178,7 +187,7 @@ def cli(people: People, grpc_web: bool) -> Callable[[str], Cli]:
 @pytest.fixture(scope="session")
 def direct(rig: Rig, folder: Path) -> Cli:
     """The CLI of the administrator, past the gate."""
-    argocd: dict[str, str] = rig["argocd"]  # type: ignore[assignment]
+    argocd: dict[str, str] = rig["argocd"]
     return Cli(
         Path(str(rig["cli"])),
         argocd["url"],

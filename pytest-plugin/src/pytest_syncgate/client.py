@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from . import __version__
 from .credentials import Credential, CredentialError
-from .transport import Answer, Transport, TransportError
+from .transport import Answer, CertificateError, Transport, TransportError
 
 Json = dict[str, Any]
 
@@ -88,6 +88,7 @@ class GateClient:
         self._transport = transport
         self._credential = credential
         self._sent_tokens: set[str] = set()
+        self._met = False
 
     def open_run(self, body: Json, key: str, patience: Patience) -> Run:
         """Open a run; the same key gives the same run again."""
@@ -129,6 +130,7 @@ class GateClient:
                 token = self._credential.token()
                 self._sent_tokens.add(token)
                 answer = self._transport.post(path, body, self._headers(token, headers))
+                self._met = True
                 if answer.status == 401 and self._credential.token() != token:
                     continue  # replaced between our reading it and the gate's judging it
                 if answer.status < 500 and answer.status not in _PASSING_STATUS:
@@ -137,9 +139,14 @@ class GateClient:
                 pause = _retry_after(answer)
             except (TransportError, CredentialError) as error:
                 trouble = str(error)
+                if isinstance(error, CertificateError) and not self._met:
+                    raise self._away(trouble) from None  # a mistake in the settings, and not one that passes
             if not patience.wait(max(delay * random.uniform(0.5, 1.0), pause)):  # noqa: S311 (jitter)
-                raise GateAwayError(f"the gate {self._url} cannot be used: {trouble}")
+                raise self._away(trouble)
             delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _away(self, trouble: str) -> GateAwayError:
+        return GateAwayError(f"the gate {self._url} cannot be used: {trouble}")
 
     @staticmethod
     def _headers(token: str, more: dict[str, str] | None) -> dict[str, str]:

@@ -14,6 +14,7 @@ import sys
 import uuid
 from collections.abc import Generator, Iterable
 from dataclasses import replace
+from functools import cached_property
 from threading import Event
 from time import time
 from typing import Any
@@ -71,6 +72,10 @@ class Reporter:
         self._failure: GateError | None = None
         self._verdict: Json | None = None
 
+    @cached_property
+    def _work_tree(self) -> worktree.WorkTree | None:
+        return worktree.inspect(self._config.rootpath)
+
     # Before the first test
 
     def pytest_report_header(self) -> list[str]:
@@ -81,7 +86,7 @@ class Reporter:
             f"syncgate: reports to {told.url} for {self._subject()}{where}",
             f"syncgate: signs in with the {self._credential.source}",
         ]
-        tree = worktree.inspect(self._config.rootpath)
+        tree = self._work_tree
         if tree is not None and tree.changed:
             first = ", ".join(tree.changed[:3]) + (", ..." if len(tree.changed) > 3 else "")
             lines.append(f"syncgate: the work tree differs from its commit {tree.commit[:7]}: {first}")
@@ -112,8 +117,17 @@ class Reporter:
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         """Open the run when the first worker has collected; xdist sees to it that all collect the same."""
-        if not self._opened:
-            self._open(ids, self._workers[node.gateway.id].receive(timeout=_WORKER_ANSWER_SECONDS))
+        if self._opened:
+            return
+        worker = node.gateway.id
+        try:
+            deselected = self._workers[worker].receive(timeout=_WORKER_ANSWER_SECONDS)
+        except Exception as error:  # execnet's own kinds, which are not importable without it
+            pytest.exit(
+                f"syncgate: worker {worker} did not tell what it deselected: is the plugin installed there? ({error})",
+                EXIT_NOT_REPORTED,
+            )
+        self._open(ids, deselected)
 
     def _open(self, node_ids: Iterable[str], deselected: int) -> None:
         self._opened = True
@@ -132,7 +146,7 @@ class Reporter:
 
     def _opening(self, tests: list[str], deselected: int) -> Json:
         told = self._settings
-        tree = worktree.inspect(self._config.rootpath)
+        tree = self._work_tree
         commits = told.commits
         if commits is None and tree is not None:
             commits = (tree.commit,)
@@ -222,7 +236,9 @@ class Reporter:
         verdict = str(answer.get("verdict", "no verdict"))
         attempts = self._stream.attempts if self._stream is not None else 0
         reported = f"{attempts} attempt{'s' if attempts != 1 else ''} reported"
-        parts = [f"syncgate: {verdict}: {self._subject()}, {reported}"]
+        commits = self._run.answer.get("commits") if self._run is not None else None
+        at = " at " + ", ".join(str(commit)[:7] for commit in commits) if isinstance(commits, list) and commits else ""
+        parts = [f"syncgate: {verdict}: {self._subject()}{at}, {reported}"]
         counts = {
             "now": "counts now",
             "when-operation-succeeds": "counts when the sync it ran in succeeds",

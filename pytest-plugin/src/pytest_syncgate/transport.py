@@ -27,6 +27,10 @@ class TransportError(Exception):
     """No answer came; whether the request was carried out is unknown."""
 
 
+class CertificateError(TransportError):
+    """Whoever answers there cannot prove to be the gate; nothing was sent."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """What came back, whatever its status."""
@@ -60,6 +64,11 @@ class Transport:
             self._connection.request("POST", self._base.path + path, body=body, headers=dict(headers))
             response = self._connection.getresponse()
             content = response.read(_LONGEST_ANSWER + 1)
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise CertificateError(
+                f"its certificate is not accepted: {error.verify_message} (a private CA goes into SYNCGATE_CA_FILE)"
+            ) from error
         except Exception as error:
             self.close()
             # Besides the errors of sockets and of HTTP, whatever a test has put in place of a socket may raise.
@@ -105,8 +114,6 @@ def _proxy_for(base: SplitResult) -> SplitResult | None:
 
 def _describe(error: Exception) -> str:
     """Say in a few words what went wrong on the wire."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not accepted: {error.verify_message} (a private CA goes into SYNCGATE_CA_FILE)"
     if isinstance(error, TimeoutError):
         return f"no answer within {_TIMEOUT_SECONDS:.0f} s"
     if isinstance(error, OSError):

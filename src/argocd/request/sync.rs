@@ -43,7 +43,7 @@ impl SyncRequest {
     pub fn from_json(name: &str, body: Option<Value>) -> Result<Self, Error> {
         let body = body.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let mut request: ApplicationSyncRequest =
-            serde_json::from_value(body).map_err(|e| super::json::Error::new(&e))?;
+            serde_path_to_error::deserialize(body).map_err(|e| super::json::Error::at(&e))?;
         if !request.name.is_empty() && request.name != name {
             return Err(Error::Disagree {
                 field: "name",
@@ -226,11 +226,15 @@ impl SyncRequest {
         Ok(())
     }
 
-    /// Sets the retry strategy (the request's own, or else the spec's) to one that keeps the commit.
-    /// Without a strategy in either Argo CD does not retry, and none is set.
+    /// Sets the retry strategy (the request's own, or else the spec's, or else none at all) to one that
+    /// keeps the commit. It is always sent: without one Argo CD would take the spec's at that moment.
     pub fn hold_retries(&mut self, spec_retry: Option<Retry>) {
         let own = self.0.retry_strategy.take();
-        self.0.retry_strategy = own.or(spec_retry).map(|retry| Retry {
+        let retry = own.or(spec_retry).unwrap_or_else(|| Retry {
+            limit: Some(0),
+            ..Retry::default()
+        });
+        self.0.retry_strategy = Some(Retry {
             refresh: Some(false),
             ..retry
         });

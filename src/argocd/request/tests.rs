@@ -557,7 +557,13 @@ fn without_a_strategy_of_its_own_the_specs_is_taken_and_held() {
     request
         .pin(&pinned(&[SHA]), false, None, &decision(), "a")
         .unwrap();
-    assert_eq!(request.message().retry_strategy, None);
+    // Said, so that Argo CD does not take the spec's of that moment.
+    let none = Retry {
+        limit: Some(0),
+        backoff: None,
+        refresh: Some(false),
+    };
+    assert_eq!(request.message().retry_strategy, Some(none));
 }
 
 #[test]

@@ -93,12 +93,6 @@ impl ReasonCode {
         }
     }
 
-    /// The code of this `word`, if there is one.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        serde_json::from_value(serde_json::Value::from(word)).ok()
-    }
-
     /// Whether the reason says that the run was not about the commits it is bound to. Such a run is
     /// no word on them, good or bad.
     #[must_use]

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,15 +13,13 @@ use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, HeaderValue, USER_AGENT};
 use http::{Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 
 use crate::identity::config::{FetchUrl, IssuerUrl, SetupError};
+use crate::outbound;
 
 /// The largest answer that is read; the key sets of large providers have some 10 KiB.
 const BODY_LIMIT: usize = 512 * 1024;
@@ -110,14 +107,14 @@ impl Fetcher {
         token_file: Option<PathBuf>,
         timeout: Duration,
     ) -> Result<Self, SetupError> {
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(issuer, ca)?)
-            .https_or_http()
-            .enable_http1()
-            .build();
+        let tls = outbound::client_config(issuer.address().as_url(), ca);
+        let tls = tls.map_err(|source| SetupError::Trust {
+            issuer: issuer.to_string(),
+            source,
+        })?;
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(0)
-            .build(connector);
+            .build(outbound::http1(tls));
         Ok(Self {
             client,
             timeout,
@@ -192,51 +189,4 @@ async fn bearer(path: &Path) -> Result<HeaderValue, FetchError> {
         .map_err(|_| fault(io::Error::other("it holds bytes that a header cannot")))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn tls(issuer: &IssuerUrl, ca: Option<&Path>) -> Result<ClientConfig, SetupError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let tls_error = |source| SetupError::Tls {
-        issuer: issuer.to_string(),
-        source,
-    };
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(tls_error)?;
-    let builder = match ca {
-        Some(path) => builder.with_root_certificates(roots(issuer, path)?),
-        // Without TLS nobody needs to be trusted, and a small machine may have no authorities.
-        None if !issuer.address().is_https() => {
-            builder.with_root_certificates(RootCertStore::empty())
-        }
-        None => builder
-            .with_native_roots()
-            .map_err(|source| SetupError::NoSystemAuthorities {
-                issuer: issuer.to_string(),
-                source,
-            })?,
-    };
-    Ok(builder.with_no_client_auth())
-}
-
-/// The authorities in the PEM file at `path`; a file without any is an error.
-fn roots(issuer: &IssuerUrl, path: &Path) -> Result<RootCertStore, SetupError> {
-    use rustls::pki_types::pem;
-
-    let unreadable = |source| SetupError::Ca {
-        path: path.to_owned(),
-        source,
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(unreadable)? {
-        let certificate = certificate.map_err(unreadable)?;
-        roots.add(certificate).map_err(|source| SetupError::Tls {
-            issuer: issuer.to_string(),
-            source,
-        })?;
-    }
-    if roots.is_empty() {
-        return Err(unreadable(pem::Error::NoItemsFound));
-    }
-    Ok(roots)
 }

@@ -317,6 +317,6 @@ fn names_from_outside_stay_names() {
         (answer.allowed, &*answer.policies),
         (true, &["engineer-read".to_owned()][..])
     );
-    let again = answer_again(policies, &answer.recorded).unwrap();
+    let again = answer_again(policies, &answer.recorded.to_json()).unwrap();
     assert_eq!(again, (answer.allowed, answer.policies));
 }

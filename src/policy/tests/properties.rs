@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn what_was_recorded_is_answered_alike(
+    fn what_was_recorded_is_answered_alike_and_without_reasons_too(
         caller in callers(),
         app in applications(),
         action in actions(None),
@@ -120,7 +120,8 @@ proptest! {
         let mut question = about(&caller, &action, &app, finding);
         question.context.sync = question.context.sync.map(|_| options);
         let answer = shipped().answer(&question);
-        match answer_again(shipped(), &answer.recorded) {
+        prop_assert_eq!(shipped().permits(&question), answer.allowed);
+        match answer_again(shipped(), &answer.recorded.to_json()) {
             Ok(again) => prop_assert_eq!(again, (answer.allowed, answer.policies)),
             Err(_) => prop_assert!(!answer.errors.is_empty()),
         }

@@ -1,9 +1,9 @@
 //! Runs and their attempts.
 
-use std::collections::BTreeMap;
-
 use super::log::plan_of;
 use super::*;
+use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
+use crate::evidence::verdict::{Reason, ReasonCode, Tests, Verdict};
 
 fn counting(state: CountingState) -> Counting {
     Counting {
@@ -32,7 +32,7 @@ fn run() -> RunRow {
         dirty: Some(false),
         collected: Collected {
             tests: 12,
-            digest: Some("d".into()),
+            digest: "d".into(),
             deselected: 1,
         },
         tool: Tool {
@@ -62,11 +62,11 @@ fn run() -> RunRow {
     }
 }
 
-fn attempt(test: &str) -> AttemptRow {
-    AttemptRow {
+fn attempt(test: &str) -> Attempt {
+    Attempt {
         test: test.into(),
         attempt: 1,
-        outcome: TestOutcome::Xfailed,
+        outcome: Outcome::Xfailed,
         duration_ms: 12,
         started_at: instant("2026-11-23T12:00:02Z"),
         message: Some("assert 1 == 2".into()),
@@ -89,10 +89,13 @@ fn finish(judged_batches: u64) -> FinishRow {
         judged_batches,
         verdict: Verdict::Refused,
         reasons: vec![Reason {
-            code: "no-tests".into(),
+            code: ReasonCode::NoTests,
             detail: "nothing ran".into(),
         }],
-        tests: BTreeMap::from([("passed".into(), 2)]),
+        tests: Tests {
+            passed: 2,
+            ..Tests::default()
+        },
         counting: counting(CountingState::Void),
     }
 }
@@ -185,7 +188,7 @@ async fn batches_are_stored_once_in_order_and_whole() {
         send(1, &["c"]).await.unwrap(),
         AppendOutcome::Stored { next: 2 }
     );
-    let unstorable = AttemptRow {
+    let unstorable = Attempt {
         duration_ms: u64::MAX,
         ..attempt("e")
     };

@@ -47,7 +47,9 @@ class Result:
         return ""
 
     def __str__(self) -> str:
-        return f"$ {self.command}\nexit code {self.code}\n--- standard output\n{self.out}\n--- standard error\n{self.err}"
+        return (
+            f"$ {self.command}\nexit code {self.code}\n--- standard output\n{self.out}\n--- standard error\n{self.err}"
+        )
 
 
 @dataclass

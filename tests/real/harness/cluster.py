@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -53,13 +55,13 @@ class Kubernetes:
         assert answer.is_success, answer.text
         return dict(answer.json()["data"])
 
-    def application(self, name: str) -> dict[str, object]:
+    def application(self, name: str) -> dict[str, Any]:
         """The Application as it is stored."""
         answer = self._http.get(f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}")
         assert answer.is_success, answer.text
         return dict(answer.json())
 
-    def patch_application(self, name: str, patch: dict[str, object]) -> None:
+    def patch_application(self, name: str, patch: dict[str, Any]) -> None:
         answer = self._http.patch(
             f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}",
             headers={"content-type": _MERGE_PATCH},
@@ -79,14 +81,13 @@ class Repository:
         """The commit that the branch points to."""
         return self._git("rev-parse", "HEAD")
 
-    def commit(self, changes: dict[str, tuple[str, str]], message: str) -> str:
-        """Replaces texts in files, each `(old, new)`, commits and pushes; gives the commit."""
-        for name, (old, new) in changes.items():
-            file = self.worktree / name
-            text = file.read_text()
-            assert old in text, f"{name} has no {old!r}:\n{text}"
-            file.write_text(text.replace(old, new))
-        return self._push(message)
+    def set(self, file: str, key: str, value: str) -> str:
+        """Gives `key: "value"` in a file another value, commits and pushes; gives the commit."""
+        path = self.worktree / file
+        text, count = re.subn(rf"^(\s*{re.escape(key)}: ).*$", rf'\g<1>"{value}"', path.read_text(), flags=re.MULTILINE)
+        assert count == 1, f"{file} has {count} lines with {key}"
+        path.write_text(text)
+        return self._push(f"Set {key} to {value}")
 
     def touch(self, message: str) -> str:
         """A commit that changes nothing that is deployed."""
@@ -95,7 +96,7 @@ class Repository:
         return self._push(message)
 
     def _push(self, message: str) -> str:
-        self._git("commit", "--quiet", "--all", f"--message={message}")
+        self._git("commit", "--quiet", "--all", "--allow-empty", f"--message={message}")
         self._git("push", "--quiet", "origin", "HEAD")
         return self.head()
 
@@ -105,3 +106,17 @@ class Repository:
         )
         assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
         return done.stdout.strip()
+
+
+def revision_of(application: dict[str, Any]) -> str:
+    """The commit of the latest operation, as Argo CD says what it has rolled out."""
+    result = application.get("status", {}).get("operationState", {}).get("syncResult", {})
+    return str(result.get("revision", ""))
+
+
+def decision_of(application: dict[str, Any]) -> str:
+    """The decision that the latest operation carries."""
+    infos = application["status"]["operationState"]["operation"].get("info", [])
+    found = [info["value"] for info in infos if info["name"] == "syncgate-decision"]
+    assert len(found) == 1, infos
+    return str(found[0])

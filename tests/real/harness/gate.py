@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .cli import free_port
 from .processes import Service
@@ -57,18 +59,38 @@ def _text(value: object) -> str:
     return json.dumps(str(value))
 
 
-def configuration(rig: dict[str, object], issuer: str, folder: Path, url: str) -> str:
+# A policy beside the default ones, for whom lists must be filtered: the default roles read every application or none.
+_LISTS = """
+@id("test-job-lists")
+@advice("listing needs the role `test-job`")
+permit (
+  principal in Syncgate::Role::"test-job",
+  action in [Syncgate::Action::"ApplicationService.List", Syncgate::Action::"ApplicationService.Watch"],
+  resource is Syncgate::ArgoCd
+);
+"""
+
+
+def policies(folder: Path) -> Path:
+    """The default policies, and one more."""
+    copy = folder / "policies"
+    shutil.copytree(ROOT / "policies", copy, dirs_exist_ok=True)
+    (copy / "lists.cedar").write_text(_LISTS)
+    return copy
+
+
+def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str) -> str:
     """The file: staging requires nothing, prod requires that `integration` has passed in staging."""
     certificate, key = make_certificate(folder)
-    argocd: dict[str, str] = rig["argocd"]  # type: ignore[assignment]
-    kubernetes: dict[str, str] = rig["kubernetes"]  # type: ignore[assignment]
+    argocd: dict[str, str] = rig["argocd"]
+    kubernetes: dict[str, str] = rig["kubernetes"]
     (folder / "argocd.token").write_text(argocd["account_token"])
     (folder / "argocd.token").chmod(0o600)
     blocks = [
         f"""
 url = {_text(url)}
 store = "syncgate.db"
-policies = {_text(ROOT / "policies")}
+policies = {_text(policies(folder))}
 
 [listen]
 address = {_text(url.removeprefix("https://"))}
@@ -142,7 +164,7 @@ applications = "{component}-{environment}"
         for environment in ENVIRONMENTS
         for component in COMPONENTS
     ]
-    repositories: dict[str, dict[str, str]] = rig["git"]["repositories"]  # type: ignore[index]
+    repositories: dict[str, dict[str, str]] = rig["git"]["repositories"]
     blocks += [
         f"""
 [[git]]
@@ -176,7 +198,7 @@ class Gate:
         return self.folder / "gate.log"
 
     @classmethod
-    def prepare(cls, rig: dict[str, object], issuer: str, folder: Path) -> Gate:
+    def prepare(cls, rig: dict[str, Any], issuer: str, folder: Path) -> Gate:
         """Writes everything a gate needs; starts nothing."""
         folder.mkdir(parents=True, exist_ok=True)
         gate = cls(f"https://127.0.0.1:{free_port()}", folder)
@@ -209,11 +231,9 @@ class Gate:
         """Runs one of the gate's own commands, such as `log list`, with a token."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca)}
-        return subprocess.run(
-            [binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
 
-    def json(self, *arguments: str, token: str) -> dict[str, object]:
+    def json(self, *arguments: str, token: str) -> dict[str, Any]:
         """Runs one of the gate's own commands with `--output json`."""
         done = self.command(*arguments, "--output", "json", token=token)
         assert done.returncode == 0, f"syncgate {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"

@@ -42,12 +42,13 @@ class Service:
                 cwd=cwd,
                 text=True,
             )
-        threading.Thread(target=self._read, daemon=True).start()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        with self.log.open("a") as log:
-            for line in self._process.stdout:
+        with self._process.stdout as lines, self.log.open("a") as log:
+            for line in lines:
                 log.write(line)
                 log.flush()
                 self._lines.put(line.rstrip("\n"))
@@ -67,7 +68,9 @@ class Service:
             try:
                 line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"{self.name} did not say what was waited for in {within} s\n{self.tail()}") from None
+                raise AssertionError(
+                    f"{self.name} did not say what was waited for in {within} s\n{self.tail()}"
+                ) from None
             if line is None:
                 code = self._process.wait(timeout=10)
                 raise AssertionError(f"{self.name} ended with {code}\n{self.tail()}")
@@ -84,10 +87,13 @@ class Service:
         """Ends the program without asking it."""
         self._process.kill()
         self._process.wait(timeout=10)
+        self._reader.join(timeout=10)
 
     def wait(self, *, within: float) -> int:
         try:
-            return self._process.wait(timeout=within)
+            code = self._process.wait(timeout=within)
+            self._reader.join(timeout=10)
+            return code
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not end in {within} s\n{self.tail()}") from None

@@ -74,9 +74,14 @@ fn r22_unreadable_files_are_named_at_the_start() {
           key set is not JSON: EOF while parsing a value at line 1 column 0"
         ]
     );
-    for path in [&missing, &empty] {
+    let unread = format!(
+        "the certificates in `{}` cannot be read: ",
+        missing.display()
+    );
+    let none = format!("`{}` holds no certificate", empty.display());
+    for (path, why) in [(&missing, unread), (&empty, none)] {
         let errors = with(&|issuer| issuer.ca = Some(path.clone()));
-        let expected = format!("cannot read certificates from `{}`: ", path.display());
+        let expected = format!("cannot set up TLS for `http://127.0.0.1:1`: {why}");
         assert!(
             errors.len() == 1 && errors[0].starts_with(&expected),
             "{errors:?}"

@@ -1,0 +1,265 @@
+//! The commands that operators and pipelines run: their output and their exit codes.
+
+use crate::world::{Call, Gate, Outside, Ran, Wire, World, run};
+
+/// Runs a command against the gate with a token.
+async fn at(gate: &Gate, token: &str, arguments: &[&str]) -> Ran {
+    let url = gate.url();
+    let options = ["--gate", url.as_str(), "--token", token];
+    run(arguments.iter().copied().chain(options)).await
+}
+
+// Policies
+
+#[tokio::test]
+async fn policy_check_and_test_tell_by_their_exit_code() {
+    let outside = Outside::start().await;
+    let folder = outside.path().join("policies");
+    let folder = folder.to_str().unwrap();
+    for command in ["check", "test"] {
+        let ran = run(["policy", command, folder]).await;
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let json = run(["policy", command, folder, "--output", "json"])
+            .await
+            .json();
+        assert_eq!(json["ok"], true, "{json}");
+    }
+    // Valid, but determined by no case.
+    outside.write_policy(
+        "more.cedar",
+        "@id(\"more\") forbid (principal, action, resource) when { context.now < 0 };",
+    );
+    assert_eq!(run(["policy", "check", folder]).await.code, 0);
+    let ran = run(["policy", "test", folder]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.out.contains("more"), "{ran:?}");
+    // Not valid: a field that there is not.
+    outside.write_policy(
+        "more.cedar",
+        "permit (principal, action, resource)\nwhen { context.moon };",
+    );
+    for command in ["check", "test"] {
+        let ran = run(["policy", command, folder]).await;
+        assert_eq!(ran.code, 1, "{ran:?}");
+        assert!(ran.out.contains("more.cedar:2"), "{ran:?}");
+        let json = run(["policy", command, folder, "--output", "json"])
+            .await
+            .json();
+        assert_eq!(json["ok"], false, "{json}");
+    }
+    assert_eq!(run(["policy", "check", "/no/such/folder"]).await.code, 1);
+}
+
+// The log
+
+#[tokio::test]
+async fn the_log_is_listed_and_shown_to_who_may_read_it() {
+    let world = World::new().await;
+    let (gate, sam) = (&world.gate, world.outside.sam());
+    let said = gate
+        .ask(
+            Wire::Rest,
+            &world.outside.rita(),
+            &Call::sync("checkout-prod"),
+        )
+        .await;
+    let decision = said.decision().to_string();
+    world.record(said.decision()).await;
+    let listed = at(gate, &sam, &["log", "list"]).await;
+    assert_eq!(listed.code, 0, "{listed:?}");
+    assert!(listed.out.contains(&decision), "{listed:?}");
+    let arguments = ["log", "list", "--output", "json", "--app", "checkout-prod"];
+    let json = at(gate, &sam, &arguments).await.json();
+    assert_eq!(json["entries"][0]["decision"], decision, "{json}");
+    let shown = at(gate, &sam, &["log", "show", &decision]).await;
+    assert_eq!(shown.code, 0, "{shown:?}");
+    for part in ["rita@shop.example", "checkout-prod", "evidence-required"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
+    let json = at(gate, &sam, &["log", "show", &decision, "--output", "json"])
+        .await
+        .json();
+    assert_eq!(json["opening"]["word"], "deny");
+    // The store can be read without asking the gate.
+    let store = world.outside.store();
+    let store = store.to_str().unwrap();
+    let read = run([
+        "log", "show", &decision, "--store", store, "--output", "json",
+    ])
+    .await;
+    assert_eq!(read.json(), json);
+}
+
+#[tokio::test]
+async fn the_log_answers_no_and_cannot_reach_by_exit_code() {
+    let world = World::new().await;
+    let (gate, sam) = (&world.gate, world.outside.sam());
+    let nothing = "01ARZ3NDEKTSV4RRFFQ69G5FAV";
+    for (token, arguments) in [
+        (world.outside.alice(), vec!["log", "list"]),
+        (world.outside.alice(), vec!["log", "show", nothing]),
+        ("garbage".to_owned(), vec!["log", "list"]),
+        (sam.clone(), vec!["log", "show", nothing]),
+    ] {
+        let ran = at(gate, &token, &arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (1, ""), "{ran:?}");
+        assert!(ran.err.starts_with("syncgate: "), "{ran:?}");
+    }
+    assert_usage(&["log", "list"], &["log", "show"]).await;
+    assert_cannot_reach(&["log", "list"]).await;
+    assert_cannot_reach(&["log", "show", nothing]).await;
+    let missing = world.outside.path().join("missing.db");
+    let ran = run(["log", "list", "--store", missing.to_str().unwrap()]).await;
+    assert_eq!(ran.code, 1, "{ran:?}");
+}
+
+/// A command without a gate, and one without what it needs, are wrong usage.
+async fn assert_usage(without_gate: &[&str], incomplete: &[&str]) {
+    for arguments in [without_gate, incomplete] {
+        let ran = run(arguments).await;
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+    }
+}
+
+/// Where nobody listens, the exit code says so.
+async fn assert_cannot_reach(arguments: &[&str]) {
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", free.local_addr().unwrap());
+    drop(free);
+    let options = ["--gate", url.as_str(), "--token", "a.b.c"];
+    let ran = run(arguments.iter().copied().chain(options)).await;
+    assert_eq!((ran.code, ran.out.as_str()), (69, ""), "{ran:?}");
+}
+
+// Evidence
+
+const JUNIT: &str = r#"<?xml version="1.0"?>
+<testsuites><testsuite name="pytest" tests="2" timestamp="2026-11-23T04:00:00+00:00">
+<testcase classname="tests.test_pay" name="test_refund" time="0.1"/>
+<testcase classname="tests.test_pay" name="test_total" time="0.1">@FAILURE@</testcase>
+</testsuite></testsuites>"#;
+
+fn junit(outside: &Outside, failure: &str) -> String {
+    let file = outside.path().join("junit.xml");
+    std::fs::write(&file, JUNIT.replace("@FAILURE@", failure)).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn evidence_is_submitted_listed_and_shown() {
+    let world = World::new().await;
+    let (gate, tests) = (&world.gate, world.outside.tests());
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
+    let file = junit(&world.outside, "");
+    let submit = [
+        "evidence",
+        "submit",
+        "--junit",
+        &file,
+        "--app",
+        "checkout-staging",
+    ];
+    let submitted = at(gate, &tests, &submit).await;
+    assert_eq!(submitted.code, 0, "{submitted:?}");
+    let json = [
+        &submit[..],
+        &["--output", "json", "--environment", "staging"],
+    ]
+    .concat();
+    let json = at(gate, &tests, &json).await.json();
+    assert_eq!(json["verdict"], "passed", "{json}");
+    let run = json["run"].as_str().unwrap();
+    let list = [
+        "evidence",
+        "list",
+        "--app",
+        "checkout-staging",
+        "--output",
+        "json",
+    ];
+    let listed = at(gate, &world.outside.alice(), &list).await.json();
+    assert_eq!(listed["runs"].as_array().unwrap().len(), 2, "{listed}");
+    let listed = at(gate, &world.outside.alice(), &["evidence", "list"]).await;
+    assert!(listed.code == 0 && listed.out.contains(run), "{listed:?}");
+    let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
+    assert!(
+        shown.code == 0 && shown.out.contains("test_refund"),
+        "{shown:?}"
+    );
+    let show = ["evidence", "show", run, "--output", "json"];
+    let shown = at(gate, &world.outside.alice(), &show).await;
+    assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
+    let world = World::new().await;
+    let (gate, tests) = (&world.gate, world.outside.tests());
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
+    let file = junit(
+        &world.outside,
+        "<failure message=\"3 is not 4\">assert</failure>",
+    );
+    let submit = [
+        "evidence",
+        "submit",
+        "--junit",
+        &file,
+        "--app",
+        "checkout-staging",
+    ];
+    // A run that failed is taken in, and is a no.
+    let failed = at(gate, &tests, &submit).await;
+    assert_eq!(failed.code, 1, "{failed:?}");
+    assert!((failed.out + &failed.err).contains("failed"));
+    let refused = at(gate, &world.outside.alice(), &submit).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let wrong = [&submit[..], &["--commit", crate::world::SECOND]].concat();
+    let wrong = at(gate, &tests, &wrong).await;
+    assert_eq!(wrong.code, 1, "{wrong:?}");
+    let nothing = ["evidence", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
+    assert_eq!(at(gate, &tests, &nothing).await.code, 1);
+    assert_usage(
+        &submit,
+        &["evidence", "submit", "--app", "checkout-staging"],
+    )
+    .await;
+    assert_usage(&["evidence", "list"], &["evidence", "show"]).await;
+    assert_cannot_reach(&submit).await;
+    assert_cannot_reach(&["evidence", "list"]).await;
+    assert_cannot_reach(&nothing).await;
+}
+
+#[tokio::test]
+async fn a_gate_with_tls_is_reached_with_its_authority() {
+    let world = World::with_tls().await;
+    let port = world.gate.address.port();
+    let url = format!("https://localhost:{port}");
+    let ca = world.outside.path().join("cert.pem");
+    let token = world.outside.sam();
+    let options = [
+        "log",
+        "list",
+        "--gate",
+        url.as_str(),
+        "--token",
+        token.as_str(),
+    ];
+    let trusted = run(options
+        .iter()
+        .copied()
+        .chain(["--ca", ca.to_str().unwrap()]))
+    .await;
+    assert_eq!(trusted.code, 0, "{trusted:?}");
+    assert_eq!(run(options).await.code, 69);
+}

@@ -1,0 +1,44 @@
+//! The whole gate on real sockets, told as stories: callers on every wire, the gate, an Argo CD
+//! that remembers what reached it, and an issuer of tokens, good and bad.
+//!
+//! Start at [`world`]: `World` is the gate in this process, `Process` the built binary. Each test is
+//! named after what it shows. Tests that kill the binary at a named place need the feature
+//! `failpoints`.
+
+#[cfg(test)]
+mod world;
+
+// Who may speak at all
+#[cfg(test)]
+mod credentials;
+// What is asked, on whichever wire
+#[cfg(test)]
+mod odd_requests;
+#[cfg(test)]
+mod wires;
+// What is decided
+#[cfg(test)]
+mod evidence;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod own_answers;
+#[cfg(test)]
+mod table;
+// What is kept, and what must not be
+#[cfg(all(test, feature = "failpoints"))]
+mod interrupted;
+#[cfg(test)]
+mod record;
+#[cfg(test)]
+mod secrets;
+// The binary
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod reload;
+#[cfg(test)]
+mod serve;
+// All of it
+#[cfg(test)]
+mod story;

@@ -1,0 +1,194 @@
+//! Every request leaves an opening and a closing entry, and nothing is deployed before its opening
+//! is on disk.
+
+use std::sync::{Arc, Mutex};
+
+use syncgate::record::{self, Outcome, UpstreamStatus, Word};
+use syncgate::store::{DecisionFilter, Store};
+
+use crate::world::{Call, Wire, World};
+
+#[tokio::test]
+async fn a_deploy_arrives_only_after_its_opening_entry_is_on_disk() {
+    let world = World::new().await;
+    let store = Store::open_read_only(&world.outside.store()).unwrap();
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&found);
+    world.outside.argocd.at_forward(move |seen| {
+        let (store, told) = (store.clone(), Arc::clone(&told));
+        async move {
+            let infos = seen.sync().unwrap().infos;
+            let decision = infos[0].value.clone().unwrap().parse().unwrap();
+            let decision = syncgate::names::DecisionId(decision);
+            let entry = record::show(&store, decision).await.unwrap();
+            told.lock().unwrap().push(entry);
+        }
+    });
+    for wire in Wire::ALL {
+        let call = Call::sync("checkout-staging");
+        let said = world.gate.ask(wire, &world.outside.alice(), &call).await;
+        assert_eq!(said.code(), 0, "{said:?}");
+        let entry = found
+            .lock()
+            .unwrap()
+            .pop()
+            .unwrap()
+            .expect("an opening entry");
+        assert_eq!(entry.decision, said.decision());
+        assert_eq!(entry.opening.word, Word::Permit);
+        assert!(entry.closing.is_none());
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_request_has_an_opening_and_a_closing_entry() {
+    let world = World::new().await;
+    let (alice, rita) = (world.outside.alice(), world.outside.rita());
+    let refused = |code: &str| Outcome::Refused {
+        code: code.to_owned(),
+    };
+    let version = Call::read("/api/version", "/version.VersionService/Version");
+    let session = Call::read("/api/v1/account", "/account.AccountService/ListAccounts");
+    let asked = [
+        (
+            "garbage",
+            Call::list(),
+            Word::Refuse,
+            refused("unauthenticated"),
+        ),
+        (
+            &alice,
+            Call::sync("checkout-prod"),
+            Word::Deny,
+            refused("policy"),
+        ),
+        (
+            &rita,
+            Call::sync("checkout-prod"),
+            Word::Deny,
+            refused("evidence"),
+        ),
+        (&rita, session, Word::Refuse, refused("policy")),
+        (&rita, version, Word::Answer, Outcome::Answered),
+    ];
+    for wire in Wire::ALL {
+        for (token, call, word, outcome) in &asked {
+            let said = world.gate.ask(wire, token, call).await;
+            let record = world.record(said.decision()).await;
+            assert_eq!(record.opening.word, *word, "{record:?}");
+            assert_eq!(record.closing.unwrap().outcome, *outcome);
+            let expected = match wire {
+                Wire::Grpc => "grpc",
+                Wire::GrpcWeb => "grpc-web",
+                Wire::Rest => "rest",
+            };
+            assert_eq!(record.opening.wire, expected);
+        }
+        for call in [
+            Call::sync("checkout-staging"),
+            Call::get("checkout-prod"),
+            Call::list(),
+        ] {
+            let said = world.gate.ask(wire, &alice, &call).await;
+            let record = world.record(said.decision()).await;
+            assert_eq!(record.opening.word, Word::Permit);
+            assert_eq!(record.opening.caller.unwrap().display, "alice@shop.example");
+            let Outcome::Forwarded { status, .. } = record.closing.unwrap().outcome else {
+                panic!("not forwarded");
+            };
+            let expected = match wire {
+                Wire::Rest => UpstreamStatus::Http(200),
+                Wire::Grpc | Wire::GrpcWeb => UpstreamStatus::Grpc(0),
+            };
+            assert_eq!(status, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_unknown_is_recorded_too() {
+    let world = World::new().await;
+    let said = world.gate.rest("POST", "/api/v1/nonsense", "", "{}").await;
+    let record = world.record(said.decision()).await;
+    assert_eq!(record.opening.word, Word::Refuse);
+    let code = "unknown-operation".to_owned();
+    assert_eq!(record.closing.unwrap().outcome, Outcome::Refused { code });
+}
+
+#[tokio::test]
+async fn runs_and_reads_of_the_log_are_recorded_as_well() {
+    let world = World::new().await;
+    let call = Call::sync("checkout-staging");
+    world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &call)
+        .await;
+    let opened = world
+        .gate
+        .open_run(&world.outside.tests(), "checkout-staging")
+        .await;
+    let listed = world
+        .gate
+        .rest("GET", "/syncgate/v1/log", &world.outside.sam(), "")
+        .await;
+    for (said, operation) in [(opened, "Run.report"), (listed, "Log.read")] {
+        let record = world.record(said.decision()).await;
+        assert_eq!(record.opening.operation, operation);
+        assert_eq!(record.opening.word, Word::Permit);
+    }
+}
+
+/// A store that takes no more rows of `table`, as when its disk is full.
+fn jam(world: &World, table: &str) {
+    let connection = rusqlite::Connection::open(world.outside.store()).unwrap();
+    let sql = format!(
+        "CREATE TRIGGER jam BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, 'jammed'); END"
+    );
+    connection.execute_batch(&sql).unwrap();
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_not_deployed() {
+    for table in ["entry", "deployment"] {
+        let world = World::new().await;
+        world.outside.argocd.must_not_be_touched_by_callers();
+        jam(&world, table);
+        for wire in Wire::ALL {
+            let call = Call::sync("checkout-staging");
+            let said = world.gate.ask(wire, &world.outside.alice(), &call).await;
+            assert!([13, 14].contains(&said.code()), "{table}: {said:?}");
+            assert!(said.sentence().contains("forwarded"), "{table}: {said:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_log_verifies_after_all_of_it() {
+    let world = World::new().await;
+    let mut last = None;
+    for wire in Wire::ALL {
+        for call in [
+            Call::list(),
+            Call::sync("checkout-prod"),
+            Call::sync("checkout-staging"),
+        ] {
+            last = Some(
+                world
+                    .gate
+                    .ask(wire, &world.outside.alice(), &call)
+                    .await
+                    .decision(),
+            );
+        }
+    }
+    world.record(last.unwrap()).await;
+    let filter = DecisionFilter {
+        limit: 100,
+        ..DecisionFilter::default()
+    };
+    let list = record::list(&world.app.store, filter).await.unwrap();
+    assert_eq!(list.entries.len(), 9);
+    let caller = |entry: &record::LogEntry| entry.opening.caller.clone().unwrap().unique;
+    let alice = format!("{}#alice", world.outside.issuer.people());
+    assert!(list.entries.iter().all(|entry| caller(entry) == alice));
+}

@@ -171,38 +171,8 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
     let environment = app.config.environments.first().context("no environment")?;
     let binding = binding::bind(&facts, Claims::default(), &environment.varies)?;
     let now = app.clock.now();
-    let attempt = Attempt {
-        test: "tests/test_pay.py::test_refund".to_owned(),
-        attempt: 1,
-        outcome: Outcome::Passed,
-        duration_ms: 1,
-        started_at: now,
-        message: None,
-        worker: None,
-    };
-    let tally: Tally = std::iter::once(&attempt).collect();
-    let new = NewRun {
-        application: application.name.clone(),
-        application_namespace: None,
-        environment: None,
-        suite: Suite::parse("integration")?,
-        commits: None,
-        dirty: None,
-        collected: Collected {
-            tests: 1,
-            digest: tally.digest(),
-            deselected: 0,
-        },
-        tool: Tool {
-            name: "bench".to_owned(),
-            version: None,
-            plugin: None,
-            python: None,
-            platform: None,
-        },
-        options: Vec::new(),
-        started_at: now,
-    };
+    let attempt = passed(now);
+    let new = new_run(&attempt)?;
     let subject = Subject {
         application: facts.application.clone(),
         environment: EnvironmentName::parse("staging")?,
@@ -232,6 +202,44 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         .finish(reporter, &opened.run, &finish, &facts)
         .await?;
     Ok(())
+}
+
+fn passed(now: jiff::Timestamp) -> Attempt {
+    Attempt {
+        test: "tests/test_pay.py::test_refund".to_owned(),
+        attempt: 1,
+        outcome: Outcome::Passed,
+        duration_ms: 1,
+        started_at: now,
+        message: None,
+        worker: None,
+    }
+}
+
+fn new_run(attempt: &Attempt) -> anyhow::Result<NewRun> {
+    let tally: Tally = std::iter::once(attempt).collect();
+    Ok(NewRun {
+        application: TESTED.to_owned(),
+        application_namespace: None,
+        environment: None,
+        suite: Suite::parse("integration")?,
+        commits: None,
+        dirty: None,
+        collected: Collected {
+            tests: 1,
+            digest: tally.digest(),
+            deselected: 0,
+        },
+        tool: Tool {
+            name: "bench".to_owned(),
+            version: None,
+            plugin: None,
+            python: None,
+            platform: None,
+        },
+        options: Vec::new(),
+        started_at: attempt.started_at,
+    })
 }
 
 /// The name of the application with this number.

@@ -14,7 +14,9 @@ mod sentence;
 
 #[cfg(test)]
 pub(crate) use facts::testing;
-pub use facts::{AppFacts, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable};
+pub use facts::{
+    AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
+};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
 pub use plan::{AskedRevisions, Place, plan};
 pub use sentence::{MAX_LENGTH, sentence, unplanned_sentence};

@@ -19,7 +19,7 @@ use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
@@ -330,6 +330,7 @@ impl Runs {
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
+            before_sync: settled == Settled::BeforeSync,
             ran_before: self.ran_before(run).await?,
             least_share: self.least_share,
         });
@@ -422,6 +423,9 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
             "the operation has not ended".to_owned(),
         ),
         (None, Verdict::Passed, Settled::Void(why)) => (CountingState::Void, why),
+        (None, Verdict::Passed, Settled::BeforeSync) => {
+            (CountingState::Void, BEFORE_SYNC.to_owned())
+        }
         (None, Verdict::Passed, Settled::Counts)
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };

@@ -7,9 +7,10 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::look_up::time_of;
-use super::{Error, Runs, settled_of};
-use crate::evidence::binding::Settled;
+use super::{Error, Runs, binding_of, settled_of};
+use crate::evidence::binding::{Settled, is_hook};
 use crate::evidence::run::{Counts, Finish};
+use crate::evidence::verdict::BEFORE_SYNC;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, DecisionId};
 use crate::store::{Counting, CountingState, FinishOutcome, RunId, StoredRun};
@@ -66,6 +67,7 @@ impl Runs {
                     reason: String::new(),
                 },
                 Settled::Void(why) => void(why),
+                Settled::BeforeSync => void(BEFORE_SYNC.to_owned()),
             };
             settled.extend(self.settled_as(&stored, counting).await?);
         }
@@ -74,7 +76,7 @@ impl Runs {
                 continue;
             }
             let outlook = settled_of(&stored.run, now);
-            if self.is_over(&stored, &outlook) {
+            if self.is_over(&stored, &outlook, now) {
                 settled.extend(self.interrupted(&stored, outlook).await?);
             }
         }
@@ -109,12 +111,14 @@ impl Runs {
     /// Whether a run without an end will get none from its reporter. An operation that did not end
     /// well has taken its hooks with it. One that did may have been overtaken by tests that somebody
     /// else runs; those may go on.
-    fn is_over(&self, stored: &StoredRun, outlook: &Settled) -> bool {
-        let in_operation = stored.run.operation.is_some();
-        match outlook {
-            Settled::Wait => false,
-            Settled::Void(_) if in_operation => true,
-            Settled::Void(_) | Settled::Counts => is_silent(stored, self.clock.now()),
+    fn is_over(&self, stored: &StoredRun, outlook: &Settled, now: &AppFacts) -> bool {
+        let bound = binding_of(&stored.run).and_then(|binding| binding.operation);
+        let silent = is_silent(stored, self.clock.now());
+        match (outlook, bound) {
+            (Settled::Wait, _) => false,
+            (Settled::Void(_), Some(_)) => true,
+            (Settled::Counts, Some(bound)) => silent || is_hook(&bound, now),
+            (Settled::BeforeSync, _) | (_, None) => silent,
         }
     }
 

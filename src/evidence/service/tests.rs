@@ -11,7 +11,7 @@ use crate::evidence::binding::{Claims, bind};
 use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
 use crate::gate::testing::{A, B, facts, operation, single};
 use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
-use crate::names::Suite;
+use crate::names::{PodRef, Suite};
 
 /// A gate's runs, with a clock that goes on by a second whenever it is asked.
 struct World {
@@ -95,6 +95,22 @@ fn subject() -> Subject {
     }
 }
 
+/// The pod of the reporter, which belongs to the Job `tests`.
+fn pod() -> PodRef {
+    PodRef {
+        namespace: "shop".into(),
+        name: "tests-x7k2p".into(),
+    }
+}
+
+/// `app` with the Job `tests` as a hook of its operation.
+fn hooked(mut app: Value, kind: &str) -> Value {
+    app["status"]["operationState"]["syncResult"]["resources"] = serde_json::json!([{
+        "group": "batch", "kind": "Job", "namespace": "shop", "name": "tests", "hookType": kind,
+    }]);
+    app
+}
+
 fn varies() -> Vec<String> {
     vec!["path".to_owned()]
 }
@@ -131,7 +147,12 @@ impl World {
     }
 
     async fn open(&self, app: &Value, attempts: &[Attempt], key: Option<&str>) -> Opened {
-        let binding = bind(&facts(app), Claims::default(), &varies()).unwrap();
+        let pod = pod();
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&facts(app), claims, &varies()).unwrap();
         self.runs
             .open(self.reporter(), key, new_run(attempts), &subject(), binding)
             .await
@@ -153,8 +174,8 @@ impl World {
 
     /// The loop's round on `checkout-staging`, which reads `app`.
     async fn settle(&self, app: &Value) -> Vec<(RunId, Counts)> {
-        let settled = self.runs.settle(&subject().application, &facts(app));
-        settled.await.unwrap()
+        let (application, now) = (subject().application, facts(app));
+        self.runs.settle(&application, &now).await.unwrap()
     }
 
     /// A run about what `app` runs whose reporter falls silent after `attempts`.
@@ -455,6 +476,41 @@ async fn a_silent_run_outside_an_operation_is_ended_after_a_while() {
     assert_eq!(world.settle(&single()).await, [(passed, Counts::Never)]);
     let last = world.gap(A).await.last.unwrap();
     assert!(last.starts_with("refused") && last.ends_with("interrupted"));
+}
+
+#[tokio::test]
+async fn a_hook_that_ended_without_a_word_is_ended_with_its_operation() {
+    let world = world();
+    let killed = world.silenced(&running(B), &failing()).await;
+    let after = hooked(ended("Succeeded", B), "PostSync");
+    assert_eq!(world.settle(&after).await, [(killed, Counts::Now)]);
+    assert_eq!(world.gap(B).await.kind, GapKind::Failed);
+}
+
+#[tokio::test]
+async fn a_run_before_the_sync_is_no_word_on_what_the_sync_rolls_out() {
+    for attempts in [passing(), failing()] {
+        let world = world();
+        let during = hooked(running(B), "PreSync");
+        let finished = world.report(&running(B), &during, &attempts).await;
+        assert_eq!(
+            (finished.verdict, finished.counts),
+            (Verdict::Refused, Counts::Never)
+        );
+        assert_eq!(finished.reasons[0].code.word(), "presync");
+        let gap = world.gap(B).await;
+        assert_eq!(gap.kind, GapKind::Missing);
+        assert!(gap.last.unwrap().ends_with("presync"));
+    }
+    // Argo CD tells of the hook only after the run has ended.
+    let world = world();
+    world.report(&running(B), &running(B), &passing()).await;
+    let after = hooked(ended("Succeeded", B), "PreSync");
+    let settled = world.settle(&after).await;
+    assert_eq!(settled[0].1, Counts::Never);
+    let stored = world.store.run(settled[0].0).await.unwrap().unwrap();
+    assert!(stored.run.counting.reason.starts_with("presync: "));
+    assert_eq!(world.gap(B).await.kind, GapKind::Missing);
 }
 
 /// A pod is evicted in the middle of the tests, and the one in its place passes.

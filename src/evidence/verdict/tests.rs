@@ -26,6 +26,7 @@ struct Told {
     dirty: Option<bool>,
     in_operation: bool,
     other_commit: Option<&'static str>,
+    before_sync: bool,
     ran_before: Option<u64>,
 }
 
@@ -58,6 +59,7 @@ impl Told {
             dirty: None,
             in_operation: false,
             other_commit: None,
+            before_sync: false,
             ran_before: None,
         }
     }
@@ -76,6 +78,7 @@ impl Told {
             dirty: self.dirty,
             in_operation: self.in_operation,
             other_commit: self.other_commit,
+            before_sync: self.before_sync,
             ran_before: self.ran_before,
             least_share: LeastShare::default(),
         });

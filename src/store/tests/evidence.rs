@@ -47,6 +47,10 @@ fn run() -> RunRow {
         operation: Some(BoundOperation {
             started_at: instant("2026-11-23T11:59:00Z"),
             uid: "uid-1".into(),
+            pod: Some(PodRef {
+                namespace: "shop".into(),
+                name: "tests-x7k2p".into(),
+            }),
         }),
         since: Some(Since {
             uid: "uid-1".into(),

@@ -17,7 +17,6 @@ pub mod client;
 pub mod junit;
 pub mod report;
 pub mod reportlog;
-mod rows;
 pub mod run;
 pub mod service;
 pub mod verdict;

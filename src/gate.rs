@@ -14,7 +14,9 @@ mod sentence;
 
 #[cfg(test)]
 pub(crate) use facts::testing;
-pub use facts::{AppFacts, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable};
+pub use facts::{
+    AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
+};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
 pub use plan::{AskedRevisions, Place, plan};
 pub use sentence::{MAX_LENGTH, sentence, unplanned_sentence};
@@ -158,6 +160,20 @@ pub struct Gap {
     pub would_pass: Option<Vec<Commit>>,
     /// More for people, one line; empty where the kind says it all.
     pub detail: String,
+}
+
+impl Gap {
+    /// It cannot be said what would be rolled out, for the reason in `detail`.
+    pub(crate) fn unpinnable(detail: impl Into<String>) -> Self {
+        Self {
+            kind: GapKind::Unpinnable,
+            suite: None,
+            environment: None,
+            last: None,
+            would_pass: None,
+            detail: detail.into(),
+        }
+    }
 }
 
 /// The closed list of reasons.

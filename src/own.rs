@@ -22,8 +22,8 @@ use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
 use crate::gate::AppFacts;
-use crate::identity::Caller;
-use crate::names::{AppRef, Component};
+use crate::identity::{self, Caller};
+use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
@@ -384,8 +384,10 @@ async fn open_run(
         Rejection::BadRequest { sentence }
     })?;
     let facts = facts(&json)?;
+    let pod = pod_of(caller);
     let claims = Claims {
         commits: new.commits.as_deref(),
+        pod: pod.as_ref(),
     };
     let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
         Rejection::Conflict {
@@ -401,6 +403,20 @@ async fn open_run(
     let opened = app.runs.open(reporter, key, new, &subject, binding).await;
     let opened = opened.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::CREATED, &opened).await
+}
+
+fn pod_of(caller: &Caller) -> Option<PodRef> {
+    match &caller.subject {
+        identity::Subject::KubernetesAccount {
+            namespace,
+            pod: Some(pod),
+            ..
+        } => Some(PodRef {
+            namespace: namespace.clone(),
+            name: pod.clone(),
+        }),
+        _ => None,
+    }
 }
 
 fn idempotency_key(head: &Parts) -> Result<Option<&str>, Rejection> {

@@ -334,7 +334,7 @@ async fn sync(
     };
     let pinned = match Component::parse(planned.facts.component.clone()) {
         Ok(component) => pin(app, &application, environment, &component, request).await?,
-        Err(_) => Err(vec![gap(
+        Err(_) => Err(vec![Gap::unpinnable(
             "it has no component by the rule of its environment",
         )]),
     };
@@ -464,7 +464,7 @@ async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result
             *revision = commit.to_string();
             Ok(())
         }
-        Err(detail) => Err(gap(&detail)),
+        Err(detail) => Err(Gap::unpinnable(detail)),
     }
 }
 
@@ -498,18 +498,7 @@ async fn look_up(
 }
 
 fn unplaced(facts: &ApplicationFacts) -> Gap {
-    gap(&format!("its environment is {}", facts.environment))
-}
-
-fn gap(detail: &str) -> Gap {
-    Gap {
-        kind: GapKind::Unpinnable,
-        suite: None,
-        environment: None,
-        last: None,
-        would_pass: None,
-        detail: detail.to_owned(),
-    }
+    Gap::unpinnable(format!("its environment is {}", facts.environment))
 }
 
 /// A way to roll out whose commits nobody checks.
@@ -517,7 +506,7 @@ fn unchecked(why: &str) -> Finding {
     Finding::Blocked {
         gaps: vec![Gap {
             kind: GapKind::Unchecked,
-            ..gap(why)
+            ..Gap::unpinnable(why)
         }],
     }
 }

@@ -96,8 +96,15 @@ async fn settle_runs(
     app: &App,
     application: &AppRef,
 ) -> Result<(), crate::evidence::service::Error> {
-    let Some(json) = read(app, application).await else {
-        return Ok(());
+    let json = match read(app, application).await {
+        Ok(json) => json,
+        Err(client::Error::NoSuchApplication(_)) => {
+            for (run, counts) in app.runs.give_up(application).await? {
+                tracing::info!(%run, %application, counts = ?counts, "run given up");
+            }
+            return Ok(());
+        }
+        Err(_) => return Ok(()),
     };
     match AppFacts::from_json(&json) {
         Ok(facts) => {
@@ -268,16 +275,12 @@ fn newer_operation(application: &Value, at: jiff::Timestamp) -> bool {
     started.is_some_and(|started| started.as_second() >= at.as_second())
 }
 
-async fn read(app: &App, application: &AppRef) -> Option<Value> {
-    match app
+async fn read(app: &App, application: &AppRef) -> Result<Value, client::Error> {
+    let answer = app
         .argocd
         .application(application, None, Refresh::None)
-        .await
-    {
-        Ok(json) => Some(json),
-        Err(error) => {
-            tracing::debug!(%application, error = crate::telemetry::chain(&error), "cannot be read");
-            None
-        }
-    }
+        .await;
+    answer.inspect_err(|error| {
+        tracing::debug!(%application, error = crate::telemetry::chain(error), "cannot be read");
+    })
 }

@@ -104,7 +104,7 @@ fn describe() {
     for (name, text) in [
         (
             "syncgate_decision_seconds",
-            "From the request's head to the answer, or to the forward",
+            "From the request's head to an answer or refusal of the gate's own",
         ),
         (
             "syncgate_record_wait_seconds",

@@ -139,8 +139,9 @@ fn methods(ours: &Value, theirs: &Value, messages: &Messages<'_>, differences: &
             list(&method["rest"]).map(binding).collect()
         };
         differences.compare(path, &bindings(our, "template"), &bindings(their, "path"));
+        let application = &our["application"];
         for role in ["name", "namespace", "project"] {
-            let field = &our["application"][role];
+            let field = &application[role];
             if field.is_null() {
                 continue;
             }
@@ -219,11 +220,12 @@ fn message(name: &str, fields: &Value, messages: &Messages<'_>, differences: &mu
 fn complete(ours: &Value, messages: &Messages<'_>, differences: &mut Differences) {
     let mut open = vec![COMPLETE.to_owned()];
     let mut seen = BTreeSet::new();
+    let known_messages = &ours["messages"];
     while let Some(name) = open.pop() {
         if !seen.insert(name.clone()) {
             continue;
         }
-        let fields: Vec<&Value> = list(&ours["messages"][&name]).collect();
+        let fields: Vec<&Value> = list(&known_messages[&name]).collect();
         let known: BTreeSet<u64> = fields
             .iter()
             .filter_map(|field| field["number"].as_u64())

@@ -23,6 +23,12 @@ impl Error {
     pub(crate) fn new(error: &serde_json::Error) -> Self {
         Self(error.to_string().chars().take(300).collect())
     }
+
+    /// The same with the place of the field, which a wrong type does not name by itself.
+    pub(crate) fn at(error: &serde_path_to_error::Error<serde_json::Error>) -> Self {
+        let text = format!("`{}`: {}", error.path(), error.inner());
+        Self(text.chars().take(300).collect())
+    }
 }
 
 /// Names of fields whose value is free in form.

@@ -129,7 +129,9 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
             Err(code) => return code,
         },
     };
-    say(&String::from_utf8_lossy(&out));
+    if !out.is_empty() {
+        say(&String::from_utf8_lossy(&out));
+    }
     match outcome {
         Ok(outcome) => ExitCode::from(outcome.exit_status()),
         Err(error) => complain(error.exit_status(), &crate::telemetry::chain(&error)),

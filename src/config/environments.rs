@@ -22,8 +22,9 @@ const DEFAULT_VARIES: [&str; 5] = [
 ];
 
 /// Fields that change what runs and so may never vary.
-const NEVER_VARIES: [&str; 8] = [
+const NEVER_VARIES: [&str; 9] = [
     "repoURL",
+    "targetRevision",
     "chart",
     "helm.parameters",
     "helm.values",

@@ -122,6 +122,29 @@ max_age = "soon"
 }
 
 #[test]
+fn what_changes_what_runs_may_not_vary() {
+    let fields = [
+        "repoURL",
+        "targetRevision",
+        "chart",
+        "helm.values",
+        "kustomize",
+        "plugin.env",
+    ];
+    for field in fields {
+        let text = format!(
+            "{GOOD}\n[[environment]]\nname = \"x\"\nmode = \"observe\"\ncomponent = \"label:c\"\napplications = {{ names = [\"x-*\"] }}\nvaries = [\"path\", \"{field}\"]\n"
+        );
+        let expected = format!("`{field}` changes what runs, so it may never vary");
+        let found = problems(&text);
+        assert!(
+            found.len() == 1 && found[0].ends_with(&expected),
+            "{field}: {found:#?}"
+        );
+    }
+}
+
+#[test]
 fn plain_http_off_loopback_must_be_said() {
     let open = GOOD.replace("127.0.0.1:0", "0.0.0.0:8080");
     assert_eq!(problems(&open).len(), 1);

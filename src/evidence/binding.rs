@@ -9,8 +9,11 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::gate::{AppFacts, ApplicationPlan, OperationFacts, Phase, Resolved, SyncStatus};
-use crate::names::{Commit, SourceDigest};
+use crate::evidence::run::cut;
+use crate::gate::{
+    AppFacts, ApplicationPlan, HookJob, OperationFacts, Phase, Resolved, SyncStatus,
+};
+use crate::names::{Commit, PodRef, SourceDigest};
 
 /// What a run is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,13 +59,17 @@ pub struct BoundOperation {
     pub uid: String,
     /// When the operation started.
     pub started_at: Timestamp,
+    /// The pod that the reporter's credential is bound to, where it is.
+    pub pod: Option<PodRef>,
 }
 
-/// What a reporter says about commits.
+/// What a reporter says about commits, and what its credential says about it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Claims<'a> {
     /// Commits under test, if it believes it knows.
     pub commits: Option<&'a [String]>,
+    /// The pod that its credential is bound to.
+    pub pod: Option<&'a PodRef>,
 }
 
 /// Why a run cannot be taken on.
@@ -189,6 +196,7 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
             let bound = BoundOperation {
                 uid: facts.uid.clone(),
                 started_at: operation.started_at,
+                pod: claims.pod.cloned(),
             };
             (of_operation(operation, &application)?, Some(bound))
         }
@@ -309,6 +317,8 @@ fn agree(claims: Claims<'_>, commits: &[Commit], application: &str) -> Result<()
 /// Whether a run may count, as of one reading of the application.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Settled {
+    /// It never will: the tests ran in a hook that comes before the sync.
+    BeforeSync,
     /// It counts.
     Counts,
     /// It never will, and why, in words.
@@ -344,6 +354,9 @@ fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -
         let why = "the operation was replaced before its end was seen";
         return Settled::Void(why.to_owned());
     };
+    if hooks_of(bound, operation).any(|hook| hook.kind == "PreSync") {
+        return Settled::BeforeSync;
+    }
     match operation.phase {
         Phase::Running | Phase::Terminating => Settled::Wait,
         Phase::Error | Phase::Failed => Settled::Void("the operation failed".to_owned()),
@@ -362,6 +375,41 @@ fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -
             }
         }
     }
+}
+
+/// Whether the run that was bound by `bound` comes from a Job that the operation runs as a hook: then
+/// it cannot go on once the operation has ended.
+#[must_use]
+pub fn is_hook(bound: &BoundOperation, now: &AppFacts) -> bool {
+    let operation = now.operation.as_ref();
+    operation
+        .filter(|operation| operation.started_at == bound.started_at)
+        .is_some_and(|operation| hooks_of(bound, operation).next().is_some())
+}
+
+/// The hook whose Job the reporter's pod belongs to; as many as the same Job is hooks of. A Job names
+/// its pods after itself. Of several Jobs that fit, the longest name is meant: `test-pre-x7k2p` is of
+/// `test-pre`, not of `test`.
+fn hooks_of<'a>(
+    bound: &BoundOperation,
+    operation: &'a OperationFacts,
+) -> impl Iterator<Item = &'a HookJob> {
+    let fitting: Vec<&HookJob> = bound.pod.as_ref().map_or_else(Vec::new, |pod| {
+        let hooks = operation.hooks.iter();
+        hooks.filter(|hook| is_pod_of(pod, hook)).collect()
+    });
+    let longest = fitting.iter().map(|hook| hook.name.len()).max();
+    fitting
+        .into_iter()
+        .filter(move |hook| Some(hook.name.len()) == longest)
+}
+
+/// Kubernetes cuts a name that it completes itself to 58 bytes and five of its own
+/// (`k8s.io/apiserver/pkg/storage/names`).
+fn is_pod_of(pod: &PodRef, hook: &HookJob) -> bool {
+    let mut begin = format!("{}-", hook.name);
+    cut(&mut begin, 58);
+    pod.namespace == hook.namespace && pod.name.starts_with(&begin)
 }
 
 /// A run outside an operation must end on what it began on, by the rules by which it began. The spec

@@ -9,17 +9,17 @@
 //! A finished run is in one of three states. *Counts*: it is a word on its commits, a good one
 //! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
-//! commits after all. A failure counts at once: waiting could only hide it.
+//! commits after all. A failure counts at once: waiting could only hide it. [`settling`] looks after
+//! those that wait, and ends those whose reporter does not.
 
 use ulid::Ulid;
 
 use super::binding::{Binding, BoundOperation, Settled, Since, settle};
-use super::rows;
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
 use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
@@ -31,6 +31,7 @@ use crate::store::{
 
 mod error;
 mod look_up;
+mod settling;
 
 pub use error::Error;
 pub use look_up::evidence_for;
@@ -174,12 +175,13 @@ impl Runs {
             source_digest: Some(binding.source_digest),
             promotion_digest: Some(binding.promotion_digest),
             dirty: new.dirty,
-            collected: rows::collected_row(new.collected),
-            tool: rows::tool_row(new.tool),
+            collected: new.collected,
+            tool: new.tool,
             options: new.options,
             operation: binding.operation.map(|bound| OperationBinding {
                 started_at: bound.started_at,
                 uid: bound.uid,
+                pod: bound.pod,
             }),
             since: binding.since.map(|since| store::Since {
                 uid: since.uid,
@@ -238,10 +240,13 @@ impl Runs {
         if is_new && self.store.attempt_count(id).await? + count > MAX_RUN_ATTEMPTS {
             return Err(Error::TooMany { run: id });
         }
-        let attempts = batch.attempts.into_iter().map(rows::attempt_row).collect();
+        for attempt in &mut batch.attempts {
+            // The store's integers are signed; no test takes 292 million years.
+            attempt.duration_ms = attempt.duration_ms.min(i64::MAX as u64);
+        }
         let outcome = self
             .store
-            .append_attempts(id, batch.sequence, attempts)
+            .append_attempts(id, batch.sequence, batch.attempts, self.clock.now())
             .await?;
         match outcome {
             AppendOutcome::AlreadyStored { next } | AppendOutcome::Stored { next } => {
@@ -294,7 +299,10 @@ impl Runs {
             if let Some(end) = &stored.finish {
                 return Ok(self.finished(&stored, end));
             }
-            let end = self.judge(&stored, reporter.decision, finish, now).await?;
+            let settled = settled_of(&stored.run, now);
+            let end = self
+                .judge(&stored, reporter.decision, finish, settled)
+                .await?;
             stored = match self.store.finish_run(id, &end).await? {
                 FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
                 FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
@@ -311,29 +319,26 @@ impl Runs {
         stored: &StoredRun,
         decision: DecisionId,
         finish: &Finish,
-        now: &AppFacts,
+        settled: Settled,
     ) -> Result<FinishRow, Error> {
         let run = &stored.run;
         let mut tally = Tally::default();
         for attempt in self.store.attempts(run.id).await? {
-            tally.add(&rows::attempt(attempt));
+            tally.add(&attempt);
         }
-        let settled = match binding_of(run) {
-            Some(binding) => settle(&binding, run.received_at, now),
-            None => Settled::Void("the run is bound to no commits".to_owned()),
-        };
         let moved_on = match &settled {
             Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
             _ => None,
         };
         let ruling = judge(&Material {
             tally: &tally,
-            collected: &rows::collected(&run.collected),
+            collected: &run.collected,
             finish,
             batches: stored.batches,
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
+            before_sync: settled == Settled::BeforeSync,
             ran_before: self.ran_before(run).await?,
             least_share: self.least_share,
         });
@@ -345,9 +350,9 @@ impl Runs {
             attempts: finish.attempts,
             interrupted: finish.interrupted,
             judged_batches: stored.batches,
-            verdict: rows::verdict_row(ruling.verdict),
-            reasons: rows::reason_rows(&ruling.reasons),
-            tests: rows::tests_row(ruling.tests),
+            verdict: ruling.verdict,
+            reasons: ruling.reasons.clone(),
+            tests: ruling.tests,
             counting: counting(&ruling, settled),
         })
     }
@@ -361,70 +366,22 @@ impl Runs {
         let passing = newest.iter().find_map(|stored| {
             let end = stored.finish.as_ref()?;
             let counts = stored.run.counting.state == CountingState::Counts;
-            (counts && end.verdict == store::Verdict::Passed).then_some(end)
+            (counts && end.verdict == Verdict::Passed).then_some(end)
         });
-        Ok(passing.map(|end| rows::tests(&end.tests).ran()))
+        Ok(passing.map(|end| end.tests.ran()))
     }
 
     fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {
         let run = &stored.run;
         Finished {
             run: run.id.to_string(),
-            verdict: rows::verdict(end.verdict),
-            reasons: rows::reasons(&end.reasons),
-            tests: rows::tests(&end.tests),
-            counts: rows::counts(end.verdict, run.counting.state),
+            verdict: end.verdict,
+            reasons: end.reasons.clone(),
+            tests: end.tests,
+            counts: Counts::of(end.verdict, run.counting.state),
             url: self.url(run.id),
             decision: end.decision.to_string(),
         }
-    }
-
-    /// The applications of which a run waits for its operation to end; each should be read and given
-    /// to [`settle`](Self::settle).
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn waiting_for(&self) -> Result<Vec<AppRef>, Error> {
-        let pending = self.store.pending_runs().await?;
-        let mut applications: Vec<AppRef> = pending
-            .into_iter()
-            .map(|stored| stored.run.application)
-            .collect();
-        applications.sort_unstable();
-        applications.dedup();
-        Ok(applications)
-    }
-
-    /// Finds out for the waiting runs of `application` whether they count, now that it reads `now`.
-    /// Gives those that are settled.
-    ///
-    /// # Errors
-    /// [`Error::Store`]; what was settled before stays so.
-    pub async fn settle(
-        &self,
-        application: &AppRef,
-        now: &AppFacts,
-    ) -> Result<Vec<(RunId, Counts)>, Error> {
-        let mut settled = Vec::new();
-        for stored in self.store.pending_runs().await? {
-            let run = &stored.run;
-            let (Some(binding), Some(end)) = (binding_of(run), &stored.finish) else {
-                continue;
-            };
-            if run.application != *application {
-                continue;
-            }
-            let (state, reason) = match settle(&binding, run.received_at, now) {
-                Settled::Wait => continue,
-                Settled::Counts => (CountingState::Counts, String::new()),
-                Settled::Void(why) => (CountingState::Void, why),
-            };
-            self.store
-                .set_counting(run.id, Counting { state, reason })
-                .await?;
-            settled.push((run.id, rows::counts(end.verdict, state)));
-        }
-        Ok(settled)
     }
 
     /// The runs that `filter` asks for, newest first.
@@ -474,10 +431,21 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
             "the operation has not ended".to_owned(),
         ),
         (None, Verdict::Passed, Settled::Void(why)) => (CountingState::Void, why),
+        (None, Verdict::Passed, Settled::BeforeSync) => {
+            (CountingState::Void, BEFORE_SYNC.to_owned())
+        }
         (None, Verdict::Passed, Settled::Counts)
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
     Counting { state, reason }
+}
+
+/// Whether `run` may count, given what Argo CD says now.
+fn settled_of(run: &RunRow, now: &AppFacts) -> Settled {
+    match binding_of(run) {
+        Some(binding) => settle(&binding, run.received_at, now),
+        None => Settled::Void("the run is bound to no commits".to_owned()),
+    }
 }
 
 /// What a stored run is bound to.
@@ -489,6 +457,7 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         operation: run.operation.as_ref().map(|operation| BoundOperation {
             uid: operation.uid.clone(),
             started_at: operation.started_at,
+            pod: operation.pod.clone(),
         }),
         since: run.since.clone().map(|since| Since {
             uid: since.uid,

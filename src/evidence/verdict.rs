@@ -16,6 +16,10 @@ use crate::evidence::run::{Attempt, Collected, Finish, Outcome};
 
 mod words;
 
+/// Why a run of a hook before the sync is no word on what the sync rolls out.
+pub const BEFORE_SYNC: &str =
+    "presync: the tests ran before the sync, on what was there until then";
+
 pub use words::{Reason, ReasonCode, Tests, Verdict};
 
 /// The attempts of a run, test by test; they may come in any order.
@@ -112,6 +116,8 @@ pub struct Material<'a> {
     pub in_operation: bool,
     /// Why the run is not about its commits any more, where it is not.
     pub other_commit: Option<&'a str>,
+    /// Whether the tests ran in a hook that comes before the sync, on what was there before.
+    pub before_sync: bool,
     /// How many tests ran in the newest passing run of the same component, environment and suite.
     pub ran_before: Option<u64>,
     /// How many of those must have run now.
@@ -213,6 +219,9 @@ impl<'a> Seen<'a> {
 fn about_commits(material: &Material<'_>, reasons: &mut Vec<Reason>) {
     if let Some(why) = material.other_commit {
         push(reasons, ReasonCode::OtherCommit, why);
+    }
+    if material.before_sync {
+        push(reasons, ReasonCode::Presync, BEFORE_SYNC);
     }
     if material.dirty == Some(true) && !material.in_operation {
         let detail = "the working tree differed from its commit; commit first, then run";

@@ -6,11 +6,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::evidence::rows;
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
-use crate::store::{AttemptRow, StoredRun};
+use crate::store::StoredRun;
 
 /// Answer to `GET /syncgate/v1/runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,10 +112,10 @@ impl RunSummary {
             started_at: run.started_at,
             received_at: run.received_at,
             result: stored.finish.as_ref().map(|finish| RunResult {
-                verdict: rows::verdict(finish.verdict),
-                reasons: rows::reasons(&finish.reasons),
-                tests: rows::tests(&finish.tests),
-                counts: rows::counts(finish.verdict, run.counting.state),
+                verdict: finish.verdict,
+                reasons: finish.reasons.clone(),
+                tests: finish.tests,
+                counts: Counts::of(finish.verdict, run.counting.state),
                 counts_reason: run.counting.reason.clone(),
                 finished_at: finish.finished_at,
                 exit_status: finish.exit_status,
@@ -129,15 +128,15 @@ impl RunSummary {
 impl RunView {
     /// Shows `stored` with its `attempts`.
     #[must_use]
-    pub fn of(stored: &StoredRun, attempts: Vec<AttemptRow>) -> Self {
+    pub fn of(stored: &StoredRun, attempts: Vec<Attempt>) -> Self {
         let run = &stored.run;
         Self {
             summary: RunSummary::of(stored),
             dirty: run.dirty,
-            collected: rows::collected(&run.collected),
-            tool: rows::tool(&run.tool),
+            collected: run.collected.clone(),
+            tool: run.tool.clone(),
             options: run.options.clone(),
-            attempts: attempts.into_iter().map(rows::attempt).collect(),
+            attempts,
         }
     }
 }

@@ -92,6 +92,19 @@ pub struct OperationFacts {
     pub asked: Resolved,
     /// `syncResult`: what Argo CD works with.
     pub result: Option<Resolved>,
+    /// The Jobs among its hooks, as far as they have begun.
+    pub hooks: Vec<HookJob>,
+}
+
+/// A Job that an operation runs as a hook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HookJob {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// When it runs, in the word of Argo CD (`PreSync`).
+    pub kind: String,
 }
 
 /// `status.operationState.phase`.
@@ -298,6 +311,7 @@ impl OperationFacts {
                 revisions: revisions(sync, "operation.sync.revisions")?,
             },
             result,
+            hooks: hook_jobs(at(state, "/syncResult/resources")),
         })
     }
 
@@ -366,6 +380,21 @@ fn optional_text(value: &Value, path: &'static str) -> Result<Option<String>, Un
         Value::String(text) => Ok(Some(text.clone())),
         _ => Err(Unreadable(path)),
     }
+}
+
+/// What is no Job or no hook is passed over, and so is what is incomplete.
+fn hook_jobs(resources: &Value) -> Vec<HookJob> {
+    let resources = resources.as_array().map_or(&[][..], Vec::as_slice);
+    let hook = |resource: &Value| {
+        let of = |key: &str| resource[key].as_str().filter(|text| !text.is_empty());
+        let is_job = of("group") == Some("batch") && of("kind") == Some("Job");
+        Some(HookJob {
+            namespace: of("namespace")?.to_owned(),
+            name: of("name").filter(|_| is_job)?.to_owned(),
+            kind: of("hookType")?.to_owned(),
+        })
+    };
+    resources.iter().filter_map(hook).collect()
 }
 
 fn optional_time(value: &Value, path: &'static str) -> Result<Option<Timestamp>, Unreadable> {

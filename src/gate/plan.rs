@@ -9,7 +9,7 @@
 use serde_json::Value;
 
 use super::facts::{commit_of, pinned_source, target_revision};
-use super::{AppFacts, ApplicationPlan, Gap, GapKind, PinnedSource, SyncStatus};
+use super::{AppFacts, ApplicationPlan, Gap, PinnedSource, SyncStatus};
 use crate::names::{Component, EnvironmentName};
 
 /// Where the application belongs.
@@ -45,18 +45,18 @@ pub fn plan(
 ) -> Result<ApplicationPlan, Vec<Gap>> {
     if facts.hydrated {
         let why = "it uses a source hydrator, whose commits cannot be pinned yet";
-        return Err(vec![unpinnable(why)]);
+        return Err(vec![Gap::unpinnable(why)]);
     }
     if facts.sources.list.is_empty() {
-        return Err(vec![unpinnable("it has no source")]);
+        return Err(vec![Gap::unpinnable("it has no source")]);
     }
-    let asked = per_source(facts, asked).map_err(|why| vec![unpinnable(&why)])?;
+    let asked = per_source(facts, asked).map_err(|why| vec![Gap::unpinnable(&why)])?;
     let mut sources = Vec::new();
     let mut gaps = Vec::new();
     for (index, (source, asked)) in facts.sources.list.iter().zip(&asked).enumerate() {
         match pin(facts, index, source, asked.as_deref()) {
             Ok(pinned) => sources.push(pinned),
-            Err(why) => gaps.push(unpinnable(&why)),
+            Err(why) => gaps.push(Gap::unpinnable(&why)),
         }
     }
     if !gaps.is_empty() {
@@ -75,17 +75,6 @@ pub fn plan(
         source_digest,
         promotion_digest,
     })
-}
-
-fn unpinnable(why: &str) -> Gap {
-    Gap {
-        kind: GapKind::Unpinnable,
-        suite: None,
-        environment: None,
-        last: None,
-        would_pass: None,
-        detail: why.to_owned(),
-    }
 }
 
 /// What the request asks of each source. The upstream reads `revision` for one source and

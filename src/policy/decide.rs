@@ -5,6 +5,8 @@
 //! permission that somebody meant to withhold. A call is permitted only if every question is; a
 //! call without questions is refused. Never: a second place that says yes.
 
+use std::collections::BTreeSet;
+
 use cedar_policy::{Authorizer, Decision as CedarDecision, Entities, PolicySet, Request};
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -104,14 +106,7 @@ impl Denial {
     /// The ids of the policies that forbade it, sorted, each once; none where nothing permitted it.
     #[must_use]
     pub fn policies(&self) -> Vec<&str> {
-        let refused = self.answers.iter().filter(|a| !a.allowed);
-        let mut ids: Vec<&str> = refused
-            .flat_map(|a| &a.policies)
-            .map(String::as_str)
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        policies(self.answers.iter().filter(|a| !a.allowed))
     }
 
     /// What to do next, for people; each once, in the order of the questions.
@@ -130,6 +125,15 @@ impl Denial {
         }
         all
     }
+}
+
+/// The ids of the policies that determined `answers`, sorted, each once.
+pub(super) fn policies<'a>(answers: impl Iterator<Item = &'a Answer>) -> Vec<&'a str> {
+    let ids: BTreeSet<&str> = answers
+        .flat_map(|a| &a.policies)
+        .map(String::as_str)
+        .collect();
+    ids.into_iter().collect()
 }
 
 /// What Cedar made of one request.

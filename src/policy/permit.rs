@@ -3,7 +3,7 @@
 //! Forwarding takes a [`Permitted`]; only the policy room can make one, since nothing outside it
 //! sees the constructor. There is no way from a refusal to a permit.
 
-use super::decide::{Answer, Denial};
+use super::decide::{Answer, Denial, policies};
 
 /// A call that may be forwarded, with what permitted it.
 #[derive(Debug)]
@@ -46,17 +46,7 @@ impl<T> Permitted<T> {
     /// The ids of the policies that permitted it, sorted, each once.
     #[must_use]
     pub fn policies(&self) -> Vec<&str> {
-        let mut ids: Vec<&str> = self
-            .grounds
-            .answers
-            .iter()
-            .filter(|a| a.allowed)
-            .flat_map(|a| &a.policies)
-            .map(String::as_str)
-            .collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        policies(self.grounds.answers.iter().filter(|a| a.allowed))
     }
 
     /// What would have been refused, had its environment not been one that only observes.

@@ -1,17 +1,19 @@
 //! The attempts of a run: batches in order, each stored once.
 
+use jiff::Timestamp;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params};
 
 use super::Store;
 use super::codec::{self, from_text, number, plain, unsigned};
 use super::fault::{Error, Fault};
 use super::log::collect;
-use super::rows::{AppendOutcome, AttemptRow, RunId};
+use super::rows::{AppendOutcome, RunId};
+use crate::evidence::run::Attempt;
 
 impl Store {
     /// Stores batch `sequence` of `run` (numbered from 0), whole or not at all. A batch that is
     /// there already is not stored twice, whatever it holds now; one that comes too early is not
-    /// stored.
+    /// stored. A batch that is stored was heard from its reporter at `heard_at`.
     ///
     /// # Errors
     /// [`Error::NoSuchRun`], [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or
@@ -20,10 +22,11 @@ impl Store {
         &self,
         run: RunId,
         sequence: u64,
-        attempts: Vec<AttemptRow>,
+        attempts: Vec<Attempt>,
+        heard_at: Timestamp,
     ) -> Result<AppendOutcome, Error> {
         self.write("store attempts", move |db| {
-            append(db, run, sequence, &attempts)
+            append(db, run, sequence, &attempts, heard_at)
         })
         .await
     }
@@ -33,7 +36,7 @@ impl Store {
     ///
     /// # Errors
     /// [`Error::Failed`], [`Error::Unreadable`] or [`Error::Closed`].
-    pub async fn attempts(&self, run: RunId) -> Result<Vec<AttemptRow>, Error> {
+    pub async fn attempts(&self, run: RunId) -> Result<Vec<Attempt>, Error> {
         self.read("read attempts", move |db| {
             let mut query = db.prepare_cached(
                 "SELECT attempt.* FROM attempt JOIN run ON run.seq = attempt.run
@@ -49,7 +52,8 @@ fn append(
     db: &Connection,
     run: RunId,
     sequence: u64,
-    attempts: &[AttemptRow],
+    attempts: &[Attempt],
+    heard_at: Timestamp,
 ) -> Result<AppendOutcome, Fault> {
     let Some((seq, next, finished)) = standing(db, run)? else {
         return Err(Error::NoSuchRun { run }.into());
@@ -64,8 +68,8 @@ fn append(
         return Ok(AppendOutcome::Gap { next });
     }
     insert(db, seq, sequence, attempts)?;
-    db.prepare_cached("UPDATE run SET batches = batches + 1 WHERE seq = ?1")?
-        .execute([seq])?;
+    db.prepare_cached("UPDATE run SET batches = batches + 1, heard_at = ?2 WHERE seq = ?1")?
+        .execute((seq, heard_at.to_string()))?;
     Ok(AppendOutcome::Stored { next: next + 1 })
 }
 
@@ -85,7 +89,7 @@ fn standing(db: &Connection, run: RunId) -> Result<Option<(i64, u64, bool)>, Fau
         .transpose()
 }
 
-fn insert(db: &Connection, run: i64, batch: u64, attempts: &[AttemptRow]) -> Result<(), Fault> {
+fn insert(db: &Connection, run: i64, batch: u64, attempts: &[Attempt]) -> Result<(), Fault> {
     let mut insert = db.prepare_cached(
         "INSERT INTO attempt (run, batch, place, test, attempt, outcome, duration_ms,
                               started_at, message, worker)
@@ -110,8 +114,8 @@ fn insert(db: &Connection, run: i64, batch: u64, attempts: &[AttemptRow]) -> Res
     Ok(())
 }
 
-fn attempt_of(row: &Row<'_>) -> Result<AttemptRow, Fault> {
-    Ok(AttemptRow {
+fn attempt_of(row: &Row<'_>) -> Result<Attempt, Fault> {
+    Ok(Attempt {
         test: plain(row, "test")?,
         attempt: plain(row, "attempt")?,
         outcome: from_text(row, "outcome")?,

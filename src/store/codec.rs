@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::fault::{Cause, Error, Fault};
 use super::rows::Seq;
+use crate::names::AppRef;
 
 /// `value` as JSON text.
 pub(super) fn json<T: Serialize>(field: &'static str, value: &T) -> Result<String, Fault> {
@@ -92,9 +93,13 @@ pub(super) fn maybe_from_text<T: DeserializeOwned>(
     text.map(|text| parse(field, text)).transpose()
 }
 
-/// The columns of an [`AppRef`](crate::names::AppRef): an empty namespace is an absent one.
-pub(super) fn namespace(text: String) -> Option<String> {
-    if text.is_empty() { None } else { Some(text) }
+/// The columns of an [`AppRef`]: an empty namespace is an absent one.
+pub(super) fn application(row: &Row<'_>) -> Result<AppRef, Fault> {
+    let namespace: String = plain(row, "application_namespace")?;
+    Ok(AppRef {
+        namespace: Some(namespace).filter(|text| !text.is_empty()),
+        name: plain(row, "application")?,
+    })
 }
 
 fn parse<T: DeserializeOwned>(field: &'static str, text: String) -> Result<T, Fault> {

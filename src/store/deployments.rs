@@ -3,13 +3,13 @@
 use rusqlite::{Connection, Row, named_params};
 
 use super::codec::{
-    from_json, from_text, json, maybe_from_text, maybe_text, namespace, plain, text,
+    application, from_json, from_text, json, maybe_from_text, maybe_text, plain, text,
 };
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::DeploymentRow;
 use super::{MAX_ROWS, Store, capped};
-use crate::names::{AppRef, Component, EnvironmentName};
+use crate::names::{Component, EnvironmentName};
 
 const READ: &str = "read deployments";
 
@@ -97,10 +97,7 @@ fn upsert(db: &Connection, deployment: &DeploymentRow) -> Result<(), Fault> {
 fn deployment_of(row: &Row<'_>) -> Result<DeploymentRow, Fault> {
     Ok(DeploymentRow {
         decision: from_text(row, "decision")?,
-        application: AppRef {
-            namespace: namespace(plain(row, "application_namespace")?),
-            name: plain(row, "application")?,
-        },
+        application: application(row)?,
         uid: plain(row, "uid")?,
         environment: from_text(row, "environment")?,
         component: from_text(row, "component")?,

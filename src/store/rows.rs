@@ -2,16 +2,20 @@
 //!
 //! Each row type says what a caller gives; what the server adds (its sequence number, how many
 //! batches it holds) is in the `Stored…` type around it. The types carry serde so that other rooms
-//! can show them; the store itself keeps scalars in columns and lists as JSON.
+//! can show them; the store itself keeps scalars in columns and lists as JSON. What reporters send
+//! and what is made of it (attempts, tools, verdicts) is kept in the types of the evidence room.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
-use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use crate::evidence::run::{Collected, Tool};
+use crate::evidence::verdict::{Reason, Tests, Verdict};
+use crate::names::{
+    AppRef, Commit, Component, DecisionId, EnvironmentName, PodRef, SourceDigest, Suite,
+};
 
 /// The place of a row in the order in which the server stored it. For log entries it is the index
 /// of the leaf in the Merkle tree (RFC 6962 §2.1): dense, from 0.
@@ -167,32 +171,6 @@ pub struct RunRow {
     pub counting: Counting,
 }
 
-/// What the test tool collected before it ran anything.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Collected {
-    /// How many tests.
-    pub tests: u64,
-    /// SHA-256 of their sorted identifiers, in hexadecimal, where the tool says it.
-    pub digest: Option<String>,
-    /// How many were deselected.
-    pub deselected: u64,
-}
-
-/// The test tool, as it describes itself.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Tool {
-    /// Its name (`pytest`).
-    pub name: String,
-    /// Its version.
-    pub version: Option<String>,
-    /// The version of the reporting plugin.
-    pub plugin: Option<String>,
-    /// The version of Python.
-    pub python: Option<String>,
-    /// The platform (`linux`).
-    pub platform: Option<String>,
-}
-
 /// The Argo CD operation that a hook's run is bound to.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OperationBinding {
@@ -200,6 +178,9 @@ pub struct OperationBinding {
     pub started_at: Timestamp,
     /// The uid of the Application object.
     pub uid: String,
+    /// The pod of the reporter, where its credential names one.
+    #[serde(default)]
+    pub pod: Option<PodRef>,
 }
 
 /// What an application had behind it when a run outside an operation was opened.
@@ -241,6 +222,8 @@ pub struct StoredRun {
     pub seq: Seq,
     /// How many batches of attempts are stored, which is the sequence number of the next.
     pub batches: u64,
+    /// When its reporter was last heard: its last batch, else its opening, by the gate's clock.
+    pub heard_at: Timestamp,
     /// What was reported when it was opened; `counting` is as it stands now.
     pub run: RunRow,
     /// How it ended, once it has.
@@ -269,67 +252,9 @@ pub struct FinishRow {
     /// Why, where it is not a pass.
     pub reasons: Vec<Reason>,
     /// How many tests by outcome.
-    pub tests: BTreeMap<String, u64>,
+    pub tests: Tests,
     /// Whether the run counts from now on.
     pub counting: Counting,
-}
-
-/// What Syncgate makes of a run.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// Tests failed.
-    Failed,
-    /// Every test passed, and there were tests.
-    Passed,
-    /// It cannot be judged: empty, incomplete, dirty, of an unknown commit.
-    Refused,
-}
-
-/// One reason of a verdict.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Reason {
-    /// A stable word (`no-tests`).
-    pub code: String,
-    /// A sentence for people.
-    pub detail: String,
-}
-
-/// One attempt of one test.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct AttemptRow {
-    /// The test's identifier (`tests/test_a.py::test_x[1]`).
-    pub test: String,
-    /// Which attempt, from 1.
-    pub attempt: u32,
-    /// How it went.
-    pub outcome: TestOutcome,
-    /// How long it took.
-    pub duration_ms: u64,
-    /// When it began, as the reporter says.
-    pub started_at: Timestamp,
-    /// The beginning of the failure text.
-    pub message: Option<String>,
-    /// The worker of a parallel run.
-    pub worker: Option<String>,
-}
-
-/// How one attempt went, in pytest's words.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TestOutcome {
-    /// It failed outside the test itself (a fixture).
-    Error,
-    /// It failed.
-    Failed,
-    /// It passed.
-    Passed,
-    /// It was not run.
-    Skipped,
-    /// It failed, and was expected to.
-    Xfailed,
-    /// It passed, and was expected to fail.
-    Xpassed,
 }
 
 /// What became of [`insert_run`](super::Store::insert_run).

@@ -4,7 +4,7 @@ use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Row, named_params, params_from_iter};
 
 use super::codec::{
-    from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, namespace, plain, seq,
+    application, from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, plain, seq,
     unsigned,
 };
 use super::fault::{Error, Fault};
@@ -13,9 +13,11 @@ use super::rows::{
     Counting, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId, RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
-use crate::names::{AppRef, Commit, Component, EnvironmentName, Suite};
+use crate::names::{Commit, Component, EnvironmentName, Suite};
 
 const READ: &str = "read runs";
+pub(super) const UNFINISHED: &str =
+    "SELECT * FROM run WHERE finish IS NULL ORDER BY heard_at LIMIT ?1";
 
 impl Store {
     /// Stores a run. When its reporter has opened one under the same idempotency key before, that
@@ -120,6 +122,18 @@ impl Store {
         })
         .await
     }
+
+    /// Runs without an end, those first that were not heard from for longest, at most [`MAX_ROWS`].
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn unfinished_runs(&self) -> Result<Vec<StoredRun>, Error> {
+        self.read(READ, |db| {
+            let mut query = db.prepare_cached(UNFINISHED)?;
+            collect(query.query([MAX_ROWS])?, run_of)
+        })
+        .await
+    }
 }
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
@@ -143,11 +157,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
              promotion_digest, dirty, collected, tool, options, operation, since, started_at,
-             received_at, counting, counting_reason)
+             received_at, heard_at, counting, counting_reason)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
              :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
-             :received_at, :counting, :counting_reason)
+             :received_at, :received_at, :counting, :counting_reason)
          RETURNING seq",
     )?;
     let operation = run
@@ -277,15 +291,13 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
     Ok(StoredRun {
         seq: seq(row, "seq")?,
         batches: unsigned(row, "batches")?,
+        heard_at: from_text(row, "heard_at")?,
         run: RunRow {
             id: from_text(row, "id")?,
             idempotency_key: plain(row, "idempotency_key")?,
             reporter: plain(row, "reporter")?,
             decision: from_text(row, "decision")?,
-            application: AppRef {
-                namespace: namespace(plain(row, "application_namespace")?),
-                name: plain(row, "application")?,
-            },
+            application: application(row)?,
             environment: from_text(row, "environment")?,
             component: from_text(row, "component")?,
             suite: from_text(row, "suite")?,

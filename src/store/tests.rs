@@ -8,7 +8,9 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::*;
-use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use crate::names::{
+    AppRef, Commit, Component, DecisionId, EnvironmentName, PodRef, SourceDigest, Suite,
+};
 
 mod deployments;
 mod evidence;

@@ -25,12 +25,12 @@ fn assert_unauthenticated(said: &Said, wire: Wire, what: &str) {
             .all(|b| (b' '..=b'~').contains(&b) && b != b'%'),
         "{what}: {sentence}"
     );
-    assert!(
-        said.header("www-authenticate").starts_with("Bearer realm="),
-        "{what}"
-    );
     if wire == Wire::Rest {
         assert_eq!(said.status, 401, "{what}");
+        assert!(
+            said.header("www-authenticate").starts_with("Bearer realm="),
+            "{what}"
+        );
         let json = said.json();
         assert_eq!(
             (&json["error"], &json["code"]),
@@ -61,7 +61,9 @@ async fn without_a_credential_nothing_goes_through() {
             let said = world.gate.ask_with(wire, &[], &call).await;
             assert_unauthenticated(&said, wire, "none");
             assert!(said.sentence().contains("argocd login --sso"), "{said:?}");
-            assert_eq!(said.header("www-authenticate"), "Bearer realm=\"syncgate\"");
+            if wire == Wire::Rest {
+                assert_eq!(said.header("www-authenticate"), "Bearer realm=\"syncgate\"");
+            }
         }
     }
 }
@@ -75,10 +77,10 @@ async fn a_bad_token_is_refused_on_every_wire_and_the_upstream_is_never_touched(
                 let said = world.gate.ask(wire, &token, &call).await;
                 let what = format!("a token {what} on {wire:?}");
                 assert_unauthenticated(&said, wire, &what);
-                assert!(
-                    said.header("www-authenticate").contains("invalid_token"),
-                    "{what}"
-                );
+                if wire == Wire::Rest {
+                    let challenge = said.header("www-authenticate");
+                    assert!(challenge.contains("error=\"invalid_token\""), "{what}");
+                }
             }
         }
     }

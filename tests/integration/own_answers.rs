@@ -201,6 +201,51 @@ async fn signing_out_forgets_the_cookie() {
 }
 
 #[tokio::test]
+async fn a_terminal_opens_for_nobody_who_may_not_deploy_there() {
+    let world = World::new().await;
+    world.outside.argocd.must_not_be_touched_by_callers();
+    let path = "/terminal?appName=checkout-prod&projectName=shop&pod=checkout-1&container=main";
+    let handshake = [
+        ("connection", "upgrade".to_owned()),
+        ("upgrade", "websocket".to_owned()),
+        ("sec-websocket-version", "13".to_owned()),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==".to_owned()),
+        ("origin", "https://gate.example".to_owned()),
+    ];
+    let said = world
+        .gate
+        .send(Wire::Rest, "GET", path, &handshake, "".into())
+        .await;
+    assert_eq!((said.status, said.code()), (401, 16), "{said:?}");
+    for token in [
+        world.outside.alice(),
+        world.outside.sam(),
+        world.outside.nobody(),
+    ] {
+        let headers = [&handshake[..], &[Wire::Rest.credential(&token)]].concat();
+        let said = world
+            .gate
+            .send(Wire::Rest, "GET", path, &headers, "".into())
+            .await;
+        assert_eq!((said.status, said.code()), (403, 7), "{said:?}");
+    }
+    // Who may is still not taken there by a page of another site.
+    let foreign = [
+        &handshake[..4],
+        &[
+            ("origin", "https://evil.example".to_owned()),
+            Wire::Rest.credential(&world.outside.rita()),
+        ],
+    ]
+    .concat();
+    let said = world
+        .gate
+        .send(Wire::Rest, "GET", path, &foreign, "".into())
+        .await;
+    assert!([400, 403].contains(&said.status), "{said:?}");
+}
+
+#[tokio::test]
 async fn what_argo_cd_has_beside_its_api_is_closed() {
     let world = World::new().await;
     world.outside.argocd.must_not_be_touched_by_callers();
@@ -213,7 +258,6 @@ async fn what_argo_cd_has_beside_its_api_is_closed() {
         "/extensions/metrics/x",
         "/swagger-ui",
         "/swagger.json",
-        "/terminal?appName=checkout-prod&pod=x",
     ] {
         for method in ["GET", "POST"] {
             let said = world

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use crate::world::{Call, Outside, Process, Wire, World, eventually};
 
-/// Engineers may read nothing in prod any more.
+/// Nobody may see the resources of prod any more.
 const NARROW: &str = r#"
 @id("prod-is-closed")
-@advice("prod is closed for reading today")
-forbid (principal, action == Syncgate::Action::"ApplicationService.Get", resource is Syncgate::Application)
+@advice("the tree of prod is closed today")
+forbid (principal, action == Syncgate::Action::"ApplicationService.ResourceTree", resource is Syncgate::Application)
 when { resource.environment == Syncgate::Environment::"prod" };
 "#;
 
@@ -77,7 +77,12 @@ fn outside_forbids_all(world: &World) {
 #[tokio::test]
 async fn a_good_edit_takes_effect() {
     let world = World::new().await;
-    let (alice, call) = (world.outside.alice(), Call::get("checkout-prod"));
+    let alice = world.outside.alice();
+    let mut call = Call::get("checkout-prod");
+    call.becomes(
+        "/resource-tree",
+        "/application.ApplicationService/ResourceTree",
+    );
     assert_eq!(world.gate.ask(Wire::Rest, &alice, &call).await.code(), 0);
     let before = world.app.policies.status().digest.clone();
     world.outside.write_policy("narrow.cedar", NARROW);
@@ -89,7 +94,7 @@ async fn a_good_edit_takes_effect() {
         let said = world.gate.ask(wire, &alice, &call).await;
         assert_eq!(said.code(), 7, "{said:?}");
         assert!(
-            said.sentence().contains("prod is closed for reading today"),
+            said.sentence().contains("the tree of prod is closed today"),
             "{said:?}"
         );
     }

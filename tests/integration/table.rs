@@ -10,8 +10,9 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 4] = [
+const OWN: [(&str, &str); 5] = [
     ("Application.Refresh", "write"),
+    ("Application.Terminal", "deploy"),
     ("Log.read", "read"),
     ("Run.read", "read"),
     ("Run.report", "report"),

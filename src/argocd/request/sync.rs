@@ -43,7 +43,7 @@ impl SyncRequest {
     pub fn from_json(name: &str, body: Option<Value>) -> Result<Self, Error> {
         let body = body.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
         let mut request: ApplicationSyncRequest =
-            serde_json::from_value(body).map_err(|e| super::json::Error::new(&e))?;
+            serde_path_to_error::deserialize(body).map_err(|e| super::json::Error::at(&e))?;
         if !request.name.is_empty() && request.name != name {
             return Err(Error::Disagree {
                 field: "name",

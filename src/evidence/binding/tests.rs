@@ -155,6 +155,7 @@ fn claims_must_agree() {
         let commits: Vec<String> = commits.iter().map(|c| (*c).to_owned()).collect();
         let claims = Claims {
             commits: Some(&commits),
+            ..Claims::default()
         };
         bind(&facts(app), claims, &varies()).map_err(|refusal| refusal.code())
     };
@@ -361,4 +362,80 @@ fn a_comparison_from_before_the_end_of_the_last_operation_tells_nothing() {
     let after = compared("2026-11-23T14:01:00Z");
     assert!(bound(&after).is_ok());
     assert!(void(settled(&after, &before)).contains("has not compared"));
+}
+
+fn with_hooks(mut app: Value, hooks: &[(&str, &str, &str)]) -> Value {
+    let hook = |(namespace, name, kind): &(&str, &str, &str)| {
+        json!({
+            "group": "batch", "version": "v1", "kind": "Job", "namespace": namespace,
+            "name": name, "hookType": kind, "hookPhase": "Running",
+        })
+    };
+    let mut resources: Vec<Value> = hooks.iter().map(hook).collect();
+    resources
+        .push(json!({"group": "apps", "kind": "Deployment", "namespace": "shop", "name": "web"}));
+    set(
+        &mut app,
+        "/status/operationState/syncResult/resources",
+        json!(resources),
+    );
+    app
+}
+
+#[test]
+fn tests_of_a_hook_before_the_sync_say_nothing_about_what_it_rolls_out() {
+    let long = "j".repeat(60);
+    let cut = format!("{}x7k2p", "j".repeat(58));
+    for (pod, hooks, before_sync) in [
+        ("test-x7k2p", vec![("shop", "test", "PreSync")], true),
+        ("test-x7k2p", vec![("shop", "test", "PostSync")], false),
+        ("test-x7k2p", vec![("other", "test", "PreSync")], false),
+        ("tester-x7k2p", vec![("shop", "test", "PreSync")], false),
+        ("test-x7k2p", vec![], false),
+        (cut.as_str(), vec![("shop", &long, "PreSync")], true),
+        (
+            "test-pre-x7k2p",
+            vec![
+                ("shop", "test", "PostSync"),
+                ("shop", "test-pre", "PreSync"),
+            ],
+            true,
+        ),
+        (
+            "test-post-x7k2p",
+            vec![
+                ("shop", "test-post", "PostSync"),
+                ("shop", "test", "PreSync"),
+            ],
+            false,
+        ),
+    ] {
+        let pod = PodRef {
+            namespace: "shop".into(),
+            name: pod.into(),
+        };
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&facts(&running(B)), claims, &varies()).unwrap();
+        for (phase, otherwise) in [("Running", Settled::Wait), ("Succeeded", Settled::Counts)] {
+            let mut app = single();
+            operation(&mut app, phase, B);
+            let settled = settle(
+                &binding,
+                OPENED.parse().unwrap(),
+                &facts(&with_hooks(app, &hooks)),
+            );
+            let expected = if before_sync {
+                Settled::BeforeSync
+            } else {
+                otherwise
+            };
+            assert_eq!(settled, expected, "{pod:?} {hooks:?}");
+        }
+    }
+    // A credential that names no pod tells nothing.
+    let app = with_hooks(running(B), &[("shop", "test", "PreSync")]);
+    assert_eq!(settled(&running(B), &app), Settled::Wait);
 }

@@ -74,6 +74,7 @@ async fn open(
     };
     let claims = Claims {
         commits: new.commits.as_deref(),
+        ..Claims::default()
     };
     match bind(&facts(&single()), claims, &[]) {
         Err(refusal) => {

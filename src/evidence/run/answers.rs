@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{Component, EnvironmentName, SourceDigest, Suite};
+use crate::store::CountingState;
 
 /// Answer to `POST /syncgate/v1/runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,4 +77,16 @@ pub enum Counts {
     Now,
     /// Once the operation it ran in has ended well.
     WhenOperationSucceeds,
+}
+
+impl Counts {
+    /// What a run with this verdict and standing is.
+    #[must_use]
+    pub fn of(verdict: Verdict, standing: CountingState) -> Self {
+        match (verdict, standing) {
+            (Verdict::Refused, _) | (_, CountingState::Void) => Self::Never,
+            (_, CountingState::Pending) => Self::WhenOperationSucceeds,
+            (_, CountingState::Counts) => Self::Now,
+        }
+    }
 }

@@ -3,7 +3,6 @@
 use jiff::Timestamp;
 
 use super::NEWEST;
-use crate::evidence::rows;
 use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing};
 use crate::names::{DecisionId, is_full_sha};
 use crate::store::{self, CountingState, RunFilter, Store, StoredRun};
@@ -62,9 +61,9 @@ fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
         commits: run.commits.clone(),
         source_digest: run.source_digest.clone()?,
         promotion_digest: run.promotion_digest.clone()?,
-        verdict: rows::verdict(end.verdict),
-        reasons: rows::reasons(&end.reasons),
-        tests: rows::tests(&end.tests),
+        verdict: end.verdict,
+        reasons: end.reasons.clone(),
+        tests: end.tests,
         standing: match run.counting.state {
             CountingState::Counts => Standing::Counts,
             CountingState::Pending => Standing::Waits,
@@ -76,7 +75,7 @@ fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
 }
 
 /// When a decision was made, by the server's clock; the reporter's own is no measure of age.
-fn time_of(decision: DecisionId) -> Option<Timestamp> {
+pub(super) fn time_of(decision: DecisionId) -> Option<Timestamp> {
     let milliseconds = i64::try_from(decision.0.timestamp_ms()).ok()?;
     Timestamp::from_millisecond(milliseconds).ok()
 }

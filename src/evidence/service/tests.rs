@@ -11,13 +11,14 @@ use crate::evidence::binding::{Claims, bind};
 use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
 use crate::gate::testing::{A, B, facts, operation, single};
 use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
-use crate::names::Suite;
+use crate::names::{PodRef, Suite};
 
 /// A gate's runs, with a clock that goes on by a second whenever it is asked.
 struct World {
     runs: Runs,
     store: Store,
     clock: Clock,
+    seconds: Arc<AtomicI64>,
     _folder: tempfile::TempDir,
 }
 
@@ -25,8 +26,9 @@ fn world() -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
     let seconds = Arc::new(AtomicI64::new(1_795_446_000));
+    let source = Arc::clone(&seconds);
     let clock = Clock::from_fn(move || {
-        Timestamp::from_second(seconds.fetch_add(1, Ordering::Relaxed)).unwrap()
+        Timestamp::from_second(source.fetch_add(1, Ordering::Relaxed)).unwrap()
     });
     World {
         runs: Runs::new(
@@ -37,6 +39,7 @@ fn world() -> World {
         ),
         store,
         clock,
+        seconds,
         _folder: folder,
     }
 }
@@ -92,6 +95,22 @@ fn subject() -> Subject {
     }
 }
 
+/// The pod of the reporter, which belongs to the Job `tests`.
+fn pod() -> PodRef {
+    PodRef {
+        namespace: "shop".into(),
+        name: "tests-x7k2p".into(),
+    }
+}
+
+/// `app` with the Job `tests` as a hook of its operation.
+fn hooked(mut app: Value, kind: &str) -> Value {
+    app["status"]["operationState"]["syncResult"]["resources"] = serde_json::json!([{
+        "group": "batch", "kind": "Job", "namespace": "shop", "name": "tests", "hookType": kind,
+    }]);
+    app
+}
+
 fn varies() -> Vec<String> {
     vec!["path".to_owned()]
 }
@@ -128,7 +147,12 @@ impl World {
     }
 
     async fn open(&self, app: &Value, attempts: &[Attempt], key: Option<&str>) -> Opened {
-        let binding = bind(&facts(app), Claims::default(), &varies()).unwrap();
+        let pod = pod();
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&facts(app), claims, &varies()).unwrap();
         self.runs
             .open(self.reporter(), key, new_run(attempts), &subject(), binding)
             .await
@@ -142,6 +166,23 @@ impl World {
         };
         let acknowledged = self.runs.add(self.reporter(), run, batch).await?;
         Ok(acknowledged.next)
+    }
+
+    fn minutes_pass(&self, minutes: i64) {
+        self.seconds.fetch_add(60 * minutes, Ordering::Relaxed);
+    }
+
+    /// The loop's round on `checkout-staging`, which reads `app`.
+    async fn settle(&self, app: &Value) -> Vec<(RunId, Counts)> {
+        let (application, now) = (subject().application, facts(app));
+        self.runs.settle(&application, &now).await.unwrap()
+    }
+
+    /// A run about what `app` runs whose reporter falls silent after `attempts`.
+    async fn silenced(&self, app: &Value, attempts: &[Attempt]) -> RunId {
+        let run = self.open(app, &passing(), None).await.run;
+        self.add(&run, 0, attempts).await.unwrap();
+        RunId(Ulid::from_string(&run).unwrap())
     }
 
     /// Reports a whole run that begins while the application is as `before`, and ends as `after`.
@@ -363,12 +404,22 @@ async fn batches_come_in_order_and_none_twice() {
 }
 
 #[tokio::test]
-async fn a_run_that_was_never_finished_says_nothing() {
+async fn a_run_that_may_still_be_finished_says_nothing() {
     let world = world();
-    let run = world.open(&running(B), &passing(), None).await.run;
-    world.add(&run, 0, &passing()).await.unwrap();
+    let inside = world.silenced(&running(B), &failing()).await;
     assert_eq!(world.gap(B).await.last, None);
+    // Its operation is watched; it goes on.
+    let waiting = world.runs.waiting_for().await.unwrap();
+    assert_eq!(waiting, [subject().application]);
+    world.minutes_pass(60);
+    assert_eq!(world.settle(&running(B)).await, []);
+    assert_eq!(world.settle(&ended("Failed", B)).await.len(), 1);
     assert!(world.runs.waiting_for().await.unwrap().is_empty());
+
+    let outside = world.silenced(&single(), &failing()).await;
+    world.minutes_pass(14);
+    assert!(world.runs.waiting_for().await.unwrap().is_empty());
+    assert_eq!(world.settle(&single()).await, []);
     let listed = world
         .runs
         .list(RunFilter {
@@ -377,7 +428,125 @@ async fn a_run_that_was_never_finished_says_nothing() {
         })
         .await
         .unwrap();
-    assert_eq!((listed.len(), &listed[0].result), (1, &None));
+    let ended: Vec<(String, bool)> = listed
+        .into_iter()
+        .map(|run| (run.run, run.result.is_some()))
+        .collect();
+    let expected = [(outside.to_string(), false), (inside.to_string(), true)];
+    assert_eq!(ended, expected);
+}
+
+/// A Job that reported a failure is killed at its deadline, and never says that it has ended.
+#[tokio::test]
+async fn a_failing_run_that_was_cut_short_takes_the_place_of_an_older_pass() {
+    for (phase, silent_for) in [("Failed", 0), ("Error", 0), ("Succeeded", 15)] {
+        let world = world();
+        world.report(&running(B), &running(B), &passing()).await;
+        world.settle(&ended("Succeeded", B)).await;
+        assert!(matches!(world.find(B).await, Finding::Satisfied { .. }));
+        let killed = world.silenced(&running(B), &failing()).await;
+        world.minutes_pass(silent_for);
+        let settled = world.settle(&ended(phase, B)).await;
+        assert_eq!(settled, [(killed, Counts::Now)]);
+        assert_eq!(world.gap(B).await.kind, GapKind::Failed);
+        let view = world.runs.show(killed).await.unwrap().unwrap();
+        let result = view.summary.result.unwrap();
+        assert_eq!(result.verdict, Verdict::Failed);
+        let codes: Vec<&str> = result.reasons.iter().map(|it| it.code.word()).collect();
+        assert_eq!(codes, ["failed-tests", "interrupted"]);
+        assert_eq!(world.settle(&ended(phase, B)).await, []);
+        let late = world.add(&killed.to_string(), 1, &passing()).await;
+        assert_eq!(late.unwrap_err().code(), "run-finished");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_run_outside_an_operation_is_ended_after_a_while() {
+    let world = world();
+    world.report(&single(), &single(), &passing()).await;
+    let failed = world.silenced(&single(), &failing()).await;
+    world.minutes_pass(15);
+    let waiting = world.runs.waiting_for().await.unwrap();
+    assert_eq!(waiting, [subject().application]);
+    assert_eq!(world.settle(&single()).await, [(failed, Counts::Now)]);
+    assert_eq!(world.gap(A).await.kind, GapKind::Failed);
+    // No test of it failed: it proves nothing.
+    let passed = world.silenced(&single(), &passing()).await;
+    world.minutes_pass(15);
+    assert_eq!(world.settle(&single()).await, [(passed, Counts::Never)]);
+    let last = world.gap(A).await.last.unwrap();
+    assert!(last.starts_with("refused") && last.ends_with("interrupted"));
+}
+
+#[tokio::test]
+async fn a_hook_that_ended_without_a_word_is_ended_with_its_operation() {
+    let world = world();
+    let killed = world.silenced(&running(B), &failing()).await;
+    let after = hooked(ended("Succeeded", B), "PostSync");
+    assert_eq!(world.settle(&after).await, [(killed, Counts::Now)]);
+    assert_eq!(world.gap(B).await.kind, GapKind::Failed);
+}
+
+#[tokio::test]
+async fn a_run_before_the_sync_is_no_word_on_what_the_sync_rolls_out() {
+    for attempts in [passing(), failing()] {
+        let world = world();
+        let during = hooked(running(B), "PreSync");
+        let finished = world.report(&running(B), &during, &attempts).await;
+        assert_eq!(
+            (finished.verdict, finished.counts),
+            (Verdict::Refused, Counts::Never)
+        );
+        assert_eq!(finished.reasons[0].code.word(), "presync");
+        let gap = world.gap(B).await;
+        assert_eq!(gap.kind, GapKind::Missing);
+        assert!(gap.last.unwrap().ends_with("presync"));
+    }
+    // Argo CD tells of the hook only after the run has ended.
+    let world = world();
+    world.report(&running(B), &running(B), &passing()).await;
+    let after = hooked(ended("Succeeded", B), "PreSync");
+    let settled = world.settle(&after).await;
+    assert_eq!(settled[0].1, Counts::Never);
+    let stored = world.store.run(settled[0].0).await.unwrap().unwrap();
+    assert!(stored.run.counting.reason.starts_with("presync: "));
+    assert_eq!(world.gap(B).await.kind, GapKind::Missing);
+}
+
+/// A pod is evicted in the middle of the tests, and the one in its place passes.
+#[tokio::test]
+async fn a_run_that_was_cut_short_speaks_as_of_when_it_was_last_heard() {
+    let world = world();
+    let evicted = world.silenced(&running(B), &failing()).await;
+    let heard_at = world.store.run(evicted).await.unwrap().unwrap().heard_at;
+    world.report(&running(B), &running(B), &passing()).await;
+    world.minutes_pass(15);
+    assert_eq!(world.settle(&ended("Succeeded", B)).await.len(), 2);
+    let stored = world.store.run(evicted).await.unwrap().unwrap();
+    assert_eq!(stored.finish.unwrap().finished_at, heard_at);
+    assert!(matches!(world.find(B).await, Finding::Satisfied { .. }));
+}
+
+#[tokio::test]
+async fn what_waits_for_an_application_that_is_gone_is_given_up() {
+    let world = world();
+    let give_up = async || {
+        let application = subject().application;
+        world.runs.give_up(&application).await.unwrap()
+    };
+    let passed = world.report(&running(B), &running(B), &passing()).await.run;
+    let passed = RunId(Ulid::from_string(&passed).unwrap());
+    let silent = world.silenced(&running(B), &failing()).await;
+    world.minutes_pass(4);
+    assert_eq!(give_up().await, []);
+    world.minutes_pass(1);
+    assert_eq!(give_up().await, [(passed, Counts::Never)]);
+    let stored = world.store.run(passed).await.unwrap().unwrap();
+    assert_eq!(stored.run.counting.reason, "the application is gone");
+    world.minutes_pass(10);
+    // Its failure still is one.
+    assert_eq!(give_up().await, [(silent, Counts::Now)]);
+    assert!(world.runs.waiting_for().await.unwrap().is_empty());
 }
 
 #[tokio::test]

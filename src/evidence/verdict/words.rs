@@ -65,6 +65,8 @@ pub enum ReasonCode {
     OtherTests,
     /// Some tests passed only at a later attempt. Tells, refuses nothing.
     PassedWithRetries,
+    /// The tests ran in a hook that comes before the sync, on what was there before.
+    Presync,
     /// Fewer tests ran than in the newest passing run of the suite.
     Shrunk,
 }
@@ -86,21 +88,16 @@ impl ReasonCode {
             Self::OtherCommit => "other-commit",
             Self::OtherTests => "other-tests",
             Self::PassedWithRetries => "passed-with-retries",
+            Self::Presync => "presync",
             Self::Shrunk => "shrunk",
         }
-    }
-
-    /// The code of this `word`, if there is one.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        serde_json::from_value(serde_json::Value::from(word)).ok()
     }
 
     /// Whether the reason says that the run was not about the commits it is bound to. Such a run is
     /// no word on them, good or bad.
     #[must_use]
     pub fn disowns_commits(self) -> bool {
-        matches!(self, Self::DirtyTree | Self::OtherCommit)
+        matches!(self, Self::DirtyTree | Self::OtherCommit | Self::Presync)
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::gate::GapKind;
 use crate::gate::testing::{A, B, facts, multi, single};
 
 fn planned(app: &Value, asked: AskedRevisions<'_>) -> Result<ApplicationPlan, String> {

@@ -1,9 +1,9 @@
 //! Runs and their attempts.
 
-use std::collections::BTreeMap;
-
 use super::log::plan_of;
 use super::*;
+use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
+use crate::evidence::verdict::{Reason, ReasonCode, Tests, Verdict};
 
 fn counting(state: CountingState) -> Counting {
     Counting {
@@ -32,7 +32,7 @@ fn run() -> RunRow {
         dirty: Some(false),
         collected: Collected {
             tests: 12,
-            digest: Some("d".into()),
+            digest: "d".into(),
             deselected: 1,
         },
         tool: Tool {
@@ -46,6 +46,10 @@ fn run() -> RunRow {
         operation: Some(OperationBinding {
             started_at: instant("2026-11-23T11:59:00Z"),
             uid: "uid-1".into(),
+            pod: Some(PodRef {
+                namespace: "shop".into(),
+                name: "tests-x7k2p".into(),
+            }),
         }),
         since: Some(Since {
             uid: "uid-1".into(),
@@ -58,16 +62,20 @@ fn run() -> RunRow {
     }
 }
 
-fn attempt(test: &str) -> AttemptRow {
-    AttemptRow {
+fn attempt(test: &str) -> Attempt {
+    Attempt {
         test: test.into(),
         attempt: 1,
-        outcome: TestOutcome::Xfailed,
+        outcome: Outcome::Xfailed,
         duration_ms: 12,
         started_at: instant("2026-11-23T12:00:02Z"),
         message: Some("assert 1 == 2".into()),
         worker: Some("gw0".into()),
     }
+}
+
+fn heard() -> Timestamp {
+    instant("2026-11-23T12:00:03Z")
 }
 
 fn finish(judged_batches: u64) -> FinishRow {
@@ -81,10 +89,13 @@ fn finish(judged_batches: u64) -> FinishRow {
         judged_batches,
         verdict: Verdict::Refused,
         reasons: vec![Reason {
-            code: "no-tests".into(),
+            code: ReasonCode::NoTests,
             detail: "nothing ran".into(),
         }],
-        tests: BTreeMap::from([("passed".into(), 2)]),
+        tests: Tests {
+            passed: 2,
+            ..Tests::default()
+        },
         counting: counting(CountingState::Void),
     }
 }
@@ -112,6 +123,7 @@ async fn a_run_is_read_as_it_was_stored() {
         let expected = StoredRun {
             seq: Seq(seq),
             batches: 0,
+            heard_at: row.received_at,
             run: row,
             finish: None,
         };
@@ -149,14 +161,16 @@ async fn batches_are_stored_once_in_order_and_whole() {
     let folder = Folder::new();
     let store = folder.open();
     let id = run().id;
-    let unknown = store.append_attempts(id, 0, vec![attempt("a")]).await;
+    let unknown = store
+        .append_attempts(id, 0, vec![attempt("a")], heard())
+        .await;
     assert!(matches!(unknown, Err(Error::NoSuchRun { run }) if run == id));
     store.insert_run(&RunRow { id, ..run() }).await.unwrap();
 
     let send = |sequence, tests: &[&str]| {
         let attempts = tests.iter().map(|test| attempt(test)).collect();
         let store = store.clone();
-        async move { store.append_attempts(id, sequence, attempts).await }
+        async move { store.append_attempts(id, sequence, attempts, heard()).await }
     };
     assert_eq!(
         send(1, &["early"]).await.unwrap(),
@@ -174,12 +188,12 @@ async fn batches_are_stored_once_in_order_and_whole() {
         send(1, &["c"]).await.unwrap(),
         AppendOutcome::Stored { next: 2 }
     );
-    let unstorable = AttemptRow {
+    let unstorable = Attempt {
         duration_ms: u64::MAX,
         ..attempt("e")
     };
     let half = store
-        .append_attempts(id, 2, vec![attempt("d"), unstorable])
+        .append_attempts(id, 2, vec![attempt("d"), unstorable], heard())
         .await;
     assert!(
         matches!(
@@ -194,7 +208,8 @@ async fn batches_are_stored_once_in_order_and_whole() {
 
     let stored = store.attempts(id).await.unwrap();
     assert_eq!(stored, [attempt("a"), attempt("b"), attempt("c")]);
-    assert_eq!(store.run(id).await.unwrap().unwrap().batches, 2);
+    let stored = store.run(id).await.unwrap().unwrap();
+    assert_eq!((stored.batches, stored.heard_at), (2, heard()));
 }
 
 #[tokio::test]
@@ -208,7 +223,7 @@ async fn the_same_batch_sent_many_times_at_once_is_stored_once() {
         let store = store.clone();
         senders.spawn(async move {
             store
-                .append_attempts(row.id, 0, vec![attempt("a")])
+                .append_attempts(row.id, 0, vec![attempt("a")], heard())
                 .await
                 .unwrap()
         });
@@ -230,7 +245,7 @@ async fn a_run_is_finished_once_on_all_of_its_batches() {
     assert!(matches!(unknown, Err(Error::NoSuchRun { .. })));
     store.insert_run(&row).await.unwrap();
     store
-        .append_attempts(row.id, 0, vec![attempt("a")])
+        .append_attempts(row.id, 0, vec![attempt("a")], heard())
         .await
         .unwrap();
 
@@ -249,12 +264,12 @@ async fn a_run_is_finished_once_on_all_of_its_batches() {
         other => panic!("{other:?}"),
     }
     let late = store
-        .append_attempts(row.id, 1, vec![attempt("b")])
+        .append_attempts(row.id, 1, vec![attempt("b")], heard())
         .await
         .unwrap();
     assert_eq!(late, AppendOutcome::Finished);
     let again = store
-        .append_attempts(row.id, 0, vec![attempt("a")])
+        .append_attempts(row.id, 0, vec![attempt("a")], heard())
         .await
         .unwrap();
     assert_eq!(again, AppendOutcome::AlreadyStored { next: 1 });
@@ -278,6 +293,34 @@ async fn whether_a_run_counts_can_be_settled_later() {
     assert!(store.pending_runs().await.unwrap().is_empty());
     let stored = store.run(row.id).await.unwrap().unwrap();
     assert_eq!(stored.run.counting, counting(CountingState::Counts));
+}
+
+#[tokio::test]
+async fn runs_without_an_end_are_found_the_longest_silent_first() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let rows = [(); 3].map(|()| RunRow {
+        id: RunId(decision().0),
+        ..run()
+    });
+    for row in &rows {
+        store.insert_run(row).await.unwrap();
+    }
+    let heard_first = rows[0].id;
+    store
+        .append_attempts(heard_first, 0, vec![attempt("a")], heard())
+        .await
+        .unwrap();
+    store.finish_run(rows[1].id, &finish(0)).await.unwrap();
+    let unfinished = store.unfinished_runs().await.unwrap();
+    let ids: Vec<RunId> = unfinished.iter().map(|it| it.run.id).collect();
+    assert_eq!(ids, [rows[2].id, heard_first]);
+    let sql = super::super::runs::UNFINISHED.to_owned();
+    let plan = plan_of(&store, sql, vec![1.into()]).await;
+    assert!(
+        plan.contains("run_unfinished") && !plan.contains("TEMP B-TREE"),
+        "{plan}"
+    );
 }
 
 /// Runs 0 to 4; each differs from run 0 in what its number says.

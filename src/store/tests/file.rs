@@ -186,4 +186,5 @@ async fn an_older_store_is_brought_forward_with_what_is_in_it() {
     let stored = store.runs(filter).await.unwrap();
     assert_eq!(stored.len(), 1);
     assert_eq!(stored[0].run.since, None);
+    assert_eq!(stored[0].heard_at, stored[0].run.received_at);
 }

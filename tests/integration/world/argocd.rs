@@ -328,7 +328,9 @@ impl ArgoCd {
         if !self.state().applications.contains_key(&name) {
             return Answer::Denied;
         }
-        if let Some(change) = self.state().before_sync.take() {
+        // Not in one expression: the lock would be held for the change.
+        let change = self.state().before_sync.take();
+        if let Some(change) = change {
             self.change(&name, change);
         }
         let infos: Vec<Value> = request

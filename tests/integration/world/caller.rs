@@ -11,11 +11,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use prost::Message as _;
-use rustls_pki_types::ServerName;
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 use syncgate::argocd::framing::{self, Decoder, Frame};
 use syncgate::argocd::proto::ApplicationSyncRequest;
 use syncgate::names::DecisionId;
+use syncgate::outbound;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -97,6 +98,12 @@ impl Call {
             // Its first field is the name, as of a sync.
             message: Self::sync(application).message,
         }
+    }
+
+    /// The same application, by another method.
+    pub(crate) fn becomes(&mut self, rest: &str, grpc: &str) {
+        self.path.push_str(rest);
+        grpc.clone_into(&mut self.grpc);
     }
 
     /// Reads a page without parameters.
@@ -223,10 +230,11 @@ pub(crate) struct Gate {
 impl Gate {
     /// The gate at `url`, whose certificate `ca` signed.
     pub(crate) fn new(url: &str, ca: Option<&Path>, tasks: TaskTracker) -> Self {
-        let address = url.rsplit('/').next().unwrap();
+        let url: url::Url = url.parse().unwrap();
+        let trusting = |ca| Arc::new(outbound::client_config(&url, Some(ca)).unwrap());
         Self {
-            address: address.parse().unwrap(),
-            tls: ca.map(|ca| Arc::new(syncgate::forward::client_config(Some(ca)).unwrap())),
+            address: url.socket_addrs(|| None).unwrap()[0],
+            tls: ca.map(trusting),
             tasks,
         }
     }

@@ -92,10 +92,16 @@ impl Process {
         if let Some(failpoint) = failpoint {
             command.env("SYNCGATE_FAILPOINT", failpoint);
         }
-        let child = command.spawn().unwrap();
-        let announced = eventually("an announcement", || async {
-            let said = std::fs::read_to_string(&out).unwrap();
-            (said.lines().count() == 2).then_some(said)
+        let mut child = command.spawn().unwrap();
+        let announced = eventually("an announcement", || {
+            let ended = child.try_wait().unwrap();
+            let (out, log) = (&out, &log);
+            async move {
+                let said = std::fs::read_to_string(out).unwrap();
+                let why = || std::fs::read_to_string(log).unwrap();
+                assert!(ended.is_none(), "it does not start: {ended:?} {}", why());
+                (said.lines().count() == 2).then_some(said)
+            }
         })
         .await;
         let gate = |line: &str| {

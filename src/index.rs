@@ -19,7 +19,7 @@ use crate::names::AppRef;
 const PAUSE: Duration = Duration::from_secs(2);
 
 /// How long a watch may say nothing.
-const QUIET: Duration = Duration::from_secs(300);
+const QUIET: Duration = Duration::from_mins(5);
 
 /// Applications by namespace and name.
 pub struct Index {

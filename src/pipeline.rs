@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
+use tokio::sync::MutexGuard;
 
 use crate::app::App;
 use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
@@ -173,37 +174,11 @@ async fn api_line(
     };
     draft.effect(call.effect());
     draft.call(&call);
-    if planner::reaches_argo_objects(&call) {
-        let sentence = "an Application, ApplicationSet or AppProject is changed by its own calls, \
-                        not as a resource of another application";
-        return Err(Rejection::Policy {
-            sentence: sentence.to_owned(),
-        });
-    }
-    if row.operation == Operation::ApplicationSetCreate && planner::tests_anywhere(app) {
-        let sentence = "an ApplicationSet rolls out applications of its own, whose tests cannot be \
-                        checked yet: apply it with Kubernetes";
-        return Err(Rejection::Policy {
-            sentence: sentence.to_owned(),
-        });
-    }
+    refuse_detours(app, &call)?;
     if let Some(plan) = planner::screen(app, &caller, &call).await? {
         ask(app, draft, &caller, &plan, call.wire, ())?;
     }
-    let _lock = match &call.app {
-        // Ending an operation must not wait for the start of another.
-        Some(target)
-            if call.effect() == Effect::Deploy
-                && row.operation != Operation::ApplicationTerminateOperation =>
-        {
-            Some(
-                app.lock(&target.app)
-                    .await
-                    .ok_or_else(|| busy(&target.app))?,
-            )
-        }
-        _ => None,
-    };
+    let _lock = lock(app, &call).await?;
     let plan = planner::plan(app, &caller, &call).await?;
     let wire = call.wire;
     let permitted = ask(app, draft, &caller, &plan, wire, call)?;
@@ -216,6 +191,35 @@ async fn api_line(
         Remainder { head, rest },
     )
     .await
+}
+
+/// Refuses the calls that would move an application past the checks of its own calls.
+fn refuse_detours(app: &App, call: &Call) -> Result<(), Rejection> {
+    let sentence = if planner::reaches_argo_objects(call) {
+        "an Application, ApplicationSet or AppProject is changed by its own calls, not as a \
+         resource of another application"
+    } else if call.operation == Operation::ApplicationSetCreate && planner::tests_anywhere(app) {
+        "an ApplicationSet rolls out applications of its own, whose tests cannot be checked yet: \
+         apply it with Kubernetes"
+    } else {
+        return Ok(());
+    };
+    Err(Rejection::Policy {
+        sentence: sentence.to_owned(),
+    })
+}
+
+/// Waits until no other deploy of the same application is under way. Ending an operation must not
+/// wait for the start of another.
+async fn lock<'a>(app: &'a App, call: &Call) -> Result<Option<MutexGuard<'a, ()>>, Rejection> {
+    let ends = call.operation == Operation::ApplicationTerminateOperation;
+    match &call.app {
+        Some(target) if call.effect() == Effect::Deploy && !ends => {
+            let lock = app.lock(&target.app).await;
+            lock.map(Some).ok_or_else(|| busy(&target.app))
+        }
+        _ => Ok(None),
+    }
 }
 
 /// Who calls, if anybody. Notes the caller in the draft.

@@ -98,7 +98,7 @@ async fn settle_runs(
 ) -> Result<(), crate::evidence::service::Error> {
     let json = match read(app, application).await {
         Ok(json) => json,
-        Err(client::Error::NoSuchApplication(_)) => {
+        Err(Error::NoSuchApplication(_)) => {
             for (run, counts) in app.runs.give_up(application).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run given up");
             }
@@ -275,7 +275,7 @@ fn newer_operation(application: &Value, at: jiff::Timestamp) -> bool {
     started.is_some_and(|started| started.as_second() >= at.as_second())
 }
 
-async fn read(app: &App, application: &AppRef) -> Result<Value, client::Error> {
+async fn read(app: &App, application: &AppRef) -> Result<Value, Error> {
     let answer = app
         .argocd
         .application(application, None, Refresh::None)

@@ -180,29 +180,6 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         message: None,
         worker: None,
     };
-    let tally: Tally = std::iter::once(&attempt).collect();
-    let new = NewRun {
-        application: application.name.clone(),
-        application_namespace: None,
-        environment: None,
-        suite: Suite::parse("integration")?,
-        commits: None,
-        dirty: None,
-        collected: Collected {
-            tests: 1,
-            digest: tally.digest(),
-            deselected: 0,
-        },
-        tool: Tool {
-            name: "bench".to_owned(),
-            version: None,
-            plugin: None,
-            python: None,
-            platform: None,
-        },
-        options: Vec::new(),
-        started_at: now,
-    };
     let subject = Subject {
         application: facts.application.clone(),
         environment: EnvironmentName::parse("staging")?,
@@ -212,6 +189,7 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         unique: "bench",
         decision: DecisionId::new(now),
     };
+    let new = new_run(&attempt)?;
     let opened = app
         .runs
         .open(reporter, None, new, &subject, binding)
@@ -232,6 +210,33 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         .finish(reporter, &opened.run, &finish, &facts)
         .await?;
     Ok(())
+}
+
+/// The opening of a run with this one attempt.
+fn new_run(attempt: &Attempt) -> anyhow::Result<NewRun> {
+    let tally: Tally = std::iter::once(attempt).collect();
+    Ok(NewRun {
+        application: TESTED.to_owned(),
+        application_namespace: None,
+        environment: None,
+        suite: Suite::parse("integration")?,
+        commits: None,
+        dirty: None,
+        collected: Collected {
+            tests: 1,
+            digest: tally.digest(),
+            deselected: 0,
+        },
+        tool: Tool {
+            name: "bench".to_owned(),
+            version: None,
+            plugin: None,
+            python: None,
+            platform: None,
+        },
+        options: Vec::new(),
+        started_at: attempt.started_at,
+    })
 }
 
 /// The name of the application with this number.

@@ -84,6 +84,13 @@ impl Default for Timeouts {
     }
 }
 
+/// The answer of a rendering: each manifest is JSON as text.
+#[derive(serde::Deserialize)]
+struct Rendered {
+    #[serde(default)]
+    manifests: Vec<String>,
+}
+
 /// Asks the upstream. Cheap to clone; connections are shared and kept.
 #[derive(Clone)]
 pub struct Client {
@@ -189,11 +196,6 @@ impl Client {
         let body = self
             .ask(Method::GET, uri, self.timeouts.refresh, app)
             .await?;
-        #[derive(serde::Deserialize)]
-        struct Rendered {
-            #[serde(default)]
-            manifests: Vec<String>,
-        }
         let rendered: Rendered =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
         let parse = |text: &String| serde_json::from_str(text);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
-use crate::json;
+use crate::json::{self, set};
 
 /// The repository that every application names.
 const REPOSITORY: &str = "https://git.shop.example/shop.git";
@@ -235,17 +235,4 @@ fn error(code: u16, message: &str) -> Value {
 /// As Argo CD answers for an application that is not there.
 fn no_such_application() -> Answer {
     Answer::Json(StatusCode::FORBIDDEN, error(7, "permission denied"))
-}
-
-/// Sets the value at a JSON pointer whose parents are objects (made where missing).
-fn set(value: &mut Value, pointer: &str, new: Value) {
-    let mut place = value;
-    for key in pointer.split('/').skip(1) {
-        if !place.is_object() {
-            *place = json!({});
-        }
-        let Value::Object(fields) = place else { return };
-        place = fields.entry(key).or_insert(Value::Null);
-    }
-    *place = new;
 }

@@ -14,7 +14,7 @@
 
 use ulid::Ulid;
 
-use super::binding::{Binding, BoundOperation, Settled, Since, settle};
+use super::binding::{Binding, Settled, settle};
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
@@ -25,8 +25,8 @@ use crate::clock::Clock;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
-    self, AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome,
-    OperationBinding, RunFilter, RunId, RunRow, Store, StoredRun,
+    AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome, RunFilter,
+    RunId, RunRow, Store, StoredRun,
 };
 
 mod error;
@@ -178,16 +178,8 @@ impl Runs {
             collected: new.collected,
             tool: new.tool,
             options: new.options,
-            operation: binding.operation.map(|bound| OperationBinding {
-                started_at: bound.started_at,
-                uid: bound.uid,
-                pod: bound.pod,
-            }),
-            since: binding.since.map(|since| store::Since {
-                uid: since.uid,
-                operation: since.operation,
-                entry: since.entry,
-            }),
+            operation: binding.operation,
+            since: binding.since,
             started_at: new.started_at,
             received_at: now,
             // Not pending: a run that never ends would be asked about for ever.
@@ -454,16 +446,8 @@ fn binding_of(run: &RunRow) -> Option<Binding> {
         commits: run.commits.clone(),
         source_digest: run.source_digest.clone()?,
         promotion_digest: run.promotion_digest.clone()?,
-        operation: run.operation.as_ref().map(|operation| BoundOperation {
-            uid: operation.uid.clone(),
-            started_at: operation.started_at,
-            pod: operation.pod.clone(),
-        }),
-        since: run.since.clone().map(|since| Since {
-            uid: since.uid,
-            operation: since.operation,
-            entry: since.entry,
-        }),
+        operation: run.operation.clone(),
+        since: run.since.clone(),
     })
 }
 

@@ -112,7 +112,7 @@ fn action(call: &Call) -> Option<String> {
     }
 }
 
-/// Create, Update and UpdateSpec.
+/// `Create`, `Update` and `UpdateSpec`.
 fn write(
     app: &App,
     caller: &Caller,
@@ -225,10 +225,10 @@ fn merged(written: &Written, target: &AppTarget, live: Option<&Value>) -> Value 
         })
     });
     if let Some(labels) = &written.labels {
-        after["metadata"]["labels"] = labels.clone();
+        json::set(&mut after, "/metadata/labels", labels.clone());
     }
-    after["spec"]["project"] = written.project.clone();
-    after["spec"]["destination"] = written.destination.clone();
+    json::set(&mut after, "/spec/project", written.project.clone());
+    json::set(&mut after, "/spec/destination", written.destination.clone());
     after
 }
 

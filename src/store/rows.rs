@@ -11,11 +11,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::evidence::binding::{BoundOperation, Since};
 use crate::evidence::run::{Collected, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
-use crate::names::{
-    AppRef, Commit, Component, DecisionId, EnvironmentName, PodRef, SourceDigest, Suite,
-};
+use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
 
 /// The place of a row in the order in which the server stored it. For log entries it is the index
 /// of the leaf in the Merkle tree (RFC 6962 §2.1): dense, from 0.
@@ -160,7 +159,7 @@ pub struct RunRow {
     /// The options that choose among tests (`-k expr`).
     pub options: Vec<String>,
     /// The operation that the run is bound to, for a hook's run.
-    pub operation: Option<OperationBinding>,
+    pub operation: Option<BoundOperation>,
     /// What the application had behind it when the run was opened, for a run outside an operation.
     pub since: Option<Since>,
     /// When the tests began, as the reporter says.
@@ -169,29 +168,6 @@ pub struct RunRow {
     pub received_at: Timestamp,
     /// Whether it counts as evidence.
     pub counting: Counting,
-}
-
-/// The Argo CD operation that a hook's run is bound to.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct OperationBinding {
-    /// `operationState.startedAt`.
-    pub started_at: Timestamp,
-    /// The uid of the Application object.
-    pub uid: String,
-    /// The pod of the reporter, where its credential names one.
-    #[serde(default)]
-    pub pod: Option<PodRef>,
-}
-
-/// What an application had behind it when a run outside an operation was opened.
-#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
-pub struct Since {
-    /// The uid of the Application object.
-    pub uid: String,
-    /// `operationState.startedAt` of its last operation.
-    pub operation: Option<Timestamp>,
-    /// The digest of its newest history entry.
-    pub entry: Option<String>,
 }
 
 /// Whether a run counts as evidence, and why.

@@ -137,10 +137,10 @@ impl Store {
 }
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
-    if let Some(key) = &run.idempotency_key {
-        if let Some(existing) = find_by_key(db, &run.reporter, key)? {
-            return Ok(InsertOutcome::Existing(Box::new(existing)));
-        }
+    if let Some(key) = &run.idempotency_key
+        && let Some(existing) = find_by_key(db, &run.reporter, key)?
+    {
+        return Ok(InsertOutcome::Existing(Box::new(existing)));
     }
     let seq = insert_row(db, run)?;
     let mut commit =

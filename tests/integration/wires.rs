@@ -222,7 +222,7 @@ async fn a_body_that_could_be_read_in_two_ways_is_refused_by_name() {
         ),
         (r#"{"name": "checkout-prod"}"#, "checkout-prod"),
         (r#"{} {}"#, "trailing"),
-        (r#"[]"#, ""),
+        (r#"[]"#, "not an object"),
         (r#"{"revision""#, ""),
         (
             r#"{"revision": "--upload-pack=touch /tmp/x"}"#,

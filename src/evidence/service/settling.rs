@@ -9,7 +9,6 @@ use jiff::{SignedDuration, Timestamp};
 use super::look_up::time_of;
 use super::{Error, Runs, binding_of, settled_of};
 use crate::evidence::binding::{Settled, is_hook};
-use crate::evidence::rows;
 use crate::evidence::run::{Counts, Finish};
 use crate::evidence::verdict::BEFORE_SYNC;
 use crate::gate::AppFacts;
@@ -142,7 +141,7 @@ impl Runs {
         let end = self.judge(stored, decision, &finish, outlook).await?;
         Ok(match self.store.finish_run(id, &end).await? {
             FinishOutcome::Finished(after) => {
-                Some((id, rows::counts(end.verdict, after.run.counting.state)))
+                Some((id, Counts::of(end.verdict, after.run.counting.state)))
             }
             // The reporter came back in this very moment.
             FinishOutcome::AlreadyFinished(_) | FinishOutcome::Moved { .. } => None,
@@ -157,7 +156,7 @@ impl Runs {
         let Some(end) = &stored.finish else {
             return Ok(None);
         };
-        let counts = rows::counts(end.verdict, counting.state);
+        let counts = Counts::of(end.verdict, counting.state);
         self.store.set_counting(stored.run.id, counting).await?;
         Ok(Some((stored.run.id, counts)))
     }

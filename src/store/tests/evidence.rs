@@ -2,6 +2,7 @@
 
 use super::log::plan_of;
 use super::*;
+use crate::evidence::binding::{BoundOperation, Since};
 use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
 use crate::evidence::verdict::{Reason, ReasonCode, Tests, Verdict};
 
@@ -43,7 +44,7 @@ fn run() -> RunRow {
             platform: None,
         },
         options: vec!["-k fast".into()],
-        operation: Some(OperationBinding {
+        operation: Some(BoundOperation {
             started_at: instant("2026-11-23T11:59:00Z"),
             uid: "uid-1".into(),
             pod: Some(PodRef {

@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     Denied,
     /// Applications.
     List(Vec<Value>),
+    /// A message of its own.
+    Message(Vec<u8>),
     /// One application.
     One(Value),
     /// Anything else; an empty message on gRPC.
@@ -54,6 +56,7 @@ pub(crate) fn rest(
             (StatusCode::FORBIDDEN, error)
         }
         Answer::List(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
+        Answer::Message(_) => unreachable!("REST has JSON"),
         Answer::One(value) | Answer::Other(value) => (StatusCode::OK, value),
         Answer::Watch(now) => return watch(seen, now, events),
     };
@@ -105,6 +108,7 @@ pub(crate) fn framed(
             ("0", vec![ApplicationList { items }.encode_to_vec()])
         }
         Answer::One(value) => ("0", vec![message(&value).encode_to_vec()]),
+        Answer::Message(bytes) => ("0", vec![bytes]),
         Answer::Other(_) => ("0", vec![Vec::new()]),
         Answer::Watch(now) => ("0", now.iter().map(added).collect()),
     };

@@ -91,7 +91,7 @@ mod tests {
         body.collect().await.unwrap();
         assert!(!closes(&mark, Version::HTTP_11));
 
-        let (_, mark) = Watched::new(Empty::<bytes::Bytes>::new());
+        let (_, mark) = Watched::new(Empty::<Bytes>::new());
         assert!(!closes(&mark, Version::HTTP_11));
     }
 }

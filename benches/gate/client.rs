@@ -57,9 +57,12 @@ pub(crate) fn run(runtime: &Runtime) -> anyhow::Result<()> {
 }
 
 async fn carry_out(order: &Order) -> anyhow::Result<()> {
+    let mut connector = HttpConnector::new();
+    // Else the kernel holds back every second frame of a request until the first is acknowledged.
+    connector.set_nodelay(true);
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new())
         .http2_only(order.kind == Kind::GrpcRead)
-        .build_http();
+        .build(connector);
     stream::iter(0..order.count)
         .map(|number| call(&client, order, order.first + number))
         .buffer_unordered(PARALLEL)

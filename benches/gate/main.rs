@@ -244,14 +244,22 @@ fn name(number: usize) -> String {
     format!("checkout-{number}-prod")
 }
 
+fn environment(name: &str) -> &'static str {
+    if name == TESTED { "staging" } else { "prod" }
+}
+
+/// The source in the spec of an application.
+fn source(name: &str) -> Value {
+    json!({
+        "repoURL": "https://git.shop.example/shop.git",
+        "path": format!("components/checkout/overlays/{}", environment(name)),
+        "targetRevision": "main",
+    })
+}
+
 /// An application as Argo CD would give it, with the last operation, which has ended.
 fn application(name: &str, operation: Option<&Value>) -> Value {
-    let environment = if name == TESTED { "staging" } else { "prod" };
-    let source = json!({
-        "repoURL": "https://git.shop.example/shop.git",
-        "path": format!("components/checkout/overlays/{environment}"),
-        "targetRevision": "main",
-    });
+    let (environment, source) = (environment(name), source(name));
     let namespace = format!("shop-{environment}");
     let destination = json!({"server": "https://kubernetes.default.svc", "namespace": namespace});
     let resources: Vec<Value> = (0..10)

@@ -107,7 +107,7 @@ impl Upstream {
         };
         let field = |name| request.get(name).cloned().unwrap_or_default();
         let operation = json!({
-            "sync": {"revision": field("revision")},
+            "sync": {"revision": field("revision"), "source": crate::source(name)},
             "info": field("infos"),
         });
         let operations = self.operations.lock();

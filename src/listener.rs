@@ -12,6 +12,7 @@
 mod stop;
 mod stream;
 pub mod tls;
+mod unread;
 
 use std::convert::Infallible;
 use std::io;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::stream::MaybeTls;
+use self::unread::Watched;
 use crate::body::{self, Body};
 
 pub use self::stop::Stop;
@@ -232,10 +234,13 @@ impl Conversation {
             _slot: Some(Arc::clone(&self.slot)),
         };
         let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(body::boxed);
+            let version = request.version();
+            let (head, incoming) = request.into_parts();
+            let (watched, mark) = Watched::new(incoming);
+            let mut request = Request::from_parts(head, body::boxed(watched));
             request.extensions_mut().insert(connection.clone());
             let answer = handler(request);
-            async move { Ok::<_, Infallible>(answer.await) }
+            async move { Ok::<_, Infallible>(mark.heeded(version, answer.await)) }
         });
         let builder = self.builder();
         let serving = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);

@@ -171,8 +171,15 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
     let environment = app.config.environments.first().context("no environment")?;
     let binding = binding::bind(&facts, Claims::default(), &environment.varies)?;
     let now = app.clock.now();
-    let attempt = passed(now);
-    let new = new_run(&attempt)?;
+    let attempt = Attempt {
+        test: "tests/test_pay.py::test_refund".to_owned(),
+        attempt: 1,
+        outcome: Outcome::Passed,
+        duration_ms: 1,
+        started_at: now,
+        message: None,
+        worker: None,
+    };
     let subject = Subject {
         application: facts.application.clone(),
         environment: EnvironmentName::parse("staging")?,
@@ -182,6 +189,7 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         unique: "bench",
         decision: DecisionId::new(now),
     };
+    let new = new_run(&attempt)?;
     let opened = app
         .runs
         .open(reporter, None, new, &subject, binding)
@@ -204,18 +212,7 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn passed(now: jiff::Timestamp) -> Attempt {
-    Attempt {
-        test: "tests/test_pay.py::test_refund".to_owned(),
-        attempt: 1,
-        outcome: Outcome::Passed,
-        duration_ms: 1,
-        started_at: now,
-        message: None,
-        worker: None,
-    }
-}
-
+/// The opening of a run with this one attempt.
 fn new_run(attempt: &Attempt) -> anyhow::Result<NewRun> {
     let tally: Tally = std::iter::once(attempt).collect();
     Ok(NewRun {

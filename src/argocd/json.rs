@@ -29,6 +29,11 @@ impl Error {
         let text = format!("`{}`: {}", error.path(), error.inner());
         Self(text.chars().take(300).collect())
     }
+
+    /// Another value stands where an object should.
+    pub(crate) fn no_object() -> Self {
+        Self("it is not an object".to_owned())
+    }
 }
 
 /// Names of fields whose value is free in form.

@@ -97,7 +97,7 @@ fn announce(bound: &Bound) {
 }
 
 fn check(config: &Config) -> ExitCode {
-    let report = crate::policy::test(&config.policies);
+    let report = crate::policy::check(&config.policies);
     if report.ok {
         say("the configuration and the policies are in order");
         return ExitCode::SUCCESS;

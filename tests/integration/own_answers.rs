@@ -22,6 +22,10 @@ async fn settings_carry_the_gates_sign_in_and_nothing_of_the_upstreams() {
         for wire in Wire::FRAMED {
             let said = world.gate.ask(wire, token, &settings()).await;
             assert_eq!(said.code(), 0, "{said:?}");
+            assert!(
+                !String::from_utf8_lossy(&said.body).contains("internal"),
+                "{said:?}"
+            );
             let [found] = said.messages::<Settings>().try_into().unwrap();
             let oidc = found.oidc_config.unwrap();
             assert_eq!(found.url.as_deref(), Some("https://gate.example"));
@@ -46,7 +50,11 @@ async fn settings_carry_the_gates_sign_in_and_nothing_of_the_upstreams() {
         assert_eq!(json["statusBadgeEnabled"], true);
         assert!(!json.to_string().contains("internal"), "{json}");
     }
-    assert!(world.outside.argocd.forwarded().is_empty());
+    // What is asked of the upstream carries nothing of the caller's.
+    let alice = world.outside.alice();
+    for seen in world.outside.argocd.forwarded() {
+        assert!(!format!("{:?}", seen.headers).contains(&alice), "{seen:?}");
+    }
 }
 
 #[tokio::test]

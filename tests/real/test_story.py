@@ -190,6 +190,9 @@ def test_auto_sync_is_refused_while_its_revision_moves(
         kubernetes.patch_application("cart-prod", {"spec": {"syncPolicy": None}})
 
 
-def test_a_parent_has_no_tests_of_its_own(people: People) -> None:
-    said = people.cli("olga").run("app", "sync", "shop-prod").refused()
+def test_a_parent_is_not_synced_as_if_it_were_one_of_its_children(people: People) -> None:
+    olga = people.cli("olga")
+    said = olga.run("app", "sync", "shop-prod").refused()
     assert "sync of shop-prod refused: shop-prod cannot be pinned: it has no component" in said
+    said = olga.run("app", "sync", "shop-staging").refused()
+    assert "the application must match exactly one environment of the configuration" in said

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
+import ssl
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -170,6 +172,24 @@ def test_a_key_in_other_letters_is_no_way_round(rest: httpx.Client, people: Peop
     answer = rest.post("/api/v1/applications/cart-staging/sync", headers=headers, content=body)
     assert answer.status_code == 400
     assert "REVISION" in answer.json()["message"]
+
+
+def test_a_refusal_before_the_body_was_read_ends_the_connection_and_says_so(gate: Gate) -> None:
+    context = ssl.create_default_context(cafile=str(gate.ca))
+    host, port = gate.url.removeprefix("https://").split(":")
+    with (
+        socket.create_connection((host, int(port)), timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname=host) as wire,
+    ):
+        head = "POST /api/v1/there-is-no-such-thing HTTP/1.1\r\nhost: gate\r\ncontent-type: application/json\r\n"
+        wire.sendall(f"{head}content-length: 2\r\n\r\n".encode())
+        answer = b""
+        while part := wire.recv(65536):
+            answer += part
+    head, body = answer.decode().split("\r\n\r\n")
+    assert head.startswith("HTTP/1.1 403 ")
+    assert "connection: close" in head.lower().split("\r\n")
+    assert json.loads(body)["code"] == 7
 
 
 def test_rest_over_http_2(gate: Gate, people: People) -> None:

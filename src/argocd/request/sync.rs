@@ -42,6 +42,10 @@ impl SyncRequest {
     /// [`Error`], by name for a key that is not known, comes twice, or is spelt otherwise.
     pub fn from_json(name: &str, body: Option<Value>) -> Result<Self, Error> {
         let body = body.unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+        // A list would be read as the fields in their order, which Argo CD does not do.
+        if !body.is_object() {
+            return Err(super::json::Error::no_object().into());
+        }
         let mut request: ApplicationSyncRequest =
             serde_path_to_error::deserialize(body).map_err(|e| super::json::Error::at(&e))?;
         if !request.name.is_empty() && request.name != name {

@@ -25,6 +25,8 @@ pub(crate) enum Answer {
     Denied,
     /// Applications.
     List(Vec<Value>),
+    /// A message of its own.
+    Message(Vec<u8>),
     /// One application.
     One(Value),
     /// Anything else; an empty message on gRPC.
@@ -54,8 +56,9 @@ pub(crate) fn rest(
             (StatusCode::FORBIDDEN, error)
         }
         Answer::List(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
+        Answer::Message(_) => panic!("REST has JSON"),
         Answer::One(value) | Answer::Other(value) => (StatusCode::OK, value),
-        Answer::Watch(now) => return watch(seen, now, events),
+        Answer::Watch(now) => return watch(seen, &now, events),
     };
     let mut response = Response::new(body::full(json.to_string()));
     *response.status_mut() = status;
@@ -65,7 +68,7 @@ pub(crate) fn rest(
     response
 }
 
-fn watch(seen: &Seen, now: Vec<Value>, events: broadcast::Receiver<Value>) -> Response<Body> {
+fn watch(seen: &Seen, now: &[Value], events: broadcast::Receiver<Value>) -> Response<Body> {
     let accepts = seen.headers.get("accept");
     let sse = accepts.is_some_and(|accept| accept == "text/event-stream");
     let now: Vec<Value> = now.iter().map(|one| event("ADDED", one)).collect();
@@ -93,11 +96,7 @@ fn watch(seen: &Seen, now: Vec<Value>, events: broadcast::Receiver<Value>) -> Re
 }
 
 /// gRPC, or gRPC-Web.
-pub(crate) fn framed(
-    seen: &Seen,
-    answer: Answer,
-    _events: broadcast::Receiver<Value>,
-) -> Response<Body> {
+pub(crate) fn framed(seen: &Seen, answer: Answer) -> Response<Body> {
     let (status, messages) = match answer {
         Answer::Denied => ("7", Vec::new()),
         Answer::List(items) => {
@@ -105,6 +104,7 @@ pub(crate) fn framed(
             ("0", vec![ApplicationList { items }.encode_to_vec()])
         }
         Answer::One(value) => ("0", vec![message(&value).encode_to_vec()]),
+        Answer::Message(bytes) => ("0", vec![bytes]),
         Answer::Other(_) => ("0", vec![Vec::new()]),
         Answer::Watch(now) => ("0", now.iter().map(added).collect()),
     };

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use http::{HeaderMap, Method, Request, Version};
 use prost::Message as _;
 use serde_json::{Value, json};
 use syncgate::argocd::framing;
-use syncgate::argocd::proto::ApplicationSyncRequest;
+use syncgate::argocd::proto::{ApplicationSyncRequest, DexConfig, OidcConfig, Settings};
 use syncgate::body::{self, Body};
 use syncgate::clock::Clock;
 use tokio::sync::broadcast;
@@ -263,7 +264,7 @@ impl ArgoCd {
             hook(seen.clone()).await;
         }
         if seen.is_framed() {
-            answer::framed(&seen, self.call(&seen), self.events.subscribe())
+            answer::framed(&seen, self.call(&seen))
         } else {
             answer::rest(&seen, self.rest(&seen), self.events.subscribe())
         }
@@ -276,6 +277,7 @@ impl ArgoCd {
             "List" if seen.path.contains("ApplicationService") => Answer::List(self.all()),
             "Watch" if seen.path.contains("ApplicationService") => Answer::Watch(self.all()),
             "Get" if seen.path.contains("ApplicationService") => self.get(&name()),
+            "Get" if seen.path.contains("SettingsService") => Answer::Message(settings()),
             _ => Answer::Other(json!({})),
         }
     }
@@ -296,9 +298,9 @@ impl ArgoCd {
                 let answer = self.get(name);
                 if query.contains("refresh=") && !seen.is_forwarded() {
                     let change = self.state().after_refresh.take();
-                    change
-                        .into_iter()
-                        .for_each(|change| self.change(name, change));
+                    if let Some(change) = change {
+                        self.change(name, change);
+                    }
                 }
                 answer
             }
@@ -364,6 +366,21 @@ impl ArgoCd {
     }
 }
 
+/// Settings with a sign-in that is not the gate's.
+fn settings() -> Vec<u8> {
+    let settings = Settings {
+        url: Some("https://argocd.internal".to_owned()),
+        dex_config: Some(DexConfig {}),
+        oidc_config: Some(OidcConfig {
+            name: Some("upstream".to_owned()),
+            issuer: Some("https://login.internal".to_owned()),
+            ..OidcConfig::default()
+        }),
+        user_logins_disabled: Some(false),
+    };
+    settings.encode_to_vec()
+}
+
 /// One event of a watch.
 pub(crate) fn event(kind: &str, application: &Value) -> Value {
     json!({"result": {"type": kind, "application": application}})
@@ -421,10 +438,11 @@ fn application(name: &str) -> Value {
     })
 }
 
-/// Argo CD tells whole seconds.
+/// Argo CD tells whole seconds, and the gate cannot tell two operations of one second apart: here
+/// each event has a second of its own, an hour ago.
 fn now() -> String {
-    let now = Clock::system().now();
-    jiff::Timestamp::from_second(now.as_second())
-        .unwrap()
-        .to_string()
+    static SECOND: AtomicI64 = AtomicI64::new(0);
+    let passed = SECOND.fetch_add(1, Ordering::Relaxed);
+    let second = Clock::system().now().as_second() - 3600 + passed;
+    jiff::Timestamp::from_second(second).unwrap().to_string()
 }

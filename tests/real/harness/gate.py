@@ -135,15 +135,17 @@ name = "test-job"
 service_accounts = {json.dumps(accounts)}
 """
     )
-    # The parents have the label of the environment but no component: they can be read, and what their sync would roll
-    # out has no evidence.
+    # The parents roll out to the namespace of Argo CD: shop-staging is in no environment; shop-prod is in prod, but has
+    # no component. Both can be read, and neither can be synced.
+    places = {"staging": 'namespaces = ["shop-staging"], ', "prod": ""}
     for environment in ENVIRONMENTS:
+        labels = f'labels = {{ "syncgate.dev/environment" = {_text(environment)} }}'
         blocks.append(
             f"""
 [[environment]]
 name = {_text(environment)}
 mode = "enforce"
-applications = {{ projects = ["shop"], labels = {{ "syncgate.dev/environment" = {_text(environment)} }} }}
+applications = {{ projects = ["shop"], {places[environment]}{labels} }}
 component = "label:syncgate.dev/component"
 """
         )

@@ -105,9 +105,10 @@ impl Upstream {
         let Ok(request) = serde_json::from_slice::<Value>(body) else {
             return;
         };
+        let field = |name| request.get(name).cloned().unwrap_or_default();
         let operation = json!({
-            "sync": {"revision": request["revision"]},
-            "info": request["infos"],
+            "sync": {"revision": field("revision")},
+            "info": field("infos"),
         });
         let operations = self.operations.lock();
         let mut operations = operations.unwrap_or_else(PoisonError::into_inner);

@@ -133,7 +133,7 @@ fn what_changes_what_runs_may_not_vary() {
     ];
     for field in fields {
         let text = format!(
-            "{GOOD}\n[[environment]]\nname = \"x\"\nmode = \"observe\"\ncomponent = \"label:c\"\napplications = {{ names = [\"x-*\"] }}\nvaries = [\"path\", \"{field}\"]\n"
+            "{GOOD}\n[[environment]]\nname = \"x\"\nmode = \"observe\"\ncomponent = \"label:c\"\napplications = {{ namespaces = [\"x-*\"] }}\nvaries = [\"path\", \"{field}\"]\n"
         );
         let expected = format!("`{field}` changes what runs, so it may never vary");
         let found = problems(&text);

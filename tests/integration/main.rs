@@ -26,7 +26,8 @@ mod own_answers;
 #[cfg(test)]
 mod table;
 // What is kept, and what must not be
-#[cfg(all(test, feature = "failpoints"))]
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
 mod interrupted;
 #[cfg(test)]
 mod record;

@@ -22,6 +22,7 @@ async fn everything(process: &Process, outside: &Outside) -> Vec<(String, Vec<u8
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn no_token_is_anywhere_but_where_it_must_be() {
     let outside = Outside::start().await;
     let process = Process::serve_with(&outside, &["--log-filter", "debug"], None).await;

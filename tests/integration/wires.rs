@@ -97,6 +97,7 @@ async fn the_retry_strategy_of_the_spec_is_held_where_the_request_has_none() {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 async fn every_decision_is_the_same_on_every_wire() {
     let world = World::new().await;
     let outside = &world.outside;
@@ -221,8 +222,8 @@ async fn a_body_that_could_be_read_in_two_ways_is_refused_by_name() {
             "more",
         ),
         (r#"{"name": "checkout-prod"}"#, "checkout-prod"),
-        (r#"{} {}"#, "trailing"),
-        (r#"[]"#, "not an object"),
+        (r"{} {}", "trailing"),
+        (r"[]", "not an object"),
         (r#"{"revision""#, ""),
         (
             r#"{"revision": "--upload-pack=touch /tmp/x"}"#,

@@ -41,7 +41,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 pub(crate) async fn within<F: Future>(what: &str, future: F) -> F::Output {
     match tokio::time::timeout(PATIENCE, future).await {
         Ok(output) => output,
-        Err(_) => panic!("{what}: not within {PATIENCE:?}"),
+        Err(tokio::time::error::Elapsed { .. }) => panic!("{what}: not within {PATIENCE:?}"),
     }
 }
 

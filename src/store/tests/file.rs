@@ -170,7 +170,7 @@ async fn an_older_store_is_brought_forward_with_what_is_in_it() {
              component, suite, commits, collected, tool, options, started_at, received_at,
              counting, counting_reason)
          VALUES ('01KAT0000000000000000000AA', 'r', '01KAT0000000000000000000AB', 'checkout', '',
-             'staging', 'checkout', 'integration', '[]', '{\"tests\":0,\"digest\":null,\"deselected\":0}',
+             'staging', 'checkout', 'integration', '[]', '{\"tests\":0,\"digest\":\"0\",\"deselected\":0}',
              '{\"name\":\"pytest\",\"version\":null,\"plugin\":null,\"python\":null,\"platform\":null}',
              '[]', '2026-11-23T12:00:00Z', '2026-11-23T12:00:01Z', 'void', 'the run has not ended');
          PRAGMA application_id = 1400467015;

@@ -56,9 +56,9 @@ pub(crate) fn rest(
             (StatusCode::FORBIDDEN, error)
         }
         Answer::List(items) => (StatusCode::OK, json!({"metadata": {}, "items": items})),
-        Answer::Message(_) => unreachable!("REST has JSON"),
+        Answer::Message(_) => panic!("REST has JSON"),
         Answer::One(value) | Answer::Other(value) => (StatusCode::OK, value),
-        Answer::Watch(now) => return watch(seen, now, events),
+        Answer::Watch(now) => return watch(seen, &now, events),
     };
     let mut response = Response::new(body::full(json.to_string()));
     *response.status_mut() = status;
@@ -68,7 +68,7 @@ pub(crate) fn rest(
     response
 }
 
-fn watch(seen: &Seen, now: Vec<Value>, events: broadcast::Receiver<Value>) -> Response<Body> {
+fn watch(seen: &Seen, now: &[Value], events: broadcast::Receiver<Value>) -> Response<Body> {
     let accepts = seen.headers.get("accept");
     let sse = accepts.is_some_and(|accept| accept == "text/event-stream");
     let now: Vec<Value> = now.iter().map(|one| event("ADDED", one)).collect();
@@ -96,11 +96,7 @@ fn watch(seen: &Seen, now: Vec<Value>, events: broadcast::Receiver<Value>) -> Re
 }
 
 /// gRPC, or gRPC-Web.
-pub(crate) fn framed(
-    seen: &Seen,
-    answer: Answer,
-    _events: broadcast::Receiver<Value>,
-) -> Response<Body> {
+pub(crate) fn framed(seen: &Seen, answer: Answer) -> Response<Body> {
     let (status, messages) = match answer {
         Answer::Denied => ("7", Vec::new()),
         Answer::List(items) => {

@@ -264,7 +264,7 @@ impl ArgoCd {
             hook(seen.clone()).await;
         }
         if seen.is_framed() {
-            answer::framed(&seen, self.call(&seen), self.events.subscribe())
+            answer::framed(&seen, self.call(&seen))
         } else {
             answer::rest(&seen, self.rest(&seen), self.events.subscribe())
         }
@@ -298,9 +298,9 @@ impl ArgoCd {
                 let answer = self.get(name);
                 if query.contains("refresh=") && !seen.is_forwarded() {
                     let change = self.state().after_refresh.take();
-                    change
-                        .into_iter()
-                        .for_each(|change| self.change(name, change));
+                    if let Some(change) = change {
+                        self.change(name, change);
+                    }
                 }
                 answer
             }

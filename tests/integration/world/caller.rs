@@ -74,6 +74,10 @@ impl Call {
     }
 
     /// Syncs as asked.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "requests are made for the call"
+    )]
     pub(crate) fn sync_as(request: ApplicationSyncRequest) -> Self {
         let mut json = serde_json::to_value(&request).unwrap();
         json.as_object_mut()
@@ -380,8 +384,8 @@ impl Gate {
         });
         let batch = json!({"sequence": 0, "attempts": [attempt]});
         let path = format!("/syncgate/v1/runs/{run}/attempts");
-        let taken = self.rest("POST", &path, token, &batch.to_string()).await;
-        assert_eq!(taken.status, 200, "{taken:?}");
+        let stored = self.rest("POST", &path, token, &batch.to_string()).await;
+        assert_eq!(stored.status, 200, "{stored:?}");
         let end = json!({
             "exit_status": i32::from(outcome != "passed"), "finished_at": "2026-11-23T04:00:01Z",
             "batches": 1, "attempts": 1, "interrupted": false,

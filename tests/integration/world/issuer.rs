@@ -111,6 +111,7 @@ impl Issuer {
 
     /// Tokens that must not be taken, each with what is wrong with it. All claim to be Alice, whose
     /// own token would be.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     pub(crate) fn bad_tokens(&self) -> Vec<(&'static str, String)> {
         let with = |change: &[(&str, Value)]| {
             let mut claims = self.person_claims("alice", &["engineering"]);

@@ -127,6 +127,7 @@ impl Process {
     }
 
     /// SIGKILL.
+    #[cfg(feature = "failpoints")]
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.unwrap();
     }

@@ -9,7 +9,7 @@
 //! A finished run is in one of three states. *Counts*: it is a word on its commits, a good one
 //! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
-//! commits after all. A failure counts at once: waiting could only hide it. [`settling`] looks after
+//! commits after all. A failure counts at once: waiting could only hide it. `settling` looks after
 //! those that wait, and ends those whose reporter does not.
 
 use ulid::Ulid;

@@ -37,7 +37,7 @@ pub struct AskedRevisions<'a> {
 /// Builds the plan of a sync.
 ///
 /// # Errors
-/// The gaps, all [`GapKind::Unpinnable`], each with the reason in its `detail`; never empty.
+/// The gaps, all [`super::GapKind::Unpinnable`], each with the reason in its `detail`; never empty.
 pub fn plan(
     facts: &AppFacts,
     asked: AskedRevisions<'_>,

@@ -209,7 +209,7 @@ def test_rest_over_http_2(gate: Gate, people: People) -> None:
     assert json.loads(body)["metadata"]["name"] == "cart-prod"
 
 
-def test_argo_cds_credential_stays_inside(rest: httpx.Client, people: People, rig: Rig) -> None:
+def test_no_credential_gets_out(rest: httpx.Client, people: People, rig: Rig, gate: Gate) -> None:
     secret = rig["argocd"]["account_token"]
     headers = bearer(people.token("olga"), **{"grpc-metadata-token": "x", "cookie": "argocd.token=x"})
     for path in ("/api/v1/applications", "/api/v1/clusters", "/api/v1/session/userinfo", "/api/v1/settings"):
@@ -219,3 +219,11 @@ def test_argo_cds_credential_stays_inside(rest: httpx.Client, people: People, ri
             assert secret not in everything, path
             assert "renew-token" not in everything.lower(), path
             assert not any(cookie.startswith("argocd.token=ey") for cookie in answer.headers.get_list("set-cookie"))
+    # Nor is one kept: in the log, the record, the evidence.
+    callers = [people.token(login) for login in ("alice", "rita", "olga")]
+    kept = [file for file in gate.folder.iterdir() if file.is_file() and file.name != "argocd.token"]
+    assert {"gate.log", "syncgate.db"} <= {file.name for file in kept}
+    for file in kept:
+        held = file.read_bytes()
+        for token in (secret, *callers):
+            assert token.rsplit(".", 1)[1].encode() not in held, file

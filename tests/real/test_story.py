@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.cluster import decision_of, revision_of
@@ -196,3 +201,35 @@ def test_a_parent_is_not_synced_as_if_it_were_one_of_its_children(people: People
     assert "sync of shop-prod refused: shop-prod cannot be pinned: it has no component" in said
     said = olga.run("app", "sync", "shop-staging").refused()
     assert "the application must match exactly one environment of the configuration" in said
+
+
+def test_the_story_of_the_demo_is_the_same_here(
+    gate: Gate, people: People, shop: Repository, price: str, tmp_path: Path
+) -> None:
+    """`syncgate demo` tells it over stand-ins; the same code tells it over this Argo CD."""
+    git = f"git -C {shlex.quote(str(shop.worktree))}"
+    settings = shlex.quote(str(shop.worktree / SETTINGS))
+    push = (
+        f"sed -i 's/PRICE_CENTS: .*/PRICE_CENTS: \"{price}\"/' {settings}"
+        f" && {git} commit --quiet --all --message='The price of the story'"
+        f" && {git} push --quiet origin HEAD && {git} rev-parse HEAD"
+    )
+    told = tmp_path / "story.json"
+    people_of_the_story = {"engineer": "alice", "release_manager": "rita", "security": "sam"}
+    tokens = {role: [name, people.token(name)] for role, name in people_of_the_story.items()}
+    setting = {"gate": gate.url, "ca_file": str(gate.ca), "component": "checkout", "push": push, **tokens}
+    told.write_text(json.dumps(setting))
+    name = "story::the_story_is_as_told_on_a_real_argo_cd"
+    done = subprocess.run(
+        ["cargo", "test", "--all-features", "--test", "integration", name, "--", "--exact", "--nocapture"],
+        cwd=Path(__file__).parents[2],
+        env=os.environ | {"SYNCGATE_STORY": str(told)},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 passed" in done.stdout
+    assert done.stdout.count("REFUSED") == 2
+    assert done.stdout.count("ALLOWED") == 2

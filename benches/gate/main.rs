@@ -11,11 +11,12 @@
 //!   deployment and the opening entry durably, pins the commit, forwards, reads what became of it,
 //!   and closes the record; up to two seconds of settling after the last sync are counted too.
 //!
-//! On 2026-11-23, on 2 shared and busy cores: a REST read 54 us without the gate, 94 us and 289 us for
-//! the gate with it (7.1 times in all; 5.9 in another run); a gRPC read 61 us without, 68 us and 317 us
-//! with it (6.3 times). Of the gate's share for a REST read, by samples: policy 20 %, writing the
-//! record 20 %, making its two entries 15 %, planning 6 %, identity 4 %; the rest is HTTP and the kernel.
-//! The gated sync has not been measured on an optimised build yet.
+//! On 2026-11-23, on 2 shared cores, in one run of 22 s: a REST read 58 us without the gate, 104 us and
+//! 362 us for the gate with it (8.0 times in all); a gRPC read 39 us without, 64 us and 338 us with it
+//! (10.3 times); a gated sync 3 ms for the gate, of which each stores its deployment and its entries
+//! durably. Runs of one day differ by a quarter. Of the gate's share for a REST read, by samples of an
+//! earlier run: policy 20 %, writing the record 20 %, making its two entries 15 %, planning 6 %,
+//! identity 4 %; the rest is HTTP and the kernel.
 //!
 //! `cargo bench --bench gate` measures; run by `cargo test --benches` it
 //! only shows that it works.

@@ -40,7 +40,7 @@ fn grpc_answer(message: Body, grpc_status: &'static str) -> Response<Body> {
 }
 
 async fn bytes(response: Response<Incoming>) -> Bytes {
-    within(body::collect(body::boxed(response.into_body()), 64 << 20))
+    within(body::collect(body::boxed(response.into_body()), 200 << 20))
         .await
         .unwrap()
 }
@@ -283,7 +283,7 @@ async fn large_messages_and_headers_pass() {
     })
     .await;
     let client = world.client(Version::HTTP_2);
-    for size in [1 << 20, 50 << 20] {
+    for size in [1 << 20, 200 << 20] {
         let request = grpc(world.url("/s/M"), vec![7; size]);
         let response = client.request(request).await.unwrap();
         assert_eq!(bytes(response).await.len(), size);

@@ -19,7 +19,7 @@ use crate::forward::filter::{
 };
 use crate::identity::Caller;
 use crate::planner;
-use crate::policy::{Context, FindingWord, Mode, Question, Resource};
+use crate::policy::{Context, Question, Resource};
 use crate::respond::Rejection;
 
 /// How long an answer is kept. Policies may look at the clock.
@@ -103,14 +103,7 @@ fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
         let Ok(planned) = planner::about(app, caller, &application) else {
             return false;
         };
-        let context = Context {
-            finding: FindingWord::None,
-            now: app.clock.now(),
-            bound: false,
-            wire: "rest",
-            mode: Mode::Enforce,
-            sync: None,
-        };
+        let context = Context::plain(app.clock.now(), "rest");
         let resource = Resource::Application(&planned.facts);
         let action = Operation::ApplicationGet.name();
         policies.permits(&Question {

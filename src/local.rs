@@ -137,14 +137,7 @@ async fn settings(
 }
 
 fn may_read_settings(app: &App, caller: &Caller) -> bool {
-    let context = Context {
-        finding: FindingWord::None,
-        now: app.clock.now(),
-        bound: false,
-        wire: "rest",
-        mode: Mode::Enforce,
-        sync: None,
-    };
+    let context = Context::plain(app.clock.now(), "rest");
     let action = Operation::SettingsGet.name();
     let question = Question {
         caller,

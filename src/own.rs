@@ -21,12 +21,11 @@ use crate::draft::Draft;
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
-use crate::gate::AppFacts;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
-use crate::policy::{Context, Decision, FindingWord, Mode, Question, Resource, decide};
+use crate::policy::{Context, Decision, Question, Resource, decide};
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
@@ -157,14 +156,7 @@ async fn line(
 
 /// Asks the policies about one resource.
 fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) -> Decision<()> {
-    let context = Context {
-        finding: FindingWord::None,
-        now: app.clock.now(),
-        bound: false,
-        wire: "own",
-        mode: Mode::Enforce,
-        sync: None,
-    };
+    let context = Context::plain(app.clock.now(), "own");
     let resource = planned.map_or(Resource::Gate, |planned| {
         Resource::Application(&planned.facts)
     });
@@ -383,7 +375,7 @@ async fn open_run(
         let sentence = format!("{application} has no component by the rule of its environment");
         Rejection::BadRequest { sentence }
     })?;
-    let facts = facts(&json)?;
+    let facts = planner::gate_facts(&json)?;
     let pod = pod_of(caller);
     let claims = Claims {
         commits: new.commits.as_deref(),
@@ -464,7 +456,7 @@ async fn finish(
         decision: draft.decision(),
     };
     let application = may_report(app, draft, caller, reporter, run).await?;
-    let now = facts(&read(app, &application).await?)?;
+    let now = planner::gate_facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
     let finished = finished.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::OK, &finished).await
@@ -488,16 +480,6 @@ async fn may_report(
     let planned = planner::known(app, caller, &application).await?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
     Ok(application)
-}
-
-fn facts(json: &Value) -> Result<AppFacts, Rejection> {
-    AppFacts::from_json(json).map_err(|error| {
-        tracing::error!(
-            error = crate::telemetry::chain(&error),
-            "cannot read an application"
-        );
-        Rejection::UpstreamFailed
-    })
 }
 
 async fn answer<T: Serialize>(

@@ -286,6 +286,20 @@ fn tests(app: &App, caller: &Caller, application: &AppRef) -> bool {
     })
 }
 
+/// What the gate has to know of `application` (Argo CD's JSON).
+///
+/// # Errors
+/// [`Rejection::UpstreamFailed`] when it lacks what every application has.
+pub fn gate_facts(application: &Value) -> Result<AppFacts, Rejection> {
+    AppFacts::from_json(application).map_err(|error| {
+        tracing::error!(
+            error = crate::telemetry::chain(&error),
+            "cannot read an application"
+        );
+        Rejection::UpstreamFailed
+    })
+}
+
 /// What policies know of `application`, from the index where it has it.
 ///
 /// # Errors
@@ -377,13 +391,7 @@ async fn pin(
     component: &Component,
     request: &SyncRequest,
 ) -> Result<Result<ApplicationPlan, Vec<Gap>>, Rejection> {
-    let facts = AppFacts::from_json(application).map_err(|error| {
-        tracing::error!(
-            error = crate::telemetry::chain(&error),
-            "cannot read an application"
-        );
-        Rejection::UpstreamFailed
-    })?;
+    let facts = gate_facts(application)?;
     let place = Place {
         environment: &environment.name,
         component,

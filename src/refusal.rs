@@ -9,7 +9,7 @@ use crate::argocd::operation::Operation;
 use crate::gate::{self, Finding};
 use crate::identity::Caller;
 use crate::planner::{self, Plan, Planned};
-use crate::policy::{Context, Denial, FindingWord, Mode, Question, Resource};
+use crate::policy::{Context, Denial, Question, Resource};
 use crate::respond::Rejection;
 
 /// The refusal of `plan`.
@@ -59,14 +59,7 @@ pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection
 
 /// Whether `caller` may know that the application exists.
 fn may_see(app: &App, caller: &Caller, planned: &Planned) -> bool {
-    let context = Context {
-        finding: FindingWord::None,
-        now: app.clock.now(),
-        bound: false,
-        wire: "rest",
-        mode: Mode::Enforce,
-        sync: None,
-    };
+    let context = Context::plain(app.clock.now(), "rest");
     let action = Operation::ApplicationGet.name();
     let resource = Resource::Application(&planned.facts);
     app.policies

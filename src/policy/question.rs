@@ -91,6 +91,22 @@ pub struct Context {
     pub sync: Option<SyncOptions>,
 }
 
+impl Context {
+    /// The circumstances of a request that rolls nothing out, whose refusal counts everywhere: what
+    /// is asked about reads and reports. `wire` is as in the field.
+    #[must_use]
+    pub fn plain(now: Timestamp, wire: &'static str) -> Self {
+        Self {
+            finding: FindingWord::None,
+            now,
+            bound: false,
+            wire,
+            mode: Mode::Enforce,
+            sync: None,
+        }
+    }
+}
+
 /// What an environment does with a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]

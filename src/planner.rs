@@ -374,6 +374,7 @@ async fn sync(
 
 fn options(request: &SyncRequest) -> SyncOptions {
     SyncOptions {
+        apply: request.skips_hooks(),
         dry_run: request.is_dry_run(),
         partial: request.is_partial(),
         prune: request.prunes(),

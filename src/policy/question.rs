@@ -83,7 +83,7 @@ pub struct Context {
     pub now: Timestamp,
     /// Whether the credential is bound to a key that the caller holds.
     pub bound: bool,
-    /// How the request came: `grpc`, `grpc-web`, `rest` or `own`.
+    /// How the request came: `grpc`, `grpc-web`, `rest`, `own` or `admission`.
     pub wire: &'static str,
     /// What the environment does with a refusal.
     pub mode: Mode,
@@ -136,6 +136,8 @@ impl Mode {
     reason = "the independent switches of Argo CD's request"
 )]
 pub struct SyncOptions {
+    /// No hook runs, so no test that is one.
+    pub apply: bool,
     /// Nothing is to be changed.
     pub dry_run: bool,
     /// Only some resources.

@@ -21,6 +21,7 @@ struct Who {
     name: &'static str,
     caller: Caller,
     tests: bool,
+    wire: &'static str,
 }
 
 fn everybody() -> Vec<Who> {
@@ -28,6 +29,13 @@ fn everybody() -> Vec<Who> {
         name,
         caller,
         tests,
+        wire: "grpc",
+    };
+    let at_admission = |name, caller| Who {
+        name,
+        caller,
+        tests: false,
+        wire: "admission",
     };
     vec![
         who("(no role)", person(&[]), false),
@@ -50,6 +58,20 @@ fn everybody() -> Vec<Who> {
             person(&["test-job"]),
             true,
         ),
+        at_admission(
+            "argocd-controller, at the admission door",
+            workload(&["argocd-controller"]),
+        ),
+        at_admission(
+            "argocd-server, at the admission door",
+            workload(&["argocd-server"]),
+        ),
+        at_admission(
+            "cluster-admin, at the admission door",
+            user(&["cluster-admin"]),
+        ),
+        at_admission("engineer, at the admission door", user(&["engineer"])),
+        who("cluster-admin, elsewhere", user(&["cluster-admin"]), false),
     ]
 }
 
@@ -93,6 +115,7 @@ fn cells(
     let ask = |resource, finding| {
         let context = Context {
             sync,
+            wire: who.wire,
             ..context(action, finding)
         };
         let question = Question {

@@ -1,6 +1,7 @@
 //! Runs the gate: binds its listeners, answers until a signal, stops in two steps.
 
 use std::future::ready;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::admin::{Admin, Check, State};
 use crate::app::App;
 use crate::body::Body;
-use crate::listener::{self, Connection, Limits, Listener, tls};
+use crate::config::ServerTls;
+use crate::listener::tls::{self, Tls};
+use crate::listener::{self, Connection, Limits, Listener};
 use crate::pipeline;
 use crate::telemetry;
 
@@ -44,7 +47,7 @@ pub struct Bound {
 pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
     let config = &app.config.listen;
     let tls = match &config.tls {
-        Some(files) => Some(tls::load(&files.certificate, &files.key)?),
+        Some(files) => Some(renewed(&app, files, None)?),
         None => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -68,6 +71,17 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
     app.tasks
         .spawn(public.serve(answer, app.stop.clone(), app.tasks.clone()));
     Ok(bound)
+}
+
+/// The certificate in `files`, read again when it changes.
+fn renewed(app: &App, files: &ServerTls, client_ca: Option<PathBuf>) -> Result<Tls, tls::Error> {
+    let tls = Tls::load(tls::Files {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        client_ca,
+    })?;
+    app.tasks.spawn(tls.clone().follow(app.stop.soft.clone()));
+    Ok(tls)
 }
 
 async fn answer(app: Arc<App>, request: Request<Body>) -> http::Response<Body> {

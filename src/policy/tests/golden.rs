@@ -13,8 +13,8 @@ const HEADER: &str = "\
 # Who may do what by the shipped policies.
 #
 # A line is an effect, what it is about, and the findings with which it is permitted: Blocked,
-# Exempt, Incumbent, None, Satisfied; `-` is never. Where the actions of one effect do not all fare
-# alike, the exceptions are named; `others` are the rest. The actions are listed at the end.
+# Composite, Exempt, Incumbent, None, Satisfied; `-` is never. Where the actions of one effect do not
+# all fare alike, the exceptions are named; `others` are the rest. The actions are listed at the end.
 ";
 
 struct Who {
@@ -180,14 +180,14 @@ fn matrix() -> String {
                     [one] => one.clone(),
                     many => {
                         let each = ENVIRONMENTS.iter().zip(many);
-                        each.map(|(e, c)| format!("{e}: {c:5}"))
+                        each.map(|(e, c)| format!("{e}: {c:6}"))
                             .collect::<Vec<_>>()
                             .join(" ")
                     }
                 };
                 writeln!(
                     out,
-                    "{effect:10} {about:11}  {:76} {names}",
+                    "{effect:10} {about:11}  {:81} {names}",
                     shown.trim_end()
                 )
                 .unwrap();

@@ -59,15 +59,15 @@ fn applications() -> impl Strategy<Value = ApplicationFacts> {
 }
 
 fn options() -> impl Strategy<Value = SyncOptions> {
-    any::<[bool; 7]>().prop_map(|[apply, dry_run, partial, prune, force, replace, local]| {
+    any::<[bool; 7]>().prop_map(|[dry_run, partial, prune, force, replace, local, apply]| {
         SyncOptions {
-            apply,
             dry_run,
             partial,
             prune,
             force,
             replace,
             local,
+            apply,
         }
     })
 }

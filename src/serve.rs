@@ -9,6 +9,7 @@ use http::Request;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{Admin, Check, State};
+use crate::admission;
 use crate::app::App;
 use crate::body::Body;
 use crate::config::ServerTls;
@@ -38,6 +39,8 @@ pub struct Bound {
     pub public: String,
     /// The listener for probes and metrics.
     pub admin: Option<String>,
+    /// The listener of the admission door.
+    pub admission: Option<String>,
 }
 
 /// Binds the listeners and begins to answer.
@@ -55,6 +58,7 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
     let mut bound = Bound {
         public: format!("{scheme}://{}", public.address()),
         admin: None,
+        admission: None,
     };
     if let Some(admin) = &app.config.admin {
         let listener = Listener::bind(admin.address, None, Limits::default()).await?;
@@ -63,6 +67,15 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
         let checked = Arc::clone(&app);
         let admin = Arc::new(Admin::new(move || checks(&checked), metrics));
         let answer = move |request: Request<Body>| ready(admin.answer(&request));
+        app.tasks
+            .spawn(listener.serve(answer, app.stop.clone(), app.tasks.clone()));
+    }
+    if let Some(door) = &app.config.admission {
+        let tls = renewed(&app, &door.tls, door.client_ca.clone())?;
+        let listener = Listener::bind(door.address, Some(tls), Limits::default()).await?;
+        bound.admission = Some(format!("https://{}", listener.address()));
+        let shared = Arc::clone(&app);
+        let answer = move |request: Request<Body>| admission::handle(Arc::clone(&shared), request);
         app.tasks
             .spawn(listener.serve(answer, app.stop.clone(), app.tasks.clone()));
     }

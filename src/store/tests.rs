@@ -16,6 +16,7 @@ mod deployments;
 mod evidence;
 mod file;
 mod log;
+mod operations;
 mod queue;
 
 /// A folder for one store, gone with the test.

@@ -9,13 +9,15 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 11] = [
+const NAMED: [&str; 13] = [
     "argocd-token",
     "argocd.crt",
+    "secrets/alerts-token",
     "secrets/argocd-token",
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
+    "tls/alerts-ca.crt",
     "tls/argocd-ca.crt",
     "tls/cluster-ca.crt",
     "tls/gate.crt",

@@ -17,9 +17,10 @@ pub(crate) use facts::testing;
 pub use facts::{
     AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
 };
+pub(crate) use facts::{commit_of, target_revision};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
-pub use plan::{AskedRevisions, Place, plan};
-pub use sentence::{MAX_LENGTH, sentence, unplanned_sentence};
+pub use plan::{AskedRevisions, Place, plan, recorded};
+pub use sentence::{MAX_LENGTH, Refused, sentence};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -64,12 +65,13 @@ pub struct PinnedSource {
 impl ApplicationPlan {
     /// The digests of `sources` (each the JSON of one Argo CD `ApplicationSource`): whole, and with
     /// the fields named in `varies` (dotted JSON paths such as `helm.valueFiles`) left out.
-    /// `targetRevision` is in neither: the commits stand for it.
+    /// `targetRevision` is in neither: the commits stand for it. Members that are blank are in
+    /// neither, as Argo CD leaves them out where it writes the same source.
     #[must_use]
     pub fn digests(sources: &[Value], varies: &[String]) -> (SourceDigest, SourceDigest) {
         let whole: Vec<Value> = sources
             .iter()
-            .map(|s| without(s, &["targetRevision".into()]))
+            .map(|s| without(&crate::json::without_blanks(s), &["targetRevision".into()]))
             .collect();
         let promoted: Vec<Value> = whole.iter().map(|s| without(s, varies)).collect();
         (digest_of(whole), digest_of(promoted))
@@ -121,6 +123,8 @@ pub enum Finding {
         /// Why, each reason by itself; never empty.
         gaps: Vec<Gap>,
     },
+    /// It holds nothing but other applications, each of which is decided on by itself.
+    Composite,
     /// The environment requires nothing.
     Exempt,
     /// These commits were permitted and ran here, and have not failed since.
@@ -138,6 +142,7 @@ impl Finding {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Blocked { .. } => "blocked",
+            Self::Composite => "composite",
             Self::Exempt => "exempt",
             Self::Incumbent => "incumbent",
             Self::Satisfied { .. } => "satisfied",

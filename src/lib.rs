@@ -33,6 +33,7 @@ pub mod respond;
 mod terminal;
 // What becomes of it, and what passed beside it
 pub mod deployed;
+pub mod intent;
 pub mod notify;
 pub mod settle;
 pub mod unexplained;

@@ -15,6 +15,7 @@ use super::fault::{Cause, Error};
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_runs.sql"),
+    include_str!("migrations/0003_intents.sql"),
     include_str!("migrations/0004_operations.sql"),
 ];
 

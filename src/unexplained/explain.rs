@@ -4,6 +4,8 @@
 //! about itself is only a pointer into the log: the log must have that decision as a permit, for this
 //! very object, of these commits and sources, and no other operation may have used it.
 //!
+//! The log is asked, not the intents: these are of the same decisions, but are forgotten in minutes.
+//!
 //! No grace is needed: an opening entry is on disk before its call is forwarded, or its write is
 //! admitted, so it is there before Argo CD can begin.
 

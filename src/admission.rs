@@ -36,6 +36,7 @@ use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
 use crate::config::Admission;
+use crate::deployed;
 use crate::digest::{canonical_json, sha256_hex};
 use crate::draft::Draft;
 use crate::gate::Finding;
@@ -404,6 +405,9 @@ impl Asked {
         match decide(&policies, &questions, ()) {
             Decision::Allow(permitted) => {
                 draft.permitted(&permitted);
+                if !self.review.dry_run {
+                    deployed::permitted(&self.app, draft.decision(), plan).await?;
+                }
                 let Some(denial) = permitted.observed() else {
                     return self.recorded(draft, Word::Permit, Vec::new()).await;
                 };

@@ -253,6 +253,30 @@ pub fn operation_of(application: &Value, decision: DecisionId) -> Option<&Value>
         })
 }
 
+/// Whether an operation that carries no decision runs what `deployment` permitted, whole: Argo CD began it
+/// by itself, after it was admitted.
+#[must_use]
+pub fn runs_unmarked(deployment: &DeploymentRow, application: &Value) -> bool {
+    let state = json::at(application, "/status/operationState");
+    let infos = json::at(state, "/operation/info").as_array();
+    let marked = infos
+        .into_iter()
+        .flatten()
+        .any(|info| info["name"].as_str() == Some(INFO_DECISION));
+    let started = json::text(state, "/startedAt").parse::<jiff::Timestamp>();
+    // Argo CD tells whole seconds.
+    let permitted = i64::try_from(deployment.decision.0.timestamp_ms() / 1000).unwrap_or(i64::MAX);
+    let sync = json::at(state, "/operation/sync");
+    let is_part = sync["resources"]
+        .as_array()
+        .is_some_and(|resources| !resources.is_empty());
+    !marked
+        && !is_part
+        && sync["dryRun"] != json!(true)
+        && started.is_ok_and(|started| started.as_second() >= permitted)
+        && rolls_out(&deployment.commits, &deployment.source_digest, sync)
+}
+
 /// Whether `what` (an operation's `sync`, or its result) is of exactly these commits and sources.
 #[must_use]
 pub fn rolls_out(commits: &[Commit], digest: &SourceDigest, what: &Value) -> bool {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Operation;
-use crate::deployed::{operation_of, rolls_out};
+use crate::deployed::{operation_of, rolls_out, runs_unmarked};
 use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
@@ -148,7 +148,8 @@ async fn settle_deployment(
         }
     };
     let application = &application;
-    let ours = operation_of(application, deployment.decision).is_some();
+    let ours = operation_of(application, deployment.decision).is_some()
+        || runs_unmarked(&deployment, application);
     let facts = AppFacts::from_json(application).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
     let pending = !json::at(application, "/operation").is_null();

@@ -1,5 +1,7 @@
 //! What the API server of the cluster asks: the same policies decide, by the same tests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::{Value, json};
 use syncgate::names::DecisionId;
@@ -284,6 +286,39 @@ async fn what_cannot_be_found_out_is_denied() {
     world.app.store.close().await;
     let denied = ask(&world, Review::of(SERVER, &before, &after)).await;
     assert!(message(&denied).contains("the gate failed"), "{denied}");
+}
+
+#[tokio::test]
+async fn a_plan_that_is_not_ready_in_time_goes_on_and_serves_the_next_who_asks() {
+    let world = World::with_admission("").await;
+    let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
+    let body = Review::of(CONTROLLER, &before, &after).0.to_string();
+    let briefly = async || {
+        let said = send(&world, "POST", "/validate?timeout=1s", &body).await;
+        message(&said.json()["response"]).to_owned()
+    };
+    let argocd = &world.outside.argocd;
+    argocd.answer_own_after(Duration::from_millis(1500));
+    let (one, other) = tokio::join!(briefly(), briefly());
+    for said in [one, other] {
+        assert!(said.starts_with("planning: "), "{said}");
+    }
+    let manifests = || {
+        let asked = argocd.own_questions();
+        asked.iter().filter(|it| it.contains("/manifests")).count()
+    };
+    assert_eq!(manifests(), 1, "the same work is done once");
+    eventually("the refresh by which Argo CD tries again", || async {
+        let refreshed = |it: &String| it.contains("refresh=normal");
+        argocd.own_questions().iter().any(refreshed).then_some(())
+    })
+    .await;
+    // What is known is told at once, and once: what the evidence says may change.
+    let said = briefly().await;
+    assert!(said.contains("has no passing 'integration' run"), "{said}");
+    assert_eq!(manifests(), 1);
+    let said = briefly().await;
+    assert!(said.starts_with("planning: "), "{said}");
 }
 
 #[tokio::test]

@@ -313,10 +313,17 @@ impl Asked {
 
     /// What the record says of the write.
     fn about(&self, change: Change, intended_by: Option<DecisionId>) -> Value {
+        let start = change
+            .starts
+            .then(|| Start::of_operation(&self.review.after))
+            .flatten();
         json!({
             "intended_by": intended_by.map(|decision| decision.to_string()),
             "starts": change.starts,
             "respecifies": change.respecifies,
+            "dry_run": start.as_ref().is_some_and(|start| start.dry_run),
+            "partial": start.as_ref().is_some_and(|start| !start.partial.is_empty()),
+            "local": start.as_ref().is_some_and(|start| start.local),
             "revision": json::at(&self.review.after, "/operation/sync/revision"),
             "revisions": json::at(&self.review.after, "/operation/sync/revisions"),
         })

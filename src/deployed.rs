@@ -27,7 +27,7 @@ use crate::store::{self, DeploymentRow, DeploymentState};
 const LOOK_BACK: u32 = 500;
 
 /// Stores what is about to be written and rolled out: the intents by which the admission door recognises it,
-/// and the deployment of the application that is called.
+/// and the deployments that operations begin.
 ///
 /// # Errors
 /// [`Rejection`] when it cannot be stored; nothing may be forwarded then.
@@ -47,17 +47,13 @@ pub async fn permitted(app: &App, decision: DecisionId, plan: &Plan) -> Result<(
     });
     let stored = app.store.add_intents(intents.collect()).await;
     stored.map_err(|error| not_stored(decision, &error))?;
-    match plan
-        .applications
-        .first()
-        .and_then(|first| deployment(decision, first))
-    {
-        None => Ok(()),
-        Some(row) => {
+    for planned in &plan.applications {
+        if let Some(row) = deployment(decision, planned) {
             let stored = app.store.upsert_deployment(row).await;
-            stored.map_err(|error| not_stored(decision, &error))
+            stored.map_err(|error| not_stored(decision, &error))?;
         }
     }
+    Ok(())
 }
 
 fn not_stored(decision: DecisionId, error: &store::Error) -> Rejection {
@@ -163,7 +159,7 @@ fn is_rollback(plan: &Plan) -> bool {
 }
 
 /// The operation of `application` that is pending, or has begun since `decision`.
-fn begun(application: &Value, decision: DecisionId) -> Option<&Value> {
+pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value> {
     let pending = json::at(application, "/operation");
     if !pending.is_null() {
         return Some(pending);
@@ -251,30 +247,6 @@ pub fn operation_of(application: &Value, decision: DecisionId) -> Option<&Value>
                         && info["value"].as_str() == Some(decision.to_string().as_str())
                 })
         })
-}
-
-/// Whether an operation that carries no decision runs what `deployment` permitted, whole: Argo CD began it
-/// by itself, after it was admitted.
-#[must_use]
-pub fn runs_unmarked(deployment: &DeploymentRow, application: &Value) -> bool {
-    let state = json::at(application, "/status/operationState");
-    let infos = json::at(state, "/operation/info").as_array();
-    let marked = infos
-        .into_iter()
-        .flatten()
-        .any(|info| info["name"].as_str() == Some(INFO_DECISION));
-    let started = json::text(state, "/startedAt").parse::<jiff::Timestamp>();
-    // Argo CD tells whole seconds.
-    let permitted = i64::try_from(deployment.decision.0.timestamp_ms() / 1000).unwrap_or(i64::MAX);
-    let sync = json::at(state, "/operation/sync");
-    let is_part = sync["resources"]
-        .as_array()
-        .is_some_and(|resources| !resources.is_empty());
-    !marked
-        && !is_part
-        && sync["dryRun"] != json!(true)
-        && started.is_ok_and(|started| started.as_second() >= permitted)
-        && rolls_out(&deployment.commits, &deployment.source_digest, sync)
 }
 
 /// Whether `what` (an operation's `sync`, or its result) is of exactly these commits and sources.

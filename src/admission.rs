@@ -1,9 +1,9 @@
 //! The admission door: the API server of the cluster asks about every write of Argo CD's objects.
 //!
-//! In: `AdmissionReview`s about Applications, ApplicationSets and AppProjects, over TLS. Out: yes, or
-//! no with the one sentence that Argo CD shows in the application's conditions and kubectl to its
-//! user. What reaches the cluster past the API door is decided here by the same policies: automatic
-//! syncs, ApplicationSets, kubectl. What a permitted call leads to is recognised by its intent
+//! In: an `AdmissionReview` of an application, a set or a project, over TLS. Out: yes, or no with the
+//! one sentence that Argo CD shows in the application's conditions and kubectl to its user. What
+//! reaches the cluster past the API door is decided here by the same policies: automatic syncs, what
+//! sets generate, kubectl. What a permitted call leads to is recognised by its intent
 //! ([`crate::intent`]) and not decided twice. The caller is the user whom the API server names.
 //!
 //! Refused: a status that anybody but Argo CD writes, whatever fails here or behind, and what is not
@@ -222,7 +222,7 @@ impl Asked {
         };
         draft.operation(operation, Effect::Deploy, Form::Rest, WIRE);
         let application = self.application();
-        draft.facts(vec![application.clone()], self.about(change));
+        draft.facts(vec![application.clone()], self.about(change, None));
         let caller = self.caller(draft)?;
         let is_argocd = self.is_argocd(&caller);
         match change::status(&review.before, &review.after) {
@@ -241,9 +241,7 @@ impl Asked {
             return Ok(Told::default());
         }
         if is_argocd && let Some(intended) = self.intended(change).await? {
-            let mut facts = self.about(change);
-            facts["intended_by"] = json!(intended.to_string());
-            draft.facts(vec![application], facts);
+            draft.facts(vec![application], self.about(change, Some(intended)));
             return self.recorded(draft, Word::Answer, Vec::new()).await;
         }
         let planned = self.planned(&caller).await?;
@@ -313,12 +311,14 @@ impl Asked {
         }
     }
 
-    fn about(&self, change: Change) -> Value {
+    /// What the record says of the write.
+    fn about(&self, change: Change, intended_by: Option<DecisionId>) -> Value {
         let start = change
             .starts
             .then(|| Start::of_operation(&self.review.after))
             .flatten();
         json!({
+            "intended_by": intended_by.map(|decision| decision.to_string()),
             "starts": change.starts,
             "respecifies": change.respecifies,
             "dry_run": start.as_ref().is_some_and(|start| start.dry_run),

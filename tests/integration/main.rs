@@ -18,6 +18,8 @@ mod odd_requests;
 mod wires;
 // What is decided
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod evidence;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Version};
@@ -95,6 +96,8 @@ struct State {
     offences: Vec<String>,
     untouchable: Untouchable,
     at_forward: Option<Hook>,
+    /// How long the gate's own questions wait for their answers.
+    delay: Duration,
     after_refresh: Option<Change>,
     before_sync: Option<Change>,
 }
@@ -211,6 +214,11 @@ impl ArgoCd {
         self.state().before_sync = Some(Box::new(change));
     }
 
+    /// How long the gate's own questions wait for their answers from now on.
+    pub(crate) fn answer_own_after(&self, delay: Duration) {
+        self.state().delay = delay;
+    }
+
     /// What to await with each request of a caller before it is answered.
     pub(crate) fn at_forward<F>(&self, hook: impl Fn(Seen) -> F + Send + Sync + 'static)
     where
@@ -293,6 +301,10 @@ impl ArgoCd {
         };
         if let Some(hook) = hook {
             hook(seen.clone()).await;
+        }
+        if !is_watch && !seen.is_forwarded() {
+            let delay = self.state().delay;
+            tokio::time::sleep(delay).await;
         }
         if seen.is_framed() {
             answer::framed(&seen, self.call(&seen))

@@ -75,6 +75,12 @@ fn the_table_agrees_with_argo_cds_own_descriptors() {
         written_whole(name, fields, &messages, &mut differences);
     }
     samples(&theirs, &mut differences);
+    let actions = |facts: &'_ Value| {
+        list(&facts["actions"])
+            .map(|a| text(a).to_owned())
+            .collect()
+    };
+    differences.compare("built-in actions", &actions(&ours), &actions(&theirs));
 
     assert!(
         differences.0.is_empty(),

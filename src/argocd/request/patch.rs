@@ -193,8 +193,8 @@ fn pointer(members: &Map<String, Value>, member: &str, adds: bool) -> Result<(),
         .peekable();
     while let Some(step) = steps.next() {
         let last = steps.peek().is_none();
-        let escapes = step.split('~').skip(1);
-        let escaped = escapes.into_iter().all(|rest| rest.starts_with(['0', '1']));
+        let mut after_tilde = step.split('~').skip(1);
+        let escaped = after_tilde.all(|rest| rest.starts_with(['0', '1']));
         // Go would count from the end, or take `+1` and `01` for 1.
         let number = step.strip_prefix(['-', '+']).unwrap_or(step);
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());

@@ -17,7 +17,7 @@ fn encode_message(message: &MessageDescriptor, value: &Value) -> Vec<u8> {
         prost::encoding::string::encode(number, &text.to_owned(), out);
     };
     match (Special::of(message), value) {
-        (Some(Special::Raw), Value::Null) | (Some(Special::Time), Value::Null) => {}
+        (Some(Special::Raw | Special::Time), Value::Null) => {}
         (Some(Special::Raw), raw) => text(1, &raw.to_string(), &mut out),
         (Some(Special::Time), time) => {
             let time: jiff::Timestamp = time.as_str().unwrap().parse().unwrap();
@@ -109,39 +109,7 @@ pub(crate) fn full() -> Value {
         "spec": {
             "project": "default",
             "destination": { "server": "https://kubernetes.default.svc", "namespace": "shop" },
-            "source": {
-                "repoURL": "https://git.example/shop",
-                "path": "deploy",
-                "targetRevision": "main",
-                "helm": {
-                    "valueFiles": ["values.yaml"],
-                    "parameters": [{ "name": "a", "value": "1", "forceString": true }],
-                    "valuesObject": { "Replicas": 2, "replicas": 0, "on": false, "none": null, "list": [] },
-                    "skipCrds": true,
-                },
-                "kustomize": {
-                    "images": ["web=web:1"],
-                    "commonLabels": { "a": "b" },
-                    "replicas": [{ "name": "web", "count": 0 }, { "name": "db", "count": "2" }],
-                    "patches": [
-                        { "patch": "[]", "target": { "group": "apps", "kind": "Deployment", "name": "web",
-                          "labelSelector": "a=b" }, "options": { "allowNameChange": false } },
-                    ],
-                },
-                "directory": {
-                    "recurse": true,
-                    "jsonnet": { "extVars": [{ "name": "a", "value": "b", "code": true }] },
-                },
-                "plugin": {
-                    "env": [{ "name": "A", "value": "b" }],
-                    "parameters": [
-                        { "name": "text", "string": "" },
-                        { "name": "map", "map": {} },
-                        { "name": "array", "array": [] },
-                        { "name": "filled", "map": { "a": "" }, "array": [""] },
-                    ],
-                },
-            },
+            "source": source(),
             "sourceHydrator": {
                 "drySource": { "repoURL": "https://git.example/shop", "targetRevision": "main", "path": "." },
                 "syncSource": { "targetBranch": "env/prod", "path": "shop" },
@@ -158,6 +126,42 @@ pub(crate) fn full() -> Value {
             ],
             "info": [{ "name": "url", "value": "https://shop.example" }],
             "revisionHistoryLimit": 0,
+        },
+    })
+}
+
+fn source() -> Value {
+    json!({
+        "repoURL": "https://git.example/shop",
+        "path": "deploy",
+        "targetRevision": "main",
+        "helm": {
+            "valueFiles": ["values.yaml"],
+            "parameters": [{ "name": "a", "value": "1", "forceString": true }],
+            "valuesObject": { "Replicas": 2, "replicas": 0, "on": false, "none": null, "list": [] },
+            "skipCrds": true,
+        },
+        "kustomize": {
+            "images": ["web=web:1"],
+            "commonLabels": { "a": "b" },
+            "replicas": [{ "name": "web", "count": 0 }, { "name": "db", "count": "2" }],
+            "patches": [
+                { "patch": "[]", "target": { "group": "apps", "kind": "Deployment", "name": "web",
+                  "labelSelector": "a=b" }, "options": { "allowNameChange": false } },
+            ],
+        },
+        "directory": {
+            "recurse": true,
+            "jsonnet": { "extVars": [{ "name": "a", "value": "b", "code": true }] },
+        },
+        "plugin": {
+            "env": [{ "name": "A", "value": "b" }],
+            "parameters": [
+                { "name": "text", "string": "" },
+                { "name": "map", "map": {} },
+                { "name": "array", "array": [] },
+                { "name": "filled", "map": { "a": "" }, "array": [""] },
+            ],
         },
     })
 }

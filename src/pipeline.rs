@@ -375,11 +375,8 @@ async fn send(
             .await
             .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
-    match row.handling {
-        Handling::Filter => filtered::filter(app, caller, permitted.call(), response)
-            .inspect_err(|rejection| draft.refused_late(rejection)),
-        Handling::Answer(_) | Handling::Forward | Handling::Refuse(_) => Ok(response),
-    }
+    filtered::filter(app, caller, permitted.call(), response)
+        .inspect_err(|rejection| draft.refused_late(rejection))
 }
 
 /// The request as it is sent on: path and body written anew from what was decided on; of the
@@ -419,7 +416,7 @@ fn rewrite(
     let path = match filtered::layout(call.operation) {
         Some(layout) => {
             filter::prepare_request(&mut head.headers);
-            with_fields(layout, &call.forward_path)
+            filtered::forward_path(layout, &call.forward_path)
         }
         None => call.forward_path,
     };
@@ -430,19 +427,6 @@ fn rewrite(
         None => body::full(body),
     };
     Ok(Request::from_parts(head, body))
-}
-
-/// A `fields` parameter must not leave out what a filter decides by.
-fn with_fields(layout: filter::Layout, path: &str) -> String {
-    match path.split_once('?') {
-        Some((bare, query)) => {
-            match filter::needs_fields_rewrite::<filter::AppFacts>(layout, query) {
-                Some(query) => format!("{bare}?{query}"),
-                None => path.to_owned(),
-            }
-        }
-        None => path.to_owned(),
-    }
 }
 
 /// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;

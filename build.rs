@@ -1,5 +1,5 @@
-//! Compiles `src/argocd/proto/argocd.proto` without a protoc binary: to Rust types, and to a
-//! descriptor set by which fields are found that the gate does not know.
+//! Compiles the files in `src/argocd/proto` without a protoc binary: `argocd.proto` to Rust types,
+//! and both to descriptor sets by which fields are found that the gate does not know.
 
 use std::error::Error;
 use std::path::PathBuf;
@@ -17,10 +17,16 @@ const SYNC_MESSAGES: [&str; 8] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=src/argocd/proto/argocd.proto");
+    println!("cargo::rerun-if-changed=src/argocd/proto");
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
+    let mut written = protox::Compiler::new(["src/argocd/proto"])?;
+    written.include_imports(true).open_file("written.proto")?;
+    std::fs::write(
+        out.join("written.descriptors"),
+        written.encode_file_descriptor_set(),
+    )?;
     let mut compiler = protox::Compiler::new(["src/argocd/proto"])?;
     compiler.open_file("argocd.proto")?;
-    let out = PathBuf::from(std::env::var("OUT_DIR")?);
     std::fs::write(
         out.join("argocd.descriptors"),
         compiler.encode_file_descriptor_set(),

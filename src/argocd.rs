@@ -21,3 +21,4 @@ pub mod proto;
 pub mod protobuf;
 pub mod request;
 pub mod table;
+pub mod written;

@@ -64,12 +64,13 @@ pub struct PinnedSource {
 impl ApplicationPlan {
     /// The digests of `sources` (each the JSON of one Argo CD `ApplicationSource`): whole, and with
     /// the fields named in `varies` (dotted JSON paths such as `helm.valueFiles`) left out.
-    /// `targetRevision` is in neither: the commits stand for it.
+    /// `targetRevision` is in neither: the commits stand for it. Members that are blank are in
+    /// neither, as Argo CD leaves them out where it writes the same source.
     #[must_use]
     pub fn digests(sources: &[Value], varies: &[String]) -> (SourceDigest, SourceDigest) {
         let whole: Vec<Value> = sources
             .iter()
-            .map(|s| without(s, &["targetRevision".into()]))
+            .map(|s| without(&crate::json::without_blanks(s), &["targetRevision".into()]))
             .collect();
         let promoted: Vec<Value> = whole.iter().map(|s| without(s, varies)).collect();
         (digest_of(whole), digest_of(promoted))

@@ -30,6 +30,77 @@ pub(crate) fn set(value: &mut Value, pointer: &str, new: Value) {
     *place = new;
 }
 
+/// Members whose content is not Argo CD's to shape: it is kept as it is.
+const FREE: [&str; 6] = [
+    "annotations",
+    "commonAnnotations",
+    "commonLabels",
+    "labels",
+    "options",
+    "valuesObject",
+];
+
+/// Members that say something by being there, though blank: an empty `directory` chooses the kind
+/// of a source, an empty `automated` is on, `enabled: false` is not the absent one, and no factor
+/// is not the factor 0.
+const TELLING: [&str; 10] = [
+    "automated",
+    "directory",
+    "enabled",
+    "factor",
+    "helm",
+    "hydrateTo",
+    "kustomize",
+    "plugin",
+    "retry",
+    "target",
+];
+
+/// `value` (a source, a sync policy, a destination) as Argo CD itself would write it: without the
+/// members that are blank (null, no text, no items, no members, no, 0), however the object came to
+/// have them, so that two forms of one meaning are one.
+pub(crate) fn without_blanks(value: &Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let kept = fields.iter().filter_map(|(key, value)| {
+                let value = match (key.as_str(), value) {
+                    (key, value) if FREE.contains(&key) => value.clone(),
+                    // The parameters of a plugin tell an empty text from an absent one.
+                    ("plugin", Value::Object(_)) => plugin(value),
+                    _ => without_blanks(value),
+                };
+                let telling = TELLING.contains(&key.as_str()) && !value.is_null();
+                (telling || !is_blank(&value)).then(|| (key.clone(), value))
+            });
+            Value::Object(kept.collect())
+        }
+        Value::Array(items) => items.iter().map(without_blanks).collect(),
+        _ => value.clone(),
+    }
+}
+
+fn plugin(value: &Value) -> Value {
+    let parameters = at(value, "/parameters").clone();
+    let mut plugin = without_blanks(value);
+    if !is_blank(&parameters)
+        && let Value::Object(fields) = &mut plugin
+    {
+        fields.insert("parameters".to_owned(), parameters);
+    }
+    plugin
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_i64() == Some(0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -53,5 +124,40 @@ mod tests {
             value,
             json!({"a": {"b": "new", "c": 2}, "d": {"e": {"f": 3}}})
         );
+    }
+
+    #[test]
+    fn blanks_are_left_out_save_where_they_say_something() {
+        for (written, meant) in [
+            (json!({"path": "", "repoURL": "r"}), json!({"repoURL": "r"})),
+            (
+                json!({"directory": {"recurse": false, "jsonnet": {}}}),
+                json!({"directory": {}}),
+            ),
+            (
+                json!({"automated": {"prune": false}}),
+                json!({"automated": {}}),
+            ),
+            (json!({"automated": null}), json!({})),
+            (
+                json!({"automated": {"enabled": false}}),
+                json!({"automated": {"enabled": false}}),
+            ),
+            (json!({"retry": {"limit": 0}}), json!({"retry": {}})),
+            (
+                json!({"helm": {"valuesObject": {"replicas": 0, "host": ""}}}),
+                json!({"helm": {"valuesObject": {"replicas": 0, "host": ""}}}),
+            ),
+            (
+                json!({"helm": {"parameters": [{"name": "a", "value": "", "forceString": false}]}}),
+                json!({"helm": {"parameters": [{"name": "a"}]}}),
+            ),
+            (
+                json!({"plugin": {"name": "", "parameters": [{"name": "a", "string": ""}]}}),
+                json!({"plugin": {"parameters": [{"name": "a", "string": ""}]}}),
+            ),
+        ] {
+            assert_eq!(without_blanks(&written), meant, "{written}");
+        }
     }
 }

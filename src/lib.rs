@@ -33,6 +33,7 @@ pub mod respond;
 mod terminal;
 // What becomes of it
 pub mod deployed;
+pub mod intent;
 pub mod settle;
 // What all of it stands on
 pub mod admin;

@@ -1,4 +1,4 @@
-//! What is kept: the log, test runs, deployments. `SQLite` in one file.
+//! What is kept: the log, test runs, deployments, intents. `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
 //! disk. All writes go through one thread (see `writer`) that commits them in groups; reads run
@@ -31,6 +31,7 @@ mod codec;
 mod counts;
 mod deployments;
 mod fault;
+mod intents;
 mod log;
 mod migrate;
 mod readers;

@@ -1,15 +1,16 @@
 //! What the gate holds to be true of Argo CD's API, as JSON: a test compares it with the module of
 //! Argo CD itself.
 
-use prost_reflect::Kind;
+use prost_reflect::{Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
-use super::proto;
 use super::table::{Field, ROWS};
+use super::{proto, written};
 
 /// Every method with its REST bindings and the fields that name its application, and every message
 /// with its fields. `messages` are by their bare names; they are parts of the upstream's messages,
-/// `ApplicationSyncRequest` and all in it is complete.
+/// `ApplicationSyncRequest` and all in it is complete. `written` are complete but for what callers
+/// may not write.
 #[must_use]
 pub fn table_facts() -> Value {
     let methods: Vec<Value> = ROWS
@@ -34,22 +35,33 @@ pub fn table_facts() -> Value {
         .collect();
     let messages: serde_json::Map<String, Value> = proto::messages()
         .filter(|message| !message.is_map_entry())
-        .map(|message| {
-            let fields = message.fields().map(|field| {
-                json!({
-                    "name": field.name(),
-                    "number": field.number(),
-                    "repeated": field.is_list() || field.is_map(),
-                    "type": match field.kind() {
-                        Kind::Message(inner) => inner.name().to_owned(),
-                        scalar => format!("{scalar:?}").to_lowercase(),
-                    },
-                })
-            });
-            (message.name().to_owned(), fields.collect())
-        })
+        .map(|message| (message.name().to_owned(), fields(&message)))
         .collect();
-    json!({ "version": "3.6", "methods": methods, "messages": messages })
+    let written: serde_json::Map<String, Value> = written::messages()
+        .filter(|message| !message.is_map_entry())
+        .map(|message| (message.name().to_owned(), fields(&message)))
+        .collect();
+    json!({ "version": "3.6", "methods": methods, "messages": messages, "written": written })
+}
+
+fn fields(message: &MessageDescriptor) -> Value {
+    message
+        .fields()
+        .map(|field| {
+            json!({
+                "name": field.name(),
+                "json": field.json_name(),
+                "number": field.number(),
+                "repeated": field.is_list() || field.is_map(),
+                "inline": written::is_inline(&field),
+                "pointer": written::is_pointer(&field),
+                "type": match field.kind() {
+                    Kind::Message(inner) => inner.name().to_owned(),
+                    scalar => format!("{scalar:?}").to_lowercase(),
+                },
+            })
+        })
+        .collect()
 }
 
 #[cfg(test)]

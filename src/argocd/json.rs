@@ -64,7 +64,7 @@ static KNOWN: LazyLock<HashMap<String, String>> = LazyLock::new(|| {
 });
 
 /// The form in which Go compares names of fields: two letters beyond ASCII fold to ASCII ones.
-fn fold(key: &str) -> String {
+pub(crate) fn fold(key: &str) -> String {
     key.chars()
         .map(|c| match c {
             '\u{17f}' => 's',
@@ -79,8 +79,21 @@ fn fold(key: &str) -> String {
 /// # Errors
 /// [`Error`], which names the key that is not taken.
 pub(crate) fn read(bytes: &[u8]) -> Result<Value, Error> {
+    read_as(bytes, Strict { free: false })
+}
+
+/// Reads the one value in `bytes`, whose keys are free or will be looked at one by one: only equal
+/// keys are refused.
+///
+/// # Errors
+/// [`Error`], which names the key that comes twice.
+pub(crate) fn read_free(bytes: &[u8]) -> Result<Value, Error> {
+    read_as(bytes, Strict { free: true })
+}
+
+fn read_as(bytes: &[u8], strict: Strict) -> Result<Value, Error> {
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let value = Strict { free: false }
+    let value = strict
         .deserialize(&mut reader)
         .map_err(|e| Error::new(&e))?;
     reader.end().map_err(|e| Error::new(&e))?;

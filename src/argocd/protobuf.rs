@@ -150,15 +150,6 @@ pub(crate) fn text_at(
         .transpose()
 }
 
-/// The number or truth value in the field `number` of `message`.
-pub(crate) fn varint(message: &[u8], number: u32) -> Result<Option<u64>, Error> {
-    match one(message, number)? {
-        None => Ok(None),
-        Some(Value::Varint(value)) => Ok(Some(value)),
-        Some(_) => Err(Error::Type(number)),
-    }
-}
-
 /// `message` without the fields for which `leave_out` says so; the others byte for byte.
 pub(crate) fn without(message: &[u8], leave_out: impl Fn(u32) -> bool) -> Result<Vec<u8>, Error> {
     let mut out = Vec::with_capacity(message.len());
@@ -197,7 +188,6 @@ mod tests {
         let message = [0x0a, 4, 0x0a, 2, b'a', b'b', 0x18, 7];
         assert_eq!(text_at(&message, [1, 1]), Ok(Some("ab")));
         assert_eq!(text_at(&message, [1, 2]), Ok(None));
-        assert_eq!(varint(&message, 3), Ok(Some(7)));
         assert_eq!(text_at(&message, [3]), Err(Error::Type(3)));
     }
 

@@ -6,6 +6,10 @@
 //! `status` or `operation`. Where the path and the body name the application, both must agree.
 
 mod application;
+mod checked;
+mod patch;
+mod resource;
+mod set;
 mod sync;
 
 use std::fmt;
@@ -16,8 +20,13 @@ use serde_json::Value;
 use super::classify::{Classified, Wire};
 use super::operation::{Effect, Operation};
 use super::table::{AppFields, Field, Kind};
-use super::{framing, json, path, proto, protobuf};
+use super::{framing, json, path, proto, protobuf, written};
 use crate::names::AppRef;
+pub use application::Written;
+use checked::Checked;
+pub use patch::{ApplicationPatch, Fault, Patch};
+pub use resource::{ResourceCall, ResourceChange, ResourcePatch};
+pub use set::{SetDelete, SetWritten};
 pub(crate) use sync::{HookJson, null_is_empty};
 pub use sync::{Retry, SyncRequest};
 
@@ -54,7 +63,10 @@ pub enum Error {
         /// The text.
         value: String,
     },
-    /// The query.
+    /// A patch.
+    #[error(transparent)]
+    Patch(#[from] Fault),
+    /// Path or query.
     #[error(transparent)]
     Path(#[from] path::Error),
     /// Sources and pins do not fit together.
@@ -71,6 +83,9 @@ pub enum Error {
     /// The protobuf around the fields that were looked for.
     #[error(transparent)]
     Protobuf(#[from] protobuf::Error),
+    /// A field of the query that is not known, comes in the body too, or has another type.
+    #[error("`{0}` in the query is not taken")]
+    Query(String),
     /// A revision that cannot be one.
     #[error("`{0}` is not a revision")]
     Revision(String),
@@ -80,6 +95,9 @@ pub enum Error {
     /// The caller sets what only Argo CD may set.
     #[error("`{0}` is set by Argo CD alone")]
     Upstreams(&'static str),
+    /// What callers write, read to the last field.
+    #[error(transparent)]
+    Written(#[from] written::Error),
 }
 
 /// The application that a call is about, as the request names it.
@@ -112,37 +130,50 @@ pub struct Call {
 #[derive(Clone, PartialEq)]
 pub enum Body {
     /// `Create`, `Update` and `UpdateSpec` of an application.
-    Application {
-        /// Whether the application would be synced automatically from then on.
-        arms_auto_sync: bool,
-        /// The project that the application would be in, where the body says.
-        project: Option<String>,
-        /// The body to send on, framed for its wire.
-        forward: Bytes,
-    },
+    Application(Box<Written>),
+    /// `Create` and `Generate` of an application set.
+    ApplicationSet(Box<SetWritten>),
+    /// `Delete` of an application set.
+    ApplicationSetDelete(SetDelete),
     /// What `CanI` asks.
     CanI(proto::CanIRequest),
     /// Any other call: the body to send on, framed for its wire.
     Other(Bytes),
+    /// `Patch` of an application.
+    Patch(ApplicationPatch),
+    /// A change of one live object.
+    Resource(Box<ResourceCall>),
+    /// A rollback.
+    Rollback(Rollback),
     /// A sync.
     Sync(Box<SyncRequest>),
+}
+
+/// A request to roll out again what an entry of the history says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rollback {
+    /// The entry's number.
+    pub id: i64,
+    /// Nothing is changed.
+    pub dry_run: bool,
+    /// Resources that the entry does not have are deleted.
+    pub prune: bool,
+    /// The body to send on, framed for its wire.
+    pub forward: Bytes,
 }
 
 /// By hand: bodies hold passwords of repositories and manifests with secrets.
 impl fmt::Debug for Body {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Application {
-                arms_auto_sync,
-                project,
-                ..
-            } => f
-                .debug_struct("Application")
-                .field("arms_auto_sync", arms_auto_sync)
-                .field("project", project)
-                .finish_non_exhaustive(),
+            Self::Application(written) => written.fmt(f),
+            Self::ApplicationSet(written) => written.fmt(f),
+            Self::ApplicationSetDelete(delete) => delete.name.fmt(f),
             Self::CanI(question) => f.debug_tuple("CanI").field(question).finish(),
             Self::Other(bytes) => write!(f, "Other({} bytes)", bytes.len()),
+            Self::Patch(patch) => patch.patch.fmt(f),
+            Self::Resource(call) => call.fmt(f),
+            Self::Rollback(rollback) => rollback.id.fmt(f),
             Self::Sync(request) => request.fmt(f),
         }
     }
@@ -161,14 +192,7 @@ impl Call {
             None => None,
         };
         let refresh = classified.operation == Operation::ApplicationGet && source.has(&REFRESH)?;
-        let read = match classified.operation {
-            Operation::ApplicationSync => Body::Sync(Box::new(source.sync()?)),
-            Operation::ApplicationCreate
-            | Operation::ApplicationUpdate
-            | Operation::ApplicationUpdateSpec => application::read(&source, classified.operation)?,
-            Operation::AccountCanI => Body::CanI(source.can_i()?),
-            _ => Body::Other(source.verbatim(body)),
-        };
+        let read = source.body(classified.operation, body)?;
         Ok(Self {
             operation: classified.operation,
             wire: classified.wire,
@@ -188,23 +212,19 @@ impl Call {
         }
     }
 
-    /// Whether an application would be synced automatically after this call. `None` where the body
-    /// does not tell: a `Patch` may arm it.
-    #[must_use]
-    pub fn arms_auto_sync(&self) -> Option<bool> {
-        match &self.body {
-            Body::Application { arms_auto_sync, .. } => Some(*arms_auto_sync),
-            Body::CanI(_) | Body::Other(_) | Body::Sync(_) => None,
-        }
-    }
-
     /// The body to send to the upstream, on the wire that the call came by.
     ///
     /// # Errors
     /// [`Error`] when a message became too large to be framed, or has no JSON form.
     pub fn forward_body(&self) -> Result<Bytes, Error> {
         match &self.body {
-            Body::Application { forward, .. } | Body::Other(forward) => Ok(forward.clone()),
+            Body::Application(written) => Ok(written.forward.clone()),
+            Body::ApplicationSet(written) => Ok(written.forward.clone()),
+            Body::ApplicationSetDelete(SetDelete { forward, .. })
+            | Body::Other(forward)
+            | Body::Patch(ApplicationPatch { forward, .. })
+            | Body::Rollback(Rollback { forward, .. }) => Ok(forward.clone()),
+            Body::Resource(call) => Ok(call.forward.clone()),
             Body::CanI(_) => Ok(Bytes::new()),
             Body::Sync(request) => match self.wire {
                 Wire::Grpc | Wire::GrpcWeb => {
@@ -234,6 +254,7 @@ enum Source<'a> {
 impl<'a> Source<'a> {
     fn of(classified: &'a Classified, body: &'a [u8]) -> Result<Self, Error> {
         let limit = framing::MAX_MESSAGE_BYTES;
+        let whole = checked::message_of(classified.operation).is_some();
         Ok(match (classified.rest, classified.operation.row().kind) {
             (None, Kind::ClientStream) => {
                 let (first, mut rest) = framing::read_first_message(body, limit)?;
@@ -248,11 +269,41 @@ impl<'a> Source<'a> {
             (Some(rest), _) => Self::Rest {
                 classified,
                 body: match rest.body {
+                    // Looked at key by key later, where names that are free are known.
+                    Some(_) if !body.is_empty() && whole => Some(json::read_free(body)?),
                     Some(_) if !body.is_empty() => Some(json::read(body)?),
                     _ => None,
                 },
             },
         })
+    }
+
+    /// What is read of `body`.
+    fn body(&self, operation: Operation, body: &Bytes) -> Result<Body, Error> {
+        let Some(message) = checked::message_of(operation) else {
+            return Ok(match operation {
+                Operation::ApplicationSync => Body::Sync(Box::new(self.sync()?)),
+                Operation::AccountCanI => Body::CanI(self.can_i()?),
+                _ => Body::Other(self.verbatim(body)),
+            });
+        };
+        let request = Checked::read(self, operation, message)?;
+        match operation {
+            Operation::ApplicationCreate
+            | Operation::ApplicationUpdate
+            | Operation::ApplicationUpdateSpec => application::read(request, operation),
+            Operation::ApplicationDeleteResource
+            | Operation::ApplicationPatchResource
+            | Operation::ApplicationRunResourceAction
+            | Operation::ApplicationRunResourceActionV2 => resource::read(request, operation),
+            Operation::ApplicationPatch => patch::read(request),
+            Operation::ApplicationRollback => rollback(request),
+            Operation::ApplicationSetCreate | Operation::ApplicationSetGenerate => {
+                set::read(request, operation)
+            }
+            Operation::ApplicationSetDelete => set::delete(request),
+            _ => Ok(Body::Other(request.forward)),
+        }
     }
 
     /// The body to send on for calls that are not written anew. JSON is: keys in order, each once.
@@ -356,6 +407,16 @@ impl<'a> Source<'a> {
             }
         }
     }
+}
+
+fn rollback(request: Checked) -> Result<Body, Error> {
+    let id = request.value("id").and_then(Value::as_i64);
+    Ok(Body::Rollback(Rollback {
+        id: id.ok_or(Error::Missing("id"))?,
+        dry_run: request.flag("dryRun"),
+        prune: request.flag("prune"),
+        forward: request.forward,
+    }))
 }
 
 /// Where in the body the upstream looks for a field, if it does. An empty place is the body itself.

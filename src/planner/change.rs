@@ -9,11 +9,9 @@ use serde_json::{Value, json};
 
 use super::{Planned, about, ask, refused, requires_tests, tests_anywhere, unchecked};
 use crate::app::App;
-use crate::argocd::classify::Wire;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::Operation;
-use crate::argocd::request::{AppTarget, Call};
-use crate::argocd::{framing, proto, protobuf};
+use crate::argocd::request::{AppTarget, Body, Call, ResourceChange};
 use crate::gate::Finding;
 use crate::identity::Caller;
 use crate::json;
@@ -88,9 +86,7 @@ fn moves(call: &Call) -> Option<&'static str> {
         }
         Operation::ApplicationRunResourceAction | Operation::ApplicationRunResourceActionV2 => {
             let action = action(call);
-            let disturbs = action
-                .as_deref()
-                .is_some_and(|action| DISTURBING.contains(&action));
+            let disturbs = action.is_some_and(|action| DISTURBING.contains(&action));
             (!disturbs).then_some("this action moves what runs and cannot be checked yet")
         }
         _ => None,
@@ -98,17 +94,13 @@ fn moves(call: &Call) -> Option<&'static str> {
 }
 
 /// The name of the action that a resource call runs.
-fn action(call: &Call) -> Option<String> {
-    let body = call.forward_body().ok()?;
-    match call.wire {
-        Wire::Grpc | Wire::GrpcWeb => {
-            let message = framing::read_message(&body, framing::MAX_MESSAGE_BYTES).ok()?;
-            protobuf::text_at(message, [7]).ok()?.map(str::to_owned)
-        }
-        Wire::Rest | Wire::RestStream => match serde_json::from_slice(&body).ok()? {
-            Value::String(action) => Some(action),
-            body => Some(json::text(&body, "/action").to_owned()),
+fn action(call: &Call) -> Option<&str> {
+    match &call.body {
+        Body::Resource(resource) => match &resource.change {
+            ResourceChange::Action { name, .. } => Some(name),
+            ResourceChange::Delete | ResourceChange::Patch(_) => None,
         },
+        _ => None,
     }
 }
 
@@ -125,11 +117,11 @@ fn write(
     })?;
     let mut after = about(app, caller, &merged(&written, target, live))?;
     let Some(live) = live else {
-        after.finding = objection(app, call, &written, None, &after)?;
+        after.finding = objection(app, &written, None, &after)?;
         return Ok(vec![after]);
     };
     let mut before = about(app, caller, live)?;
-    let finding = objection(app, call, &written, Some((live, &before)), &after)?;
+    let finding = objection(app, &written, Some((live, &before)), &after)?;
     before.finding.clone_from(&finding);
     after.finding = finding;
     let same = before.facts == after.facts;
@@ -147,7 +139,6 @@ fn write(
 /// out there.
 fn objection(
     app: &App,
-    call: &Call,
     written: &Written,
     before: Option<(&Value, &Planned)>,
     after: &Planned,
@@ -181,7 +172,7 @@ fn objection(
         Some(unchecked(
             "a source hydrator writes commits of its own and cannot be checked yet",
         ))
-    } else if call.arms_auto_sync() == Some(true) {
+    } else if written.arms {
         let why =
             "automated sync would roll out commits without a check; it needs the admission door";
         Some(if required {
@@ -211,6 +202,7 @@ struct Written {
     project: Value,
     destination: Value,
     hydrates: bool,
+    arms: bool,
 }
 
 /// The application as it would be.
@@ -232,62 +224,21 @@ fn merged(written: &Written, target: &AppTarget, live: Option<&Value>) -> Value 
     after
 }
 
-/// Reads what the call writes, from the very bytes that would be sent on.
+/// What the call writes.
 fn written(call: &Call) -> Option<Written> {
-    let body = call.forward_body().ok()?;
-    let spec_only = call.operation == Operation::ApplicationUpdateSpec;
-    match call.wire {
-        Wire::Grpc | Wire::GrpcWeb => {
-            let message = framing::read_message(&body, framing::MAX_MESSAGE_BYTES).ok()?;
-            if spec_only {
-                of_spec_message(protobuf::bytes_at(message, [2]).ok()??, None)
-            } else {
-                let application = protobuf::bytes_at(message, [1]).ok()??;
-                let spec = protobuf::bytes_at(application, [2])
-                    .ok()?
-                    .unwrap_or_default();
-                of_spec_message(spec, Some(application))
-            }
-        }
-        Wire::Rest | Wire::RestStream => {
-            let body: Value = serde_json::from_slice(&body).ok()?;
-            let spec = if spec_only {
-                &body
-            } else {
-                json::at(&body, "/spec")
-            };
-            Some(Written {
-                labels: (!spec_only).then(|| json::at(&body, "/metadata/labels").clone()),
-                project: json::at(spec, "/project").clone(),
-                destination: json::at(spec, "/destination").clone(),
-                hydrates: !json::at(spec, "/sourceHydrator").is_null(),
-            })
-        }
-    }
-}
-
-fn of_spec_message(spec: &[u8], application: Option<&[u8]>) -> Option<Written> {
-    use prost::Message as _;
-    let labels = match application {
-        None => None,
-        Some(application) => {
-            let application = proto::Application::decode(application).ok()?;
-            Some(json!(application.metadata.unwrap_or_default().labels))
-        }
+    let Body::Application(body) = &call.body else {
+        return None;
     };
-    // `spec.sourceHydrator` is field 9.
-    let hydrates = protobuf::bytes_at(spec, [9]).ok()?.is_some();
-    let spec = proto::ApplicationSpec::decode(spec).ok()?;
-    let destination = spec.destination.unwrap_or_default();
+    let spec_only = call.operation == Operation::ApplicationUpdateSpec;
+    let at = |place| json::at(&body.application, place);
+    let automated = at("/spec/syncPolicy/automated");
     Some(Written {
-        labels,
-        project: json!(spec.project),
-        destination: json!({
-            "server": destination.server,
-            "namespace": destination.namespace,
-            "name": destination.name,
-        }),
-        hydrates,
+        labels: (!spec_only).then(|| at("/metadata/labels").clone()),
+        project: at("/spec/project").clone(),
+        destination: at("/spec/destination").clone(),
+        hydrates: !at("/spec/sourceHydrator").is_null(),
+        // Absent `enabled` means enabled.
+        arms: !automated.is_null() && *json::at(automated, "/enabled") != Value::Bool(false),
     })
 }
 

@@ -15,6 +15,7 @@ use super::fault::{Cause, Error};
 const STEPS: &[&str] = &[
     include_str!("migrations/0001_start.sql"),
     include_str!("migrations/0002_runs.sql"),
+    include_str!("migrations/0003_intents.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

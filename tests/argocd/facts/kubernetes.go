@@ -84,7 +84,7 @@ func (f *Facts) describe(field reflect.StructField) (Field, error) {
 	if err != nil {
 		return Field{}, err
 	}
-	described := Field{Number: tag.number, Name: tag.name, JSON: tag.json, Kind: "scalar", Label: tag.label}
+	described := Field{Number: tag.number, Name: tag.name, JSON: tag.json, Kind: "scalar", Label: tag.label, Pointer: tag.pointer}
 	t := field.Type
 	for t.Kind() == reflect.Pointer || (t.Kind() == reflect.Slice && t.Elem().Kind() != reflect.Uint8) {
 		t = t.Elem()
@@ -107,6 +107,7 @@ type fieldTag struct {
 	number      int32
 	name, label string
 	json        string
+	pointer     bool
 }
 
 // parseTag reads the tags of a generated or go-to-protobuf struct: `protobuf:"bytes,1,opt,name=x" json:"x,omitempty"`.
@@ -125,6 +126,7 @@ func parseTag(field reflect.StructField) (fieldTag, error) {
 			tag.name = name
 		}
 	}
+	tag.pointer = field.Type.Kind() == reflect.Pointer
 	tag.json, _, _ = strings.Cut(field.Tag.Get("json"), ",")
 	if tag.json == "" && !field.Anonymous {
 		tag.json = field.Name // what encoding/json does without a tag

@@ -17,7 +17,7 @@ type Message struct {
 
 // Field is one field. Type is a scalar's name as in .proto files, or the full name of a message or enum, which Kind
 // tells apart. JSON is the key in the REST API: "-" if it is never there as such, empty if the fields of the message
-// stand in its place.
+// stand in its place. Pointer tells a Go field that can be absent from one that is then zero.
 type Field struct {
 	Number int32  `json:"number"`
 	Name   string `json:"name"`
@@ -26,6 +26,8 @@ type Field struct {
 	Type   string `json:"type"`
 	Label  string `json:"label"`
 	OneOf  string `json:"oneof,omitempty"`
+
+	Pointer bool `json:"pointer,omitempty"`
 }
 
 // Enum maps the names of an enum to its numbers.
@@ -34,15 +36,15 @@ type Enum map[string]int32
 func (f *Facts) addMessage(scope string, message *descriptorpb.DescriptorProto) {
 	name := qualify(scope, message.GetName())
 	result := Message{MapEntry: message.GetOptions().GetMapEntry(), Fields: []Field{}}
-	keys := jsonKeys(name, result.MapEntry)
+	tags := tagsOf(name, result.MapEntry)
 	for _, field := range message.GetField() {
 		kind, kindType := kindOf(field)
 		described := Field{
 			Number: field.GetNumber(), Name: field.GetName(), JSON: field.GetName(),
 			Kind: kind, Type: kindType, Label: enumWord(field.GetLabel().String()),
 		}
-		if key, ok := keys[field.GetNumber()]; ok { // else a map entry or a oneof, which has no field in the struct
-			described.JSON = key
+		if tag, ok := tags[field.GetNumber()]; ok { // else a map entry or a oneof, which has no field in the struct
+			described.JSON, described.Pointer = tag.json, tag.pointer
 		}
 		if field.OneofIndex != nil {
 			described.OneOf = message.GetOneofDecl()[field.GetOneofIndex()].GetName()
@@ -58,20 +60,20 @@ func (f *Facts) addMessage(scope string, message *descriptorpb.DescriptorProto) 
 	}
 }
 
-// jsonKeys returns the JSON key of each field number. Argo CD's REST API is encoding/json over the generated structs,
-// so their tags count, not what protobuf's own JSON mapping would say.
-func jsonKeys(message string, mapEntry bool) map[int32]string {
-	keys := map[int32]string{}
+// tagsOf returns what the tags say of each field number. Argo CD's REST API is encoding/json over the generated
+// structs, so their tags count, not what protobuf's own JSON mapping would say.
+func tagsOf(message string, mapEntry bool) map[int32]fieldTag {
+	tags := map[int32]fieldTag{}
 	t := gogo.MessageType(message)
 	if t == nil || mapEntry {
-		return keys
+		return tags
 	}
 	for field := range structFields(t.Elem()) {
 		if tag, err := parseTag(field); err == nil {
-			keys[tag.number] = tag.json
+			tags[tag.number] = tag
 		}
 	}
-	return keys
+	return tags
 }
 
 func (f *Facts) addEnum(scope string, enum *descriptorpb.EnumDescriptorProto) {

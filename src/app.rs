@@ -190,6 +190,13 @@ impl App {
         tokio::time::timeout(LOCK_WAIT, lock.lock()).await.ok()
     }
 
+    /// Whether every write of an Application comes by the admission door too, so that what Argo CD resolves
+    /// by itself is looked at before it runs.
+    #[must_use]
+    pub fn has_admission_door(&self) -> bool {
+        false
+    }
+
     /// The link to a decision, for people.
     #[must_use]
     pub fn link(&self, decision: crate::names::DecisionId) -> String {

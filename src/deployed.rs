@@ -11,9 +11,10 @@ use serde_json::{Value, json};
 use crate::app::App;
 use crate::argocd::client::Refresh;
 use crate::argocd::operation::Operation;
-use crate::argocd::request::{Body as CallBody, Call, INFO_DECISION};
+use crate::argocd::request::INFO_DECISION;
 use crate::draft::Draft;
 use crate::gate::ApplicationPlan;
+use crate::intent::Intent;
 use crate::json;
 use crate::names::{AppRef, Commit, DecisionId, SourceDigest};
 use crate::planner::{Plan, Planned};
@@ -25,50 +26,66 @@ use crate::store::{self, DeploymentRow, DeploymentState};
 /// How many deployments are looked back on for an incumbent.
 const LOOK_BACK: u32 = 500;
 
-/// Stores what is about to be rolled out. Only a whole rollout that was permitted on its merits is
-/// one that may come back later: no dry run, no partial or local sync, none without hooks, and none
-/// that an observing environment let through.
+/// Stores what is about to be written and rolled out: the intents by which the admission door recognises it,
+/// and the deployment of the application that is called.
 ///
 /// # Errors
 /// [`Rejection`] when it cannot be stored; nothing may be forwarded then.
-pub async fn permitted(
-    app: &App,
-    decision: DecisionId,
-    plan: &Plan,
-    call: &Call,
-) -> Result<(), Rejection> {
-    let CallBody::Sync(request) = &call.body else {
-        return Ok(());
-    };
-    if request.is_dry_run() || request.is_partial() || request.is_local() || request.skips_hooks() {
-        return Ok(());
-    }
-    for planned in plan
-        .applications
-        .iter()
-        .filter(|planned| planned.mode == Mode::Enforce)
-    {
-        let Some(plan) = &planned.plan else { continue };
-        let row = DeploymentRow {
+pub async fn permitted(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), Rejection> {
+    let at = app.clock.now();
+    let intents = plan.applications.iter().flat_map(|planned| {
+        let application = &planned.facts.app;
+        let namespace = application.namespace.as_ref();
+        planned.writes.iter().map(move |digest| Intent {
             decision,
-            application: plan.application.clone(),
-            uid: plan.uid.clone(),
-            environment: plan.environment.clone(),
-            component: plan.component.clone(),
-            commits: commits(plan),
-            source_digest: plan.source_digest.clone(),
-            started_at: None,
-            state: DeploymentState::Permitted,
-        };
-        app.store.upsert_deployment(row).await.map_err(|error| match error {
-            store::Error::Behind { .. } => Rejection::RecordBehind,
-            error => {
-                tracing::error!(%decision, error = crate::telemetry::chain(&error), "not stored");
-                Rejection::Internal
-            }
-        })?;
+            namespace: namespace.unwrap_or(&app.config.upstream.namespace).clone(),
+            name: application.name.clone(),
+            uid: planned.facts.uid.clone(),
+            digest: digest.clone(),
+            at,
+        })
+    });
+    let stored = app.store.add_intents(intents.collect()).await;
+    stored.map_err(|error| not_stored(decision, &error))?;
+    match plan
+        .applications
+        .first()
+        .and_then(|first| deployment(decision, first))
+    {
+        None => Ok(()),
+        Some(row) => {
+            let stored = app.store.upsert_deployment(row).await;
+            stored.map_err(|error| not_stored(decision, &error))
+        }
     }
-    Ok(())
+}
+
+fn not_stored(decision: DecisionId, error: &store::Error) -> Rejection {
+    if matches!(error, store::Error::Behind { .. }) {
+        return Rejection::RecordBehind;
+    }
+    tracing::error!(%decision, error = crate::telemetry::chain(error), "not stored");
+    Rejection::Internal
+}
+
+/// Only a whole rollout that was permitted on its merits is one that may come back later: no dry run, no
+/// partial or local sync, none without hooks, and none that an observing environment let through. What
+/// automated sync rolls out is stored when its operation is admitted.
+fn deployment(decision: DecisionId, planned: &Planned) -> Option<DeploymentRow> {
+    let options = planned.sync?;
+    let whole = !(options.dry_run || options.partial || options.local || options.apply);
+    let plan = planned.plan.as_ref()?;
+    (whole && planned.mode == Mode::Enforce).then(|| DeploymentRow {
+        decision,
+        application: plan.application.clone(),
+        uid: plan.uid.clone(),
+        environment: plan.environment.clone(),
+        component: plan.component.clone(),
+        commits: commits(plan),
+        source_digest: plan.source_digest.clone(),
+        started_at: None,
+        state: DeploymentState::Permitted,
+    })
 }
 
 /// Whether exactly these commits and parameters were permitted and ran in this environment, and no
@@ -95,54 +112,67 @@ pub async fn is_incumbent(app: &App, plan: &ApplicationPlan) -> Result<bool, sto
     Ok(ended.is_some_and(|row| row.state == DeploymentState::Succeeded))
 }
 
-/// Compares the operation that the forwarded sync started with what was checked.
+/// Compares the operation that the forwarded call started with what was checked.
 ///
 /// # Errors
 /// [`Rejection::Conflict`] when it differs; it is terminated then.
-pub async fn verify(
-    app: &App,
-    decision: DecisionId,
-    plan: &Plan,
-    call: &Call,
-) -> Result<(), Rejection> {
-    let CallBody::Sync(request) = &call.body else {
+pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), Rejection> {
+    let Some(planned) = plan.applications.first() else {
         return Ok(());
     };
-    if request.is_dry_run() {
+    // What Argo CD resolves itself, the admission door has looked at.
+    let starts = planned.sync.is_some_and(|options| !options.dry_run) && !planned.moving;
+    let Some(pinned) = planned
+        .plan
+        .as_ref()
+        .filter(|_| starts && planned.mode == Mode::Enforce)
+    else {
         return Ok(());
-    }
-    for planned in plan
-        .applications
-        .iter()
-        .filter(|planned| planned.mode == Mode::Enforce)
-    {
-        let Some(pinned) = &planned.plan else {
-            continue;
-        };
-        let read = app
-            .argocd
-            .application(&pinned.application, None, Refresh::None)
-            .await;
-        let application = match read {
-            Ok(application) => application,
-            Err(error) => {
-                // Not known to be wrong. When it has ended, `settle` compares it again before these
-                // commits count as having run here.
-                tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not verified");
-                continue;
-            }
-        };
-        let Some(operation) = operation_of(&application, decision) else {
-            continue;
-        };
-        let as_checked = rolls_out(&commits(pinned), &pinned.source_digest, &operation["sync"])
-            && is_place(planned, &application)
-            && operation.pointer("/retry/refresh").and_then(Value::as_bool) != Some(true);
-        if !as_checked {
-            return Err(undo(app, decision, &pinned.application).await);
+    };
+    let read = app
+        .argocd
+        .application(&pinned.application, None, Refresh::None)
+        .await;
+    let application = match read {
+        Ok(application) => application,
+        Err(error) => {
+            // Not known to be wrong. When it has ended, `settle` compares it again before these
+            // commits count as having run here.
+            tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not verified");
+            return Ok(());
         }
+    };
+    // A rollback takes no remark along: whatever began since is it, as there is one operation at a time.
+    let operation = operation_of(&application, decision)
+        .or_else(|| begun(&application, decision).filter(|_| is_rollback(plan)));
+    let Some(operation) = operation else {
+        return Ok(());
+    };
+    let as_checked = rolls_out(&commits(pinned), &pinned.source_digest, &operation["sync"])
+        && is_place(planned, &application)
+        && operation.pointer("/retry/refresh").and_then(Value::as_bool) != Some(true);
+    if as_checked {
+        Ok(())
+    } else {
+        Err(undo(app, decision, &pinned.application).await)
     }
-    Ok(())
+}
+
+fn is_rollback(plan: &Plan) -> bool {
+    plan.action == Operation::ApplicationRollback.name()
+}
+
+/// The operation of `application` that is pending, or has begun since `decision`.
+fn begun(application: &Value, decision: DecisionId) -> Option<&Value> {
+    let pending = json::at(application, "/operation");
+    if !pending.is_null() {
+        return Some(pending);
+    }
+    let state = json::at(application, "/status/operationState");
+    let started: jiff::Timestamp = json::text(state, "/startedAt").parse().ok()?;
+    // Argo CD tells whole seconds.
+    let decided = i64::try_from(decision.0.timestamp_ms() / 1000).unwrap_or(i64::MAX);
+    (started.as_second() >= decided).then(|| json::at(state, "/operation"))
 }
 
 /// Ends an operation that is not what was checked, on record as the gate's own act.

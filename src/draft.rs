@@ -140,6 +140,13 @@ impl Draft {
 
     /// Notes what would be rolled out, and by which policies it is about to be decided.
     pub fn planned(&mut self, plan: &Plan, policies: &Policies) {
+        for planned in &plan.applications {
+            let application = &planned.facts.app;
+            // The one that is called stands first.
+            if !self.opening.applications.contains(application) {
+                self.opening.applications.push(application.clone());
+            }
+        }
         let planned = plan
             .applications
             .iter()
@@ -147,6 +154,7 @@ impl Draft {
         self.opening.planned = planned
             .map(|p| Planned {
                 application: p.facts.app.clone(),
+                action: p.action.to_owned(),
                 plan: p.plan.clone(),
                 finding: p.finding.clone(),
             })

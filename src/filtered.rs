@@ -100,12 +100,12 @@ fn may_read(app: &App, caller: &Caller, facts: &AppFacts) -> bool {
     ]);
     let key = crate::digest::sha256(depends_on.to_string().as_bytes());
     app.reads.get_with(key, || {
-        let Ok(planned) = planner::about(app, caller, &application) else {
+        let action = Operation::ApplicationGet.name();
+        let Ok(planned) = planner::about(app, caller, action, &application) else {
             return false;
         };
         let context = Context::plain(app.clock.now(), "rest");
         let resource = Resource::Application(&planned.facts);
-        let action = Operation::ApplicationGet.name();
         policies.permits(&Question {
             caller,
             action,

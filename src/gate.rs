@@ -17,9 +17,10 @@ pub(crate) use facts::testing;
 pub use facts::{
     AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
 };
+pub(crate) use facts::{commit_of, target_revision};
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
-pub use plan::{AskedRevisions, Place, plan};
-pub use sentence::{MAX_LENGTH, sentence, unplanned_sentence};
+pub use plan::{AskedRevisions, Place, plan, recorded};
+pub use sentence::{MAX_LENGTH, Refused, sentence};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -122,6 +123,8 @@ pub enum Finding {
         /// Why, each reason by itself; never empty.
         gaps: Vec<Gap>,
     },
+    /// It holds nothing but other applications, each of which is decided on by itself.
+    Composite,
     /// The environment requires nothing.
     Exempt,
     /// These commits were permitted and ran here, and have not failed since.
@@ -139,6 +142,7 @@ impl Finding {
     pub fn word(&self) -> &'static str {
         match self {
             Self::Blocked { .. } => "blocked",
+            Self::Composite => "composite",
             Self::Exempt => "exempt",
             Self::Incumbent => "incumbent",
             Self::Satisfied { .. } => "satisfied",

@@ -202,7 +202,8 @@ fn texts(list: &Value) -> Vec<String> {
         .collect()
 }
 
-fn parts(resources: &Value) -> Vec<PartOf> {
+/// The resources that a partial sync names.
+pub(crate) fn parts(resources: &Value) -> Vec<PartOf> {
     let resources = resources.as_array().into_iter().flatten();
     let part = |resource: &Value| {
         let of = |key: &str| resource[key].as_str().unwrap_or_default().to_owned();

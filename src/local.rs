@@ -221,7 +221,7 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
         ),
         _ => return false,
     };
-    let Ok(planned) = planner::known(app, caller, &named).await else {
+    let Ok(planned) = planner::known(app, caller, operation.name(), &named).await else {
         return false;
     };
     let sync = SyncOptions::belong_to(operation.name()).then(SyncOptions::default);

@@ -292,7 +292,7 @@ async fn list_runs(
 
 /// Whether `caller` may read the runs of `application`. One that Argo CD does not give may not be.
 async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
-    match planner::known(app, caller, application).await {
+    match planner::known(app, caller, "Run.read", application).await {
         Ok(planned) => {
             matches!(
                 decided(app, caller, "Run.read", Some(&planned)),
@@ -351,7 +351,7 @@ async fn open_run(
     let key = idempotency_key(head)?;
     // Read afresh: which commit runs is the whole point.
     let json = read(app, &application).await?;
-    let planned = planner::about(app, caller, &json)?;
+    let planned = planner::about(app, caller, "Run.report", &json)?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
     let unique = caller.unique();
     let reporter = Reporter {
@@ -477,7 +477,7 @@ async fn may_report(
         .map_err(|error| report_refused(&error))?;
     let application = stored.run.application;
     draft.facts(vec![application.clone()], json!({ "run": run }));
-    let planned = planner::known(app, caller, &application).await?;
+    let planned = planner::known(app, caller, "Run.report", &application).await?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
     Ok(application)
 }

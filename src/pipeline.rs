@@ -174,7 +174,6 @@ async fn api_line(
     };
     draft.effect(call.effect());
     draft.call(&call);
-    refuse_detours(app, &call)?;
     if let Some(plan) = planner::screen(app, &caller, &call).await? {
         ask(app, draft, &caller, &plan, call.wire, ())?;
     }
@@ -191,22 +190,6 @@ async fn api_line(
         Remainder { head, rest },
     )
     .await
-}
-
-/// Refuses the calls that would move an application past the checks of its own calls.
-fn refuse_detours(app: &App, call: &Call) -> Result<(), Rejection> {
-    let sentence = if planner::reaches_argo_objects(call) {
-        "an Application, ApplicationSet or AppProject is changed by its own calls, not as a \
-         resource of another application"
-    } else if call.operation == Operation::ApplicationSetCreate && planner::tests_anywhere(app) {
-        "an ApplicationSet rolls out applications of its own, whose tests cannot be checked yet: \
-         apply it with Kubernetes"
-    } else {
-        return Ok(());
-    };
-    Err(Rejection::Policy {
-        sentence: sentence.to_owned(),
-    })
 }
 
 /// Waits until no other deploy of the same application is under way. Ending an operation must not
@@ -353,9 +336,9 @@ async fn send(
     };
     let decision = draft.decision();
     let request = rewrite(draft, caller, plan, &permitted, remainder)?;
-    let is_sync = matches!(permitted.call().body, CallBody::Sync(_));
-    if is_sync {
-        deployed::permitted(app, decision, plan, permitted.call()).await?;
+    let deploys = effect == Effect::Deploy;
+    if deploys {
+        deployed::permitted(app, decision, plan).await?;
     }
     let record = draft.open(app, word, durability).await?;
     failpoint::reach(failpoint::BEFORE_FORWARD).await;
@@ -381,8 +364,8 @@ async fn send(
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
         Rejection::from(&error)
     })?;
-    if is_sync && response.status().is_success() {
-        deployed::verify(app, decision, plan, permitted.call())
+    if deploys && response.status().is_success() {
+        deployed::verify(app, decision, plan)
             .await
             .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
@@ -409,6 +392,9 @@ fn rewrite(
         let retry = only.and_then(|planned| planned.spec_retry.clone());
         let (decision, name) = (draft.decision(), caller.display());
         match pinned {
+            Some(_) if only.is_some_and(|planned| planned.moving) => {
+                request.unpin(retry, &decision, &name);
+            }
             Some(pinned) if only.is_some_and(|planned| planned.mode == Mode::Enforce) => request
                 .pin(
                     &pinned.sources,

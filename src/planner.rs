@@ -1,46 +1,62 @@
-//! From a call to what it is about: applications as they are now, their environments, and for a
-//! sync what it would roll out and what the evidence says.
+//! From a call to what it is about: applications as they are and as they would be, their environments, what
+//! would be rolled out, and what the evidence says.
 //!
-//! In: a read [`Call`] and who makes it. Out: a [`Plan`] with one entry per application, each of
-//! which becomes one Cedar request. Deploys read the application afresh, reads take it from the
-//! index. Refused: an application that Argo CD does not have. Never: a plan built from what the
-//! caller says about the application.
+//! In: a read [`Call`] and who makes it, or a write that Kubernetes is asked for. Out: a [`Plan`] with one
+//! entry per application, each of which becomes one Cedar request. Deploys read applications afresh, reads
+//! take them from the index. Refused: an application that Argo CD does not have. Never: a plan built from what
+//! the caller says about an application.
+//!
+//! | module | says |
+//! |---|---|
+//! | [`about()`] | what policies know of an application |
+//! | `calls` | which writes and rollouts a call of the API is |
+//! | `write` | what a write of an Application does |
+//! | `rollout`, `contents` | what is rolled out, and what lies in it, down the tree |
+//! | `pin` | at which commits |
 
-mod change;
-mod children;
+mod about;
+mod calls;
+mod contents;
+mod pin;
+mod rollout;
+mod write;
 
-use std::collections::BTreeMap;
-
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::app::App;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::Effect;
-use crate::argocd::request::{AppTarget, Body, Call, Retry, SyncRequest};
+use crate::argocd::request::{AppTarget, Body, Call, Retry};
 use crate::argocd::table::Handling;
-use crate::config::{self, Assignment, Environment, Traits};
+use crate::config::Environment;
 use crate::evidence::service::evidence_for;
-use crate::gate::{self, AppFacts, ApplicationPlan, AskedRevisions, Finding, Gap, GapKind, Place};
-use crate::identity::{Caller, Subject};
+use crate::gate::{self, ApplicationPlan, Finding, Gap, GapKind};
+use crate::identity::Caller;
 use crate::json;
-use crate::names::{AppRef, Component};
+use crate::names::AppRef;
 use crate::policy::{
     ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
 };
 use crate::respond::Rejection;
 
-pub use change::reaches_argo_objects;
+pub use about::{about, environment, gate_facts};
+use rollout::{At, Planning};
+use write::Write;
 
 /// What a call is about, ready to be asked about.
 pub struct Plan {
     /// The action that policies know.
     pub action: &'static str,
-    /// The applications; none for a call that is about Argo CD itself.
+    /// The applications, the one that is called first; none for a call that is about Argo CD itself.
     pub applications: Vec<Planned>,
+    /// Actions on Argo CD itself that the call comes to.
+    pub administers: Vec<&'static str>,
 }
 
 /// One application of a plan.
 pub struct Planned {
+    /// What is done to it, as policies know it.
+    pub action: &'static str,
     /// What policies know of it.
     pub facts: ApplicationFacts,
     /// What its environment does with a refusal.
@@ -53,10 +69,14 @@ pub struct Planned {
     pub sync: Option<SyncOptions>,
     /// The retry strategy of its spec: what a sync without one uses.
     pub spec_retry: Option<Retry>,
+    /// What Argo CD writes because of it, as [`crate::intent`] has it.
+    pub writes: Vec<String>,
+    /// Whether Argo CD resolves its target revision itself.
+    pub moving: bool,
 }
 
 impl Plan {
-    /// One question for each application, or one about Argo CD itself.
+    /// One question for each application and each action on Argo CD itself.
     #[must_use]
     pub fn questions<'a>(
         &'a self,
@@ -72,18 +92,18 @@ impl Plan {
             mode,
             sync,
         };
-        if self.applications.is_empty() {
-            let context = context(FindingWord::None, Mode::Enforce, None);
-            return vec![Question {
-                caller,
-                action: self.action,
-                resource: Resource::ArgoCd,
-                context,
-            }];
-        }
-        let question = |planned: &'a Planned| Question {
+        let of_argocd = |action| Question {
             caller,
-            action: self.action,
+            action,
+            resource: Resource::ArgoCd,
+            context: context(FindingWord::None, Mode::Enforce, None),
+        };
+        if self.applications.is_empty() && self.administers.is_empty() {
+            return vec![of_argocd(self.action)];
+        }
+        let of_application = |planned: &'a Planned| Question {
+            caller,
+            action: planned.action,
             resource: Resource::Application(&planned.facts),
             context: context(
                 planned
@@ -94,7 +114,9 @@ impl Plan {
                 planned.sync,
             ),
         };
-        self.applications.iter().map(question).collect()
+        let applications = self.applications.iter().map(of_application);
+        let administers = self.administers.iter().map(|action| of_argocd(action));
+        applications.chain(administers).collect()
     }
 }
 
@@ -103,30 +125,85 @@ impl Plan {
 /// # Errors
 /// [`Rejection`]: there is no such application, Argo CD cannot be asked, the store cannot be read.
 pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejection> {
-    let action = if call.refresh {
-        "Application.Refresh"
-    } else {
-        call.operation.name()
-    };
+    let action = action(call);
+    let is_set = matches!(
+        call.body,
+        Body::ApplicationSet(_) | Body::ApplicationSetDelete(_)
+    );
+    if is_set || call.effect() == Effect::Deploy {
+        return calls::plan(app, caller, call).await;
+    }
     // A list or watch that names an application is still a list: what it carries is filtered.
     let is_list = call.operation.row().handling == Handling::Filter;
-    let Some(target) = call.app.as_ref().filter(|_| !is_list) else {
-        return Ok(Plan {
-            action,
-            applications: Vec::new(),
-        });
-    };
-    let applications = match &call.body {
-        Body::Sync(request) => vec![sync(app, caller, target, request).await?],
-        _ if call.operation.effect() == Effect::Deploy => {
-            change::plan(app, caller, call, target).await?
+    let target = call.app.as_ref().filter(|_| !is_list);
+    let applications = match target {
+        None => Vec::new(),
+        Some(target) => {
+            let application = read(app, target, false).await?;
+            vec![about(app, caller, action, &application)?]
         }
-        _ => vec![about(app, caller, &read(app, target, false).await?)?],
     };
     Ok(Plan {
         action,
         applications,
+        administers: Vec::new(),
     })
+}
+
+fn action(call: &Call) -> &'static str {
+    if call.refresh {
+        "Application.Refresh"
+    } else {
+        call.operation.name()
+    }
+}
+
+/// A write of an Application that Kubernetes is asked for, as an admission review has it: whole objects.
+pub struct AdmittedWrite<'a> {
+    /// The object as it is; absent when it is created.
+    pub before: Option<&'a Value>,
+    /// The object as it would be.
+    pub after: &'a Value,
+}
+
+/// Plans a write that Kubernetes is asked for. Whether its `status` may be written is not looked at: that
+/// depends on who writes.
+///
+/// # Errors
+/// As [`plan`].
+pub async fn admitted(
+    app: &App,
+    caller: &Caller,
+    write: &AdmittedWrite<'_>,
+) -> Result<Plan, Rejection> {
+    let mut after = write.after.clone();
+    let status = write
+        .before
+        .map_or(&Value::Null, |before| json::at(before, "/status"));
+    json::set(&mut after, "/status", status.clone());
+    let mut planning = Planning::new(app, caller, At::Admission);
+    let write = Write::by_kubernetes(write.before, &after);
+    let mut applications = planning.write(write).await?;
+    if applications.is_empty() {
+        applications.push(about(app, caller, "ApplicationService.Update", &after)?);
+    }
+    Ok(Plan {
+        action: applications
+            .first()
+            .map_or("ApplicationService.Update", |first| first.action),
+        applications,
+        administers: planning.administers.into_iter().collect(),
+    })
+}
+
+/// The plan of something that is done to Argo CD itself: one question about `action`.
+#[must_use]
+pub fn administers(action: &'static str) -> Plan {
+    Plan {
+        action,
+        applications: Vec::new(),
+        administers: Vec::new(),
+    }
 }
 
 /// The plan of a sync as far as it can be told without asking Argo CD to look at Git, and as if its
@@ -138,12 +215,14 @@ pub async fn screen(app: &App, caller: &Caller, call: &Call) -> Result<Option<Pl
     let (Some(target), Body::Sync(request)) = (&call.app, &call.body) else {
         return Ok(None);
     };
-    let mut planned = about(app, caller, &read(app, target, false).await?)?;
-    planned.sync = Some(options(request));
+    let application = read(app, target, false).await?;
+    let mut planned = about(app, caller, call.operation.name(), &application)?;
+    planned.sync = Some(calls::how(request, &application).options);
     planned.finding = Some(Finding::Satisfied { runs: Vec::new() });
     Ok(Some(Plan {
         action: call.operation.name(),
         applications: vec![planned],
+        administers: Vec::new(),
     }))
 }
 
@@ -185,295 +264,34 @@ pub fn unseen(application: &AppRef) -> Rejection {
     }
 }
 
-/// What policies know of `application` (Argo CD's JSON) when `caller` asks.
-///
-/// # Errors
-/// [`Rejection::UpstreamFailed`] when it lacks what every application has.
-pub fn about(app: &App, caller: &Caller, application: &Value) -> Result<Planned, Rejection> {
-    let text = |pointer| json::text(application, pointer);
-    let name = text("/metadata/name");
-    if name.is_empty() {
-        tracing::error!("Argo CD gave an application without a name");
-        return Err(Rejection::UpstreamFailed);
-    }
-    let namespace = text("/metadata/namespace");
-    let reference = AppRef {
-        // Argo CD's own namespace has no name here, so that one application has one name.
-        namespace: Some(namespace.to_owned()).filter(|namespace| {
-            !namespace.is_empty() && *namespace != app.config.upstream.namespace
-        }),
-        name: name.to_owned(),
-    };
-    let labels = labels(application);
-    let cluster = match text("/spec/destination/server") {
-        "" => text("/spec/destination/name"),
-        server => server,
-    };
-    let traits = Traits {
-        application: &reference,
-        project: text("/spec/project"),
-        cluster,
-        namespace: text("/spec/destination/namespace"),
-        labels: &labels,
-    };
-    let assignment = Assignment::of(&app.config.environments, traits);
-    let component = match assignment {
-        Assignment::One(environment) => environment.component.component(traits),
-        Assignment::Ambiguous(..) | Assignment::Unassigned => None,
-    };
-    let automated = json::at(application, "/spec/syncPolicy/automated");
-    let facts = ApplicationFacts {
-        app: reference.clone(),
-        uid: Some(text("/metadata/uid").to_owned()).filter(|uid| !uid.is_empty()),
-        project: traits.project.to_owned(),
-        environment: assignment.name().to_owned(),
-        component: component
-            .as_ref()
-            .map(Component::to_string)
-            .unwrap_or_default(),
-        cluster: cluster.to_owned(),
-        destination_namespace: traits.namespace.to_owned(),
-        auto_sync: automated.is_object() && automated["enabled"] != json!(false),
-        tested_by_caller: tests(app, caller, &reference),
-        labels,
-    };
-    let retry = json::at(application, "/spec/syncPolicy/retry");
-    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
-    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
-        tracing::error!(name, %error, "the retry strategy cannot be read");
-        Rejection::UpstreamFailed
-    })?;
-    Ok(Planned {
-        facts,
-        mode: mode(assignment),
-        plan: None,
-        finding: None,
-        sync: None,
-        spec_retry,
-    })
-}
-
-fn labels(application: &Value) -> BTreeMap<String, String> {
-    let labels = json::at(application, "/metadata/labels").as_object();
-    let labels = labels.into_iter().flatten();
-    labels
-        .filter_map(|(k, v)| Some((k.clone(), v.as_str()?.to_owned())))
-        .collect()
-}
-
-/// What the environment does with a refusal. Without one environment, refusals count.
-fn mode(assignment: Assignment<'_>) -> Mode {
-    match assignment {
-        Assignment::One(environment) => environment.mode,
-        Assignment::Ambiguous(..) | Assignment::Unassigned => Mode::Enforce,
-    }
-}
-
-/// Whether configuration lets `caller` report the tests of `application`.
-fn tests(app: &App, caller: &Caller, application: &AppRef) -> bool {
-    let Subject::KubernetesAccount {
-        namespace,
-        name: account,
-        ..
-    } = &caller.subject
-    else {
-        return false;
-    };
-    app.config.workloads.iter().any(|workload| {
-        let known = &workload.service_account;
-        (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, account)
-            && config::fits(&workload.applications, application)
-    })
-}
-
-/// What the gate has to know of `application` (Argo CD's JSON).
-///
-/// # Errors
-/// [`Rejection::UpstreamFailed`] when it lacks what every application has.
-pub fn gate_facts(application: &Value) -> Result<AppFacts, Rejection> {
-    AppFacts::from_json(application).map_err(|error| {
-        tracing::error!(
-            error = crate::telemetry::chain(&error),
-            "cannot read an application"
-        );
-        Rejection::UpstreamFailed
-    })
-}
-
 /// What policies know of `application`, from the index where it has it.
 ///
 /// # Errors
 /// [`Rejection`] when Argo CD does not give it.
-pub async fn known(app: &App, caller: &Caller, application: &AppRef) -> Result<Planned, Rejection> {
+pub async fn known(
+    app: &App,
+    caller: &Caller,
+    action: &'static str,
+    application: &AppRef,
+) -> Result<Planned, Rejection> {
     let target = AppTarget {
         app: application.clone(),
         project: None,
     };
-    about(app, caller, &read(app, &target, false).await?)
+    about(app, caller, action, &read(app, &target, false).await?)
 }
 
 /// What policies know of the application of `target`, read afresh.
 ///
 /// # Errors
 /// [`Rejection`] when Argo CD does not give it.
-pub async fn fresh(app: &App, caller: &Caller, target: &AppTarget) -> Result<Planned, Rejection> {
-    about(app, caller, &read(app, target, true).await?)
-}
-
-/// The environment of an application that belongs to exactly one.
-#[must_use]
-pub fn environment<'a>(app: &'a App, facts: &ApplicationFacts) -> Option<&'a Environment> {
-    app.config
-        .environments
-        .iter()
-        .find(|e| e.name.as_str() == facts.environment)
-}
-
-/// Plans a sync of one application: what it would roll out, pinned, and what the evidence says.
-async fn sync(
+pub async fn fresh(
     app: &App,
     caller: &Caller,
+    action: &'static str,
     target: &AppTarget,
-    request: &SyncRequest,
 ) -> Result<Planned, Rejection> {
-    let application = ask(app, target, Refresh::Normal).await?;
-    let mut planned = about(app, caller, &application)?;
-    planned.sync = Some(options(request));
-    let Some(environment) = environment(app, &planned.facts) else {
-        // Policies refuse it for its environment; there is nothing to look up.
-        planned.finding = Some(Finding::Blocked {
-            gaps: vec![unplaced(&planned.facts)],
-        });
-        return Ok(planned);
-    };
-    let pinned = match Component::parse(planned.facts.component.clone()) {
-        Ok(component) => pin(app, &application, environment, &component, request).await?,
-        Err(_) => Err(vec![Gap::unpinnable(
-            "it has no component by the rule of its environment",
-        )]),
-    };
-    match pinned {
-        Ok(plan) if request.is_dry_run() => planned.plan = Some(plan),
-        Ok(plan) => {
-            let mut finding = look_up(app, &plan, environment).await?;
-            if request.is_local() && requires_tests(app, &planned.facts) {
-                finding = unchecked("manifests from the caller's machine are of no commit");
-            }
-            if let Some(why) = children::objection(app, &application, &plan).await? {
-                finding = unchecked(&why);
-            }
-            planned.finding = Some(finding);
-            planned.plan = Some(plan);
-        }
-        // A dry run changes nothing, whatever it resolves to.
-        Err(_) if request.is_dry_run() => {}
-        Err(gaps) => planned.finding = Some(Finding::Blocked { gaps }),
-    }
-    Ok(planned)
-}
-
-fn options(request: &SyncRequest) -> SyncOptions {
-    SyncOptions {
-        dry_run: request.is_dry_run(),
-        partial: request.is_partial(),
-        prune: request.prunes(),
-        force: request.is_forced(),
-        replace: request.replaces(),
-        local: request.is_local(),
-    }
-}
-
-/// Resolves what the request names and builds the plan.
-async fn pin(
-    app: &App,
-    application: &Value,
-    environment: &Environment,
-    component: &Component,
-    request: &SyncRequest,
-) -> Result<Result<ApplicationPlan, Vec<Gap>>, Rejection> {
-    let facts = gate_facts(application)?;
-    let place = Place {
-        environment: &environment.name,
-        component,
-        varies: &environment.varies,
-    };
-    let (mut positions, mut revisions): (Vec<i64>, Vec<String>) = request
-        .revisions()
-        .map(|(position, revision)| (position, revision.to_owned()))
-        .unzip();
-    let mut revision = request.revision().unwrap_or_default().to_owned();
-    if let Err(gap) = resolve(app, &facts, &mut revision, &mut positions, &mut revisions).await {
-        return Ok(Err(vec![gap]));
-    }
-    let asked = AskedRevisions {
-        revision: &revision,
-        positions: &positions,
-        revisions: &revisions,
-    };
-    Ok(gate::plan(&facts, asked, place))
-}
-
-/// Replaces revisions that the request names by what they are: another branch or tag through our
-/// own Git access, and a full SHA only where it is reachable.
-async fn resolve(
-    app: &App,
-    facts: &AppFacts,
-    revision: &mut String,
-    positions: &mut [i64],
-    revisions: &mut [String],
-) -> Result<(), Gap> {
-    let sources = &facts.sources.list;
-    if !facts.sources.multi {
-        if let [source] = sources.as_slice() {
-            resolve_one(app, source, revision).await?;
-        }
-        return Ok(());
-    }
-    for (position, revision) in positions.iter().zip(revisions) {
-        let index = usize::try_from(*position)
-            .ok()
-            .and_then(|p| p.checked_sub(1));
-        if let Some(source) = index.and_then(|index| sources.get(index)) {
-            resolve_one(app, source, revision).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn resolve_one(app: &App, source: &Value, revision: &mut String) -> Result<(), Gap> {
-    let own = source["targetRevision"]
-        .as_str()
-        .filter(|t| !t.is_empty())
-        .unwrap_or("HEAD");
-    let is_git = source["chart"].as_str().is_none_or(str::is_empty);
-    let repository = source["repoURL"].as_str().unwrap_or_default();
-    if revision.is_empty() || revision == own || !is_git || repository.starts_with("oci://") {
-        return Ok(());
-    }
-    let answer = if crate::names::is_full_sha(revision) {
-        if !app.git.covers(repository) {
-            return Ok(());
-        }
-        match app.git.reachable(repository, revision).await {
-            Ok(true) => return Ok(()),
-            Ok(false) => Err(format!(
-                "`{revision}` is not reachable from a configured branch"
-            )),
-            Err(error) => Err(error.to_string()),
-        }
-    } else {
-        app.git
-            .resolve(repository, revision)
-            .await
-            .map_err(|error| error.to_string())
-    };
-    match answer {
-        Ok(commit) => {
-            *revision = commit.to_string();
-            Ok(())
-        }
-        Err(detail) => Err(Gap::unpinnable(detail)),
-    }
+    about(app, caller, action, &read(app, target, true).await?)
 }
 
 /// What the evidence says about `plan`.
@@ -517,19 +335,4 @@ fn unchecked(why: &str) -> Finding {
             ..Gap::unpinnable(why)
         }],
     }
-}
-
-/// Whether the environment of an application requires tests. One without an environment could be
-/// anywhere.
-fn requires_tests(app: &App, facts: &ApplicationFacts) -> bool {
-    environment(app, facts).is_none_or(|environment| !environment.requires.is_empty())
-}
-
-/// Whether any environment requires tests: where none does, there is nothing to get around.
-#[must_use]
-pub fn tests_anywhere(app: &App) -> bool {
-    app.config
-        .environments
-        .iter()
-        .any(|environment| !environment.requires.is_empty())
 }

@@ -12,45 +12,80 @@ use crate::planner::{self, Plan, Planned};
 use crate::policy::{Context, Denial, Question, Resource};
 use crate::respond::Rejection;
 
+/// How many refused applications are named.
+const NAMED: usize = 5;
+
 /// The refusal of `plan`.
 #[must_use]
 pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
     let verb = verb(plan.action);
-    if denial.evidence {
-        let refused = plan
+    let called = plan.applications.first().map(|planned| &planned.facts.app);
+    if let (true, Some(called)) = (denial.evidence, called) {
+        let refused: Vec<gate::Refused<'_>> = plan
             .applications
             .iter()
             .filter_map(|planned| match &planned.finding {
-                Some(Finding::Blocked { gaps }) => Some((planned, gaps)),
+                Some(Finding::Blocked { gaps }) => Some(gate::Refused {
+                    application: &planned.facts.app,
+                    plan: planned.plan.as_ref(),
+                    gaps,
+                }),
                 _ => None,
-            });
-        let sentences: Vec<String> = refused
-            .map(|(planned, gaps)| match &planned.plan {
-                Some(plan) => gate::sentence(&verb, plan, gaps),
-                None => gate::unplanned_sentence(&verb, &planned.facts.app, gaps),
             })
             .collect();
         return Rejection::Evidence {
-            sentence: sentences.join("; "),
+            sentence: gate::sentence(&verb, called, &refused),
         };
     }
-    if let Some(hidden) = plan
-        .applications
-        .iter()
-        .find(|planned| !may_see(app, caller, planned))
-    {
-        return planner::unseen(&hidden.facts.app);
-    }
-    let what = match plan.applications.as_slice() {
-        [] => String::new(),
-        [one] => format!(" of {} in {}", one.facts.app.name, one.facts.environment),
-        many => format!(" of {} applications", many.len()),
-    };
     let advice = denial.advice();
     let advice = if advice.is_empty() {
         String::new()
     } else {
         format!(": {}", advice.join(", or "))
+    };
+    let hidden = plan
+        .applications
+        .iter()
+        .find(|planned| !may_see(app, caller, planned));
+    let what = match (hidden, plan.applications.as_slice()) {
+        (Some(hidden), _) if Some(&hidden.facts.app) == called => {
+            return planner::unseen(&hidden.facts.app);
+        }
+        (Some(_), [first, ..]) => {
+            format!(
+                " of {}, which reaches what you may not see,",
+                first.facts.app.name
+            )
+        }
+        (_, []) => String::new(),
+        (None, [one]) => format!(" of {} in {}", one.facts.app.name, one.facts.environment),
+        (None, [first, ..]) => {
+            let denied = plan.applications.iter().zip(&denial.answers);
+            let mut denied: Vec<String> = denied
+                .filter(|(_, answer)| !answer.allowed)
+                .map(|(planned, _)| {
+                    let facts = &planned.facts;
+                    format!(
+                        "{} of {} in {}",
+                        self::verb(planned.action),
+                        facts.app.name,
+                        facts.environment
+                    )
+                })
+                .collect();
+            denied.dedup();
+            let (named, more) = denied.split_at(denied.len().min(NAMED));
+            let more = if more.is_empty() {
+                String::new()
+            } else {
+                format!(" and {} more", more.len())
+            };
+            let named = named.join(", ");
+            format!(
+                " of {} (which comes to {named}{more})",
+                first.facts.app.name
+            )
+        }
     };
     Rejection::Policy {
         sentence: format!("{verb}{what} refused for {}{advice}", caller.display()),

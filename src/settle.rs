@@ -216,7 +216,7 @@ async fn close_interrupted(app: &App) {
 /// Whether an interrupted call had reached Argo CD. Asks until Argo CD answers; `None` when the gate
 /// is stopped before that.
 async fn find_out(app: &App, opening: &Opening) -> Option<(Reached, String)> {
-    let [application] = opening.applications.as_slice() else {
+    let Some(application) = opening.applications.first() else {
         return Some((
             Reached::Unknown,
             "Argo CD keeps no trace of such a call".to_owned(),

@@ -49,10 +49,11 @@ pub(crate) async fn open(
         .unwrap_or_default()
         .to_owned();
     draft.facts(vec![target.app.clone()], serde_json::json!({ "pod": pod }));
-    let planned = planner::fresh(app, &caller, &target).await?;
+    let planned = planner::fresh(app, &caller, ACTION, &target).await?;
     let plan = Plan {
         action: ACTION,
         applications: vec![planned],
+        administers: Vec::new(),
     };
     let policies = app.policies.current();
     draft.planned(&plan, &policies);

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Empty, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
@@ -91,10 +91,17 @@ struct Rendered {
     manifests: Vec<String>,
 }
 
+/// The answer of `ApplicationSetService.Generate`.
+#[derive(serde::Deserialize)]
+struct Generated {
+    #[serde(default)]
+    applications: Vec<Value>,
+}
+
 /// Asks the upstream. Cheap to clone; connections are shared and kept.
 #[derive(Clone)]
 pub struct Client {
-    http: legacy::Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
+    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Without a slash at the end.
     base: String,
     authorization: HeaderValue,
@@ -207,6 +214,63 @@ impl Client {
         manifests.map_err(|e: serde_json::Error| Error::BadAnswer(e.to_string()))
     }
 
+    /// The `ApplicationSet` `name` in `namespace`, if there is one that the gate may read.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn application_set(
+        &self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Option<Value>, Error> {
+        let mut uri = format!("{}/api/v1/applicationsets/", self.base);
+        encode_into(&mut uri, name);
+        uri.push_str("?appsetNamespace=");
+        encode_into(&mut uri, namespace);
+        self.object(&uri).await
+    }
+
+    /// The `AppProject` `name`, if there is one that the gate may read.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn project(&self, name: &str) -> Result<Option<Value>, Error> {
+        let mut uri = format!("{}/api/v1/projects/", self.base);
+        encode_into(&mut uri, name);
+        self.object(&uri).await
+    }
+
+    async fn object(&self, uri: &str) -> Result<Option<Value>, Error> {
+        let request = self.signed(Method::GET, uri, Bytes::new())?;
+        let (status, body) = self.within(self.timeouts.read, request).await?;
+        match status {
+            StatusCode::OK => serde_json::from_slice(&body)
+                .map(Some)
+                .map_err(|e| Error::BadAnswer(e.to_string())),
+            StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => Ok(None),
+            StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
+            other => Err(Error::BadAnswer(format!("status {other}"))),
+        }
+    }
+
+    /// The applications that the `ApplicationSet` in `set` (JSON) would make now. Argo CD runs its
+    /// generators and keeps nothing.
+    ///
+    /// # Errors
+    /// [`Error`]; a set that Argo CD cannot generate from is a bad answer, with what it says.
+    pub async fn generate(&self, set: &Value) -> Result<Vec<Value>, Error> {
+        let uri = format!("{}/api/v1/applicationsets/generate", self.base);
+        let body = serde_json::json!({ "applicationSet": set }).to_string();
+        let request = self.signed(Method::POST, &uri, body.into())?;
+        let (status, body) = self.within(self.timeouts.refresh, request).await?;
+        if status != StatusCode::OK {
+            return Err(Error::BadAnswer(message(&body)));
+        }
+        let generated: Generated =
+            serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
+        Ok(generated.applications)
+    }
+
     /// Ends the operation that runs on `app`.
     ///
     /// # Errors
@@ -235,12 +299,9 @@ impl Client {
         let bad = |what: String| Error::BadAnswer(what);
         let request = Request::get(format!("{}{path}", self.base))
             .header(ACCEPT, "application/json")
-            .body(Empty::new())
+            .body(Full::default())
             .map_err(|e| Error::Unreachable(e.into()))?;
-        let limit = self.timeouts.read;
-        let (status, body) = tokio::time::timeout(limit, self.collect(request))
-            .await
-            .map_err(|_| Error::Timeout(limit))??;
+        let (status, body) = self.within(self.timeouts.read, request).await?;
         if status != StatusCode::OK {
             return Err(bad(format!("status {status}")));
         }
@@ -253,7 +314,7 @@ impl Client {
     /// [`Error`]; the stream's own errors come from [`Watch::next`].
     pub async fn watch(&self) -> Result<Watch, Error> {
         let uri = format!("{}/api/v1/stream/applications", self.base);
-        let request = self.signed(Method::GET, &uri)?;
+        let request = self.signed(Method::GET, &uri, Bytes::new())?;
         let limit = self.timeouts.read;
         let answer = tokio::time::timeout(limit, self.send(request))
             .await
@@ -272,21 +333,27 @@ impl Client {
         limit: Duration,
         app: &AppRef,
     ) -> Result<Bytes, Error> {
-        let request = self.signed(method, &uri.to_string())?;
-        let (status, body) = tokio::time::timeout(limit, self.collect(request))
-            .await
-            .map_err(|_| Error::Timeout(limit))??;
+        let request = self.signed(method, &uri.to_string(), Bytes::new())?;
+        let (status, body) = self.within(limit, request).await?;
         match status {
             StatusCode::OK => Ok(body),
             StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
                 Err(Error::NoSuchApplication(app.clone()))
             }
             StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
-            other => Err(Error::BadAnswer(format!("status {other}"))),
+            other => Err(Error::BadAnswer(format!(
+                "status {other}: {}",
+                message(&body)
+            ))),
         }
     }
 
-    fn signed(&self, method: Method, uri: &str) -> Result<Request<Empty<Bytes>>, Error> {
+    fn signed(
+        &self,
+        method: Method,
+        uri: &str,
+        body: Bytes,
+    ) -> Result<Request<Full<Bytes>>, Error> {
         Request::builder()
             .method(method)
             .uri(uri)
@@ -294,18 +361,28 @@ impl Client {
             // Argo CD wants it of everything but GET, body or not.
             .header(CONTENT_TYPE, "application/json")
             .header(AUTHORIZATION, self.authorization.clone())
-            .body(Empty::new())
+            .body(Full::new(body))
             .map_err(|e| Error::Unreachable(e.into()))
     }
 
-    async fn send(&self, request: Request<Empty<Bytes>>) -> Result<Response<Incoming>, Error> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
         self.http
             .request(request)
             .await
             .map_err(|e| Error::Unreachable(e.into()))
     }
 
-    async fn collect(&self, request: Request<Empty<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
+    async fn within(
+        &self,
+        limit: Duration,
+        request: Request<Full<Bytes>>,
+    ) -> Result<(StatusCode, Bytes), Error> {
+        tokio::time::timeout(limit, self.collect(request))
+            .await
+            .map_err(|_| Error::Timeout(limit))?
+    }
+
+    async fn collect(&self, request: Request<Full<Bytes>>) -> Result<(StatusCode, Bytes), Error> {
         let answer = self.send(request).await?;
         let status = answer.status();
         let body = Limited::new(answer.into_body(), MAX_ANSWER_BYTES)
@@ -348,6 +425,15 @@ impl Client {
         uri.parse()
             .map_err(|_| Error::NoSuchApplication(app.clone()))
     }
+}
+
+/// What an error of Argo CD's says, in one line of bounded length.
+fn message(body: &[u8]) -> String {
+    const MOST: usize = 300;
+    let said: Value = serde_json::from_slice(body).unwrap_or_default();
+    let words = json::text(&said, "/message").split_whitespace();
+    let line = words.collect::<Vec<_>>().join(" ");
+    line.chars().take(MOST).collect()
 }
 
 /// By hand: the credential stays out of logs.

@@ -172,6 +172,19 @@ impl AppFacts {
     }
 }
 
+impl AppFacts {
+    /// Whether a target revision is not a commit, so that what it is can change.
+    #[must_use]
+    pub fn moving_targets(&self) -> bool {
+        self.hydrated
+            || self
+                .sources
+                .list
+                .iter()
+                .any(|source| commit_of(source, target_revision(source)).is_none())
+    }
+}
+
 impl Sources {
     /// One source, or several, from an object that holds them as a spec does: `sources` if it has
     /// any, else `source`. Argo CD writes an empty `source` beside `sources`, and ignores it.
@@ -199,6 +212,23 @@ impl Sources {
 }
 
 impl Resolved {
+    /// Reads what an operation (its `sync`) or an entry of the history says; an operation without sources is
+    /// of the application's, `own`.
+    ///
+    /// # Errors
+    /// [`Unreadable`].
+    pub fn from_json(holder: &Value, own: &Sources) -> Result<Self, Unreadable> {
+        let sources = Sources::from_json(holder)?;
+        let blank = sources
+            .list
+            .iter()
+            .all(|source| text_of(source, "repoURL").is_empty());
+        Ok(Self {
+            sources: if blank { own.clone() } else { sources },
+            revisions: revisions(holder, "revisions")?,
+        })
+    }
+
     /// Every source with the commit that its revision is.
     ///
     /// # Errors
@@ -320,6 +350,10 @@ impl OperationFacts {
     pub fn goes_on(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Terminating)
     }
+}
+
+fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
+    value[key].as_str().unwrap_or_default()
 }
 
 /// The value at `pointer`; `null` where there is none.

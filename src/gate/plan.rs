@@ -9,8 +9,10 @@
 use serde_json::Value;
 
 use super::facts::{commit_of, pinned_source, target_revision};
-use super::{AppFacts, ApplicationPlan, Gap, PinnedSource, SyncStatus};
+use super::{AppFacts, ApplicationPlan, Gap, PinnedSource, Resolved, Sources, SyncStatus};
 use crate::names::{Component, EnvironmentName};
+
+const HYDRATED: &str = "it uses a source hydrator, which writes commits of its own";
 
 /// Where the application belongs.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,9 @@ pub struct Place<'a> {
     pub component: &'a Component,
     /// Which source fields may vary between environments.
     pub varies: &'a [String],
+    /// Whether Argo CD may resolve a moving target revision itself: the admission door looks at what it
+    /// resolved before anything runs.
+    pub admission: bool,
 }
 
 /// The revisions that a Sync request names, as the upstream takes them.
@@ -44,8 +49,7 @@ pub fn plan(
     place: Place<'_>,
 ) -> Result<ApplicationPlan, Vec<Gap>> {
     if facts.hydrated {
-        let why = "it uses a source hydrator, whose commits cannot be pinned yet";
-        return Err(vec![Gap::unpinnable(why)]);
+        return Err(vec![Gap::unpinnable(HYDRATED)]);
     }
     if facts.sources.list.is_empty() {
         return Err(vec![Gap::unpinnable("it has no source")]);
@@ -54,7 +58,7 @@ pub fn plan(
     let mut sources = Vec::new();
     let mut gaps = Vec::new();
     for (index, (source, asked)) in facts.sources.list.iter().zip(&asked).enumerate() {
-        match pin(facts, index, source, asked.as_deref()) {
+        match pin(facts, index, source, asked.as_deref(), place.admission) {
             Ok(pinned) => sources.push(pinned),
             Err(why) => gaps.push(Gap::unpinnable(&why)),
         }
@@ -63,18 +67,45 @@ pub fn plan(
         gaps.dedup();
         return Err(gaps);
     }
-    let (source_digest, promotion_digest) =
-        ApplicationPlan::digests(&facts.sources.list, place.varies);
-    Ok(ApplicationPlan {
+    Ok(whole(facts, &facts.sources, sources, place))
+}
+
+/// Builds the plan of rolling out what is written down with its revisions: an operation that asks for it, or
+/// an entry of the history. Nothing is resolved.
+///
+/// # Errors
+/// As for [`plan()`].
+pub fn recorded(
+    facts: &AppFacts,
+    what: &Resolved,
+    place: Place<'_>,
+) -> Result<ApplicationPlan, Vec<Gap>> {
+    if facts.hydrated {
+        return Err(vec![Gap::unpinnable(HYDRATED)]);
+    }
+    match what.pinned() {
+        Ok(sources) => Ok(whole(facts, &what.sources, sources, place)),
+        Err(why) => Err(vec![Gap::unpinnable(why)]),
+    }
+}
+
+fn whole(
+    facts: &AppFacts,
+    of: &Sources,
+    sources: Vec<PinnedSource>,
+    place: Place<'_>,
+) -> ApplicationPlan {
+    let (source_digest, promotion_digest) = ApplicationPlan::digests(&of.list, place.varies);
+    ApplicationPlan {
         application: facts.application.clone(),
         uid: facts.uid.clone(),
         environment: place.environment.clone(),
         component: place.component.clone(),
         sources,
-        multi_source: facts.sources.multi,
+        multi_source: of.multi,
         source_digest,
         promotion_digest,
-    })
+    }
 }
 
 /// What the request asks of each source. The upstream reads `revision` for one source and
@@ -120,6 +151,7 @@ fn pin(
     index: usize,
     source: &Value,
     asked: Option<&str>,
+    admission: bool,
 ) -> Result<PinnedSource, String> {
     let own = target_revision(source);
     let asked = asked.unwrap_or(own);
@@ -132,7 +164,8 @@ fn pin(
             "`{asked}` is neither its own revision `{own}` nor a full commit SHA; name the full SHA"
         ));
     };
-    if facts.automated && pinned.commit.as_str() != own {
+    let looked_at_again = admission && asked == own;
+    if facts.automated && pinned.commit.as_str() != own && !looked_at_again {
         return Err(format!(
             "automated sync is on, and argo cd then accepts no other revision than `{own}`, which \
              moves; it needs the admission door, or automated sync off, or a full SHA as target revision"

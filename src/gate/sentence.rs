@@ -16,38 +16,92 @@ use crate::names::{AppRef, Commit};
 pub const MAX_LENGTH: usize = 850;
 /// The length of the beginning, and of what one gap says, at most.
 const MAX_PART: usize = 300;
+/// The room kept for the names of applications whose gaps find none.
+const NAMES: usize = 150;
 
-/// Says why `operation` (`sync`) is refused for the application of `plan`.
-#[must_use]
-pub fn sentence(operation: &str, plan: &ApplicationPlan, gaps: &[Gap]) -> String {
-    let commits: Vec<Commit> = plan.sources.iter().map(|s| s.commit.clone()).collect();
-    let what = format!("{}@{}", plan.component, short(&commits));
-    compose(operation, &plan.application, &what, gaps)
+/// One application that stands in the way.
+#[derive(Clone, Copy, Debug)]
+pub struct Refused<'a> {
+    /// Which.
+    pub application: &'a AppRef,
+    /// What would be rolled out of it; absent where a source cannot be pinned.
+    pub plan: Option<&'a ApplicationPlan>,
+    /// Why not.
+    pub gaps: &'a [Gap],
 }
 
-/// Says the same where there is no plan, because a source cannot be pinned.
+/// Says why `operation` (`sync`) of `application` is refused: for itself, or for others that it would roll out,
+/// which are named before their gaps. Those whose gaps find no room are named behind them.
 #[must_use]
-pub fn unplanned_sentence(operation: &str, application: &AppRef, gaps: &[Gap]) -> String {
-    compose(operation, application, &application.name, gaps)
-}
-
-fn compose(operation: &str, application: &AppRef, what: &str, gaps: &[Gap]) -> String {
+pub fn sentence(operation: &str, application: &AppRef, refused: &[Refused<'_>]) -> String {
     // People know applications by their names; the namespace is in the record.
     let head = format!("{operation} of {} refused: ", application.name);
     let mut sentence = plain(&head, MAX_PART);
-    let room = MAX_LENGTH - "; and 100000 more".len();
-    for (index, gap) in gaps.iter().enumerate() {
-        let gap = plain(&gap_in_words(gap, what), MAX_PART);
-        if sentence.len() + "; ".len() + gap.len() > room {
-            let _ = write!(sentence, "; and {} more", gaps.len() - index);
+    let parts: Vec<(&Refused<'_>, &Gap)> = refused
+        .iter()
+        .flat_map(|one| one.gaps.iter().map(move |gap| (one, gap)))
+        .collect();
+    let room = MAX_LENGTH - "; and 100000 more".len() - if parts.len() > 1 { NAMES } else { 0 };
+    for (index, (one, gap)) in parts.iter().enumerate() {
+        let mut words = gap_in_words(gap, &what(one));
+        if one.application != application {
+            words = format!("{}: {words}", one.application.name);
+        }
+        let words = plain(&words, MAX_PART);
+        if sentence.len() + "; ".len() + words.len() > room {
+            let (told, rest) = parts.split_at(index);
+            name_the_rest(&mut sentence, told, rest);
             break;
         }
         if index > 0 {
             sentence.push_str("; ");
         }
-        sentence.push_str(&gap);
+        sentence.push_str(&words);
     }
     sentence
+}
+
+/// `checkout@3f2c1a9`, or the application's name where it has no commits.
+fn what(one: &Refused<'_>) -> String {
+    match one.plan {
+        None => one.application.name.clone(),
+        Some(plan) => {
+            let commits: Vec<Commit> = plan.sources.iter().map(|s| s.commit.clone()).collect();
+            format!("{}@{}", plan.component, short(&commits))
+        }
+    }
+}
+
+/// Names the applications that have not been told of, and counts the gaps that are left.
+fn name_the_rest(
+    sentence: &mut String,
+    told: &[(&Refused<'_>, &Gap)],
+    rest: &[(&Refused<'_>, &Gap)],
+) {
+    let is_told = |name: &AppRef| told.iter().any(|(one, _)| one.application == name);
+    let mut names: Vec<&AppRef> = rest.iter().map(|(one, _)| one.application).collect();
+    names.dedup();
+    names.retain(|name| !is_told(name));
+    let room = MAX_LENGTH - "; and 100000 more".len();
+    let mut named: Vec<&AppRef> = Vec::new();
+    for name in names {
+        let separator = if named.is_empty() { "; also " } else { ", " };
+        let text = plain(&name.name, MAX_PART);
+        if sentence.len() + separator.len() + text.len() > room {
+            break;
+        }
+        sentence.push_str(separator);
+        sentence.push_str(&text);
+        named.push(name);
+    }
+    let left = rest
+        .iter()
+        .filter(|(one, _)| !named.contains(&one.application));
+    let left = left.count();
+    if left > 0 {
+        // Writing to a `String` cannot fail.
+        let _ = write!(sentence, "; and {left} more");
+    }
 }
 
 fn gap_in_words(gap: &Gap, what: &str) -> String {

@@ -384,6 +384,7 @@ fn context(caller: &Caller, context: &Context) -> Vec<(&'static str, Fact)> {
 
 fn options(sync: SyncOptions) -> Fact {
     Fact::Record(vec![
+        ("apply", Fact::Flag(sync.apply)),
         ("dry_run", Fact::Flag(sync.dry_run)),
         ("partial", Fact::Flag(sync.partial)),
         ("prune", Fact::Flag(sync.prune)),

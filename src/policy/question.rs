@@ -136,6 +136,8 @@ impl Mode {
     reason = "the independent switches of Argo CD's request"
 )]
 pub struct SyncOptions {
+    /// No hook runs, so no test that is one.
+    pub apply: bool,
     /// Nothing is to be changed.
     pub dry_run: bool,
     /// Only some resources.
@@ -164,6 +166,8 @@ impl SyncOptions {
 pub enum FindingWord {
     /// Something is missing.
     Blocked,
+    /// It holds nothing but other applications, each of which is decided on by itself.
+    Composite,
     /// The environment requires nothing.
     Exempt,
     /// These commits were permitted and ran here, and have not failed since.
@@ -176,8 +180,9 @@ pub enum FindingWord {
 
 impl FindingWord {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Blocked,
+        Self::Composite,
         Self::Exempt,
         Self::Incumbent,
         Self::None,
@@ -189,6 +194,7 @@ impl FindingWord {
     pub fn word(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
+            Self::Composite => "composite",
             Self::Exempt => "exempt",
             Self::Incumbent => "incumbent",
             Self::None => "none",
@@ -201,6 +207,7 @@ impl From<&Finding> for FindingWord {
     fn from(finding: &Finding) -> Self {
         match finding {
             Finding::Blocked { .. } => Self::Blocked,
+            Finding::Composite => Self::Composite,
             Finding::Exempt => Self::Exempt,
             Finding::Incumbent => Self::Incumbent,
             Finding::Satisfied { .. } => Self::Satisfied,

@@ -157,6 +157,7 @@ impl Story {
             Finding::Satisfied { runs } => {
                 self.line("satisfied", &format!("by {}", printable(&runs.join(", "))));
             }
+            Finding::Composite => self.line("composite", "it holds nothing but other applications"),
             Finding::Exempt => self.line("exempt", "the environment requires nothing"),
             Finding::Incumbent => self.line("incumbent", "it was permitted and ran here before"),
         }

@@ -129,6 +129,9 @@ impl From<&identity::Caller> for CallerFacts {
 pub struct Planned {
     /// Which.
     pub application: AppRef,
+    /// What would be done to it (`ApplicationService.Sync`).
+    #[serde(default)]
+    pub action: String,
     /// What would be rolled out; absent when that could not be pinned.
     pub plan: Option<ApplicationPlan>,
     /// What the gate found; absent when nothing was looked up.

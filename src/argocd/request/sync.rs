@@ -12,6 +12,7 @@ use crate::argocd::proto::{
     self, ApplicationSyncRequest, Info, SyncStrategyApply, SyncStrategyHook,
 };
 use crate::gate::PinnedSource;
+use crate::intent::PartOf;
 use crate::names::{AppRef, DecisionId};
 
 /// The remark on an operation that holds the decision's identifier.
@@ -180,6 +181,31 @@ impl SyncRequest {
     pub fn skips_hooks(&self) -> bool {
         let apply = self.0.strategy.as_ref().and_then(|s| s.apply.as_ref());
         apply.is_some() || self.is_partial() || self.is_dry_run()
+    }
+
+    /// Whether the request names sync options, which then replace the spec's.
+    #[must_use]
+    pub fn names_options(&self) -> bool {
+        self.0.sync_options.is_some()
+    }
+
+    /// The resources that it is confined to; none for a whole sync.
+    pub fn resources(&self) -> impl Iterator<Item = PartOf> + '_ {
+        self.0.resources.iter().map(|resource| PartOf {
+            group: resource.group.clone().unwrap_or_default(),
+            kind: resource.kind.clone().unwrap_or_default(),
+            namespace: resource.namespace.clone().unwrap_or_default(),
+            name: resource.name.clone().unwrap_or_default(),
+        })
+    }
+
+    /// Leaves the revisions to Argo CD, which takes no others while automated sync is on.
+    pub fn unpin(&mut self, spec_retry: Option<Retry>, decision: &DecisionId, caller: &str) {
+        self.0.revision = None;
+        self.0.source_positions.clear();
+        self.0.revisions.clear();
+        self.hold_retries(spec_retry);
+        self.stamp(decision, caller);
     }
 
     fn has_option(&self, option: &str) -> bool {

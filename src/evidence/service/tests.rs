@@ -210,6 +210,7 @@ impl World {
             environment: &environment,
             component: &component,
             varies: &varies(),
+            admission: false,
         };
         let plan = gate::plan(&facts(&app), gate::AskedRevisions::default(), place).unwrap();
         let requirements = [Requirement {

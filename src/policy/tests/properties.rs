@@ -59,14 +59,15 @@ fn applications() -> impl Strategy<Value = ApplicationFacts> {
 }
 
 fn options() -> impl Strategy<Value = SyncOptions> {
-    any::<[bool; 6]>().prop_map(
-        |[dry_run, partial, prune, force, replace, local]| SyncOptions {
+    any::<[bool; 7]>().prop_map(
+        |[dry_run, partial, prune, force, replace, local, apply]| SyncOptions {
             dry_run,
             partial,
             prune,
             force,
             replace,
             local,
+            apply,
         },
     )
 }

@@ -28,6 +28,7 @@ fn planned() -> Planned {
     let digest = SourceDigest::parse("1".repeat(64)).unwrap();
     Planned {
         application: app("shop-prod"),
+        action: "ApplicationService.Sync".into(),
         plan: Some(ApplicationPlan {
             application: app("shop-prod"),
             uid: "uid-1".into(),

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import ssl
+import subprocess
 import sys
 import tempfile
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from harness.cli import Cli
 from harness.cluster import Kubernetes, Repository
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, binary
 from harness.processes import Service, processes_of
+from harness.protobuf import Facts
 from harness.tokens import Provider
 
 if TYPE_CHECKING:
@@ -61,6 +63,14 @@ def rig(folder: Path) -> Iterator[Rig]:
         code = service.stop()
     assert code == 0, f"the rig ended with {code}\n{service.tail()}"
     assert processes_of(state) == []
+
+
+@pytest.fixture(scope="session")
+def facts(rig: Rig) -> Facts:
+    """The API of this Argo CD, from its own descriptors."""
+    program = Path(rig["bin"]) / "argocd-rig"
+    done = subprocess.run([program, "facts"], capture_output=True, check=True, timeout=60)
+    return Facts(json.loads(done.stdout))
 
 
 @pytest.fixture(scope="session")

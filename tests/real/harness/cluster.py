@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 import subprocess
@@ -11,7 +12,12 @@ from typing import Any
 
 import httpx
 
+ARGOCD = "argocd"
 _MERGE_PATCH = "application/merge-patch+json"
+
+
+def _argo(kind: str) -> str:
+    return f"/apis/argoproj.io/v1alpha1/namespaces/{ARGOCD}/{kind}"
 
 
 class Kubernetes:
@@ -57,13 +63,37 @@ class Kubernetes:
 
     def application(self, name: str) -> dict[str, Any]:
         """The Application as it is stored."""
-        answer = self._http.get(f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}")
+        answer = self._http.get(f"{_argo('applications')}/{name}")
         assert answer.is_success, answer.text
         return dict(answer.json())
 
+    def create_application(self, name: str, spec: dict[str, Any], *, labels: dict[str, str] | None = None) -> None:
+        """Creates an Application past Argo CD, as `kubectl` does."""
+        metadata = {"name": name, "namespace": ARGOCD, "labels": labels or {}}
+        manifest = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Application", "metadata": metadata, "spec": spec}
+        answer = self._http.post(_argo("applications"), json=manifest)
+        assert answer.is_success, answer.text
+
+    def delete_marked(self, prefix: str) -> None:
+        """Removes what of Argo CD's own begins with `prefix`, and what it does not name itself but holds it."""
+        for kind in ("applications", "applicationsets", "appprojects"):
+            for item in self._http.get(_argo(kind)).json()["items"]:
+                name = item["metadata"]["name"]
+                if name.startswith(prefix):
+                    self._http.patch(
+                        f"{_argo(kind)}/{name}",
+                        headers={"content-type": _MERGE_PATCH},
+                        json={"metadata": {"finalizers": None}},
+                    )
+                    self._http.delete(f"{_argo(kind)}/{name}")
+        secrets = f"/api/v1/namespaces/{ARGOCD}/secrets"
+        for item in self._http.get(secrets, params={"labelSelector": "argocd.argoproj.io/secret-type"}).json()["items"]:
+            if any(base64.b64decode(value).decode(errors="replace").startswith(prefix) for value in item["data"].values()):
+                self._http.delete(f"{secrets}/{item['metadata']['name']}")
+
     def patch_application(self, name: str, patch: dict[str, Any]) -> None:
         answer = self._http.patch(
-            f"/apis/argoproj.io/v1alpha1/namespaces/argocd/applications/{name}",
+            f"{_argo('applications')}/{name}",
             headers={"content-type": _MERGE_PATCH},
             json=patch,
         )

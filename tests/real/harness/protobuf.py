@@ -50,7 +50,7 @@ class Facts:
     """The API of the pinned Argo CD."""
 
     def __init__(self, facts: dict[str, Any]) -> None:
-        self._messages: dict[str, Any] = facts["messages"]
+        self._messages: dict[str, Any] = {"google.protobuf.Empty": {"fields": []}, **facts["messages"]}
         self._enums: dict[str, dict[str, int]] = facts["enums"]
         methods = [
             Method(
@@ -62,6 +62,15 @@ class Facts:
             for entry in facts["methods"]
         ]
         self.methods = {method.name: method for method in methods}
+
+    def fields(self, message: str) -> list[dict[str, Any]]:
+        """The fields of a message, as the facts have them."""
+        return list(self._messages[message]["fields"])
+
+    def plain(self, message: str) -> bool:
+        """Whether a message is in JSON what its fields are."""
+        special = message in _TIMES | _FREE or message.endswith(".IntOrString")
+        return not special and not self._messages[message].get("map_entry")
 
     def encode(self, message: str, value: dict[str, Any]) -> bytes:
         """`value`, as REST would say it, as a protobuf message. A key that the message does not have is an error."""

@@ -6,6 +6,7 @@ lines, paths and headers on the wire as they are given.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import http.client
 import json
@@ -21,6 +22,7 @@ from urllib.parse import quote, unquote, urlencode, urlsplit
 from h2.config import H2Configuration
 from h2.connection import H2Connection
 from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.exceptions import ProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 Headers = list[tuple[str, str]]
 # A sync that waits for nothing answers within a second; a plan of many applications takes longer.
 _SECONDS = 60
+# An answer that has begun and does not go on for so long is a stream; what has come of it is enough.
+_SILENCE_SECONDS = 1
 
 
 class Wire(StrEnum):
@@ -82,25 +86,32 @@ class Reply:
 class Http1:
     """HTTP/1.1, one connection for each request."""
 
-    def __init__(self, url: str, ca: Path) -> None:
+    def __init__(self, url: str, ca: Path, seconds: float = _SECONDS) -> None:
         self._host, self._port = _address(url)
         self._tls = _tls(ca, "http/1.1")
+        self._seconds = seconds
 
     def send(self, method: str, target: str, headers: Headers, body: bytes | None = None) -> Reply:
         """Sends a request with exactly this target; `host` and, with a body, `content-length` are added."""
-        connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=_SECONDS)
+        connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=self._seconds)
         # The target goes out as it is: what is no good in it is for the gate to tell.
         connection._validate_path = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001
         connection._encode_request = lambda line: line.encode("latin-1")  # type: ignore[attr-defined]  # noqa: SLF001
         try:
-            connection.putrequest(method, target, skip_accept_encoding=True)
-            for name, value in headers:
+            connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+            for name, value in [("host", f"{self._host}:{self._port}"), *headers]:
                 connection.putheader(name, value)
             if body is not None:
                 connection.putheader("content-length", str(len(body)))
             connection.endheaders(body)
+            stream = connection.sock
             response = connection.getresponse()
-            return Reply(response.status, response.getheaders(), response.read())
+            reply = Reply(response.status, response.getheaders())
+            stream.settimeout(_SILENCE_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                while part := response.read1(65536):
+                    reply.body += part
+            return reply
         finally:
             connection.close()
 
@@ -108,9 +119,10 @@ class Http1:
 class Http2:
     """HTTP/2, one connection for each request."""
 
-    def __init__(self, url: str, ca: Path) -> None:
+    def __init__(self, url: str, ca: Path, seconds: float = _SECONDS) -> None:
         self._host, self._port = _address(url)
         self._tls = _tls(ca, "h2")
+        self._seconds = seconds
 
     @property
     def authority(self) -> str:
@@ -119,11 +131,15 @@ class Http2:
     def send(self, headers: Headers, body: bytes = b"") -> Reply:
         """Sends a request with exactly these headers, those of HTTP/2 itself among them."""
         config = H2Configuration(
-            validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="utf-8"
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+            # A message of Argo CD may end with a space, which this library would refuse and gRPC's own do not.
+            validate_inbound_headers=False,
+            header_encoding="utf-8",
         )
         connection = H2Connection(config)
         with (
-            socket.create_connection((self._host, self._port), timeout=_SECONDS) as plain,
+            socket.create_connection((self._host, self._port), timeout=self._seconds) as plain,
             self._tls.wrap_socket(plain, server_hostname=self._host) as stream,
         ):
             connection.initiate_connection()
@@ -131,18 +147,28 @@ class Http2:
             if body:
                 connection.send_data(1, body, end_stream=True)
             stream.sendall(connection.data_to_send())
-            return _reply(connection, stream)
+            try:
+                return _reply(connection, stream)
+            except ProtocolError as error:
+                raise ConnectionError(f"the answer is not HTTP/2: {error}") from error
 
 
 def _reply(connection: H2Connection, stream: ssl.SSLSocket) -> Reply:
     reply = Reply(0, [])
     while True:
-        if not (data := stream.recv(65536)):
+        try:
+            data = stream.recv(65536)
+        except TimeoutError:
+            if reply.status:
+                return reply
+            raise
+        if not data:
             raise ConnectionError("the connection was closed before the answer was complete")
         for event in connection.receive_data(data):
             if isinstance(event, ResponseReceived):
                 reply.headers = _texts(event.headers)
                 reply.status = int(reply.header(":status"))
+                stream.settimeout(_SILENCE_SECONDS)
             elif isinstance(event, DataReceived):
                 reply.body += event.data
                 connection.acknowledge_received_data(event.flow_controlled_length, 1)

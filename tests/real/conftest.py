@@ -23,6 +23,7 @@ import pytest
 
 from harness.cli import Cli
 from harness.cluster import Kubernetes, Repository
+from harness.doors import Doors
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
@@ -102,6 +103,14 @@ def shop(rig: Rig) -> Repository:
 def config_repository(rig: Rig) -> Repository:
     """The second repository, from which payments takes its limits."""
     return _repository(rig, "config")
+
+
+@pytest.fixture(scope="session")
+def doors(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Doors:
+    """The applications of the repository `doors`, of which there are none yet."""
+    doors = Doors(kubernetes, _repository(rig, "doors"), folder)
+    doors.prepare()
+    return doors
 
 
 def _repository(rig: Rig, name: str) -> Repository:

@@ -9,6 +9,7 @@ run). Requests that have once shown a difference are kept in `seeds/` and always
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -24,6 +25,7 @@ import pytest
 
 from harness import fuzz
 from harness.calls import CallLog, Executed
+from harness.cluster import path_of
 from harness.processes import eventually
 from harness.wire import Http1, Http2, Wire
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from conftest import People, Rig
     from harness.cluster import Kubernetes
+    from harness.doors import Doors
     from harness.gate import Gate
     from harness.protobuf import Facts
     from harness.wire import Reply
@@ -43,6 +46,7 @@ SEEDS = sorted((Path(__file__).parent / "seeds").glob("*.json"))
 
 # An application in staging that rolls out a ConfigMap, which may be done to it what can be done.
 APPLICATION = "fuzz-staging"
+MARK = "fuzz-"
 # Streams that only end with their client; their classification is that of the unary methods.
 ENDLESS = {"ApplicationService.Watch", "ApplicationService.WatchResourceTree", "ApplicationSetService.Watch"}
 # How the gate itself asks argocd-server about what it plans.
@@ -53,6 +57,7 @@ OWN = {
     "ApplicationService.RevisionMetadata",
     "ApplicationService.Watch",
     "ApplicationSetService.Generate",
+    "ApplicationSetService.Get",
     "ProjectService.Get",
     "SettingsService.Get",
     "VersionService.Version",
@@ -80,12 +85,16 @@ class Seen:
     reply: Reply | None
     entry: dict[str, Any] | None
     executed: list[Executed]
+    late: bool = False
+    """No answer came in time: Argo CD dials out, for example."""
 
     def difference(self) -> str | None:
         """What disagrees, in words; nothing if all agree."""
-        if self.entry is None:
+        if self.entry is None and not self.late:
             wrong = [call.operation for call in self.executed]
             return f"no decision, and yet argocd-server was asked for {wrong}" if wrong else None
+        if self.entry is None:
+            return None
         opening, outcome = self.entry["opening"], (self.entry["closing"] or {}).get("outcome", {})
         calls = list(self.executed)
         if outcome.get("kind") == "forwarded":
@@ -152,12 +161,15 @@ class Bench:
 
     def send(self, request: fuzz.Request) -> Seen:
         self.calls.read()
+        reply, late = None, False
         try:
-            reply: Reply | None = request.send(self.http1, self.http2, self.people.token("olga"))
+            reply = request.send(self.http1, self.http2, self.people.token("olga"))
+        except TimeoutError:
+            late = True
         except (OSError, http.client.HTTPException, ValueError):
-            reply = None  # the connection was closed, which is an answer, too
+            pass  # the connection was closed, which is an answer, too
         decision = reply.header("syncgate-decision") if reply else ""
-        return Seen(request, reply, self._entry(decision) if decision else None, self.calls.read())
+        return Seen(request, reply, self._entry(decision) if decision else None, self.calls.read(), late)
 
     def _entry(self, decision: str) -> dict[str, Any]:
         """The record of a decision, once it is closed: both halves are written after the answer."""
@@ -174,26 +186,30 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(gate: Gate, people: People, rest: httpx.Client, rig: Rig, kubernetes: Kubernetes) -> Iterator[Bench]:
-    shop = rig["git"]["repositories"]["shop"]["url"]
-    kubernetes.create_application(
-        APPLICATION,
-        {
-            "project": "shop",
-            "source": {"repoURL": shop, "targetRevision": "main", "path": "apps/staging"},
-            "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop-staging"},
-        },
-        labels={"syncgate.dev/environment": "staging", "syncgate.dev/component": "fuzz"},
-    )
+def bench(gate: Gate, people: People, rest: httpx.Client, rig: Rig, kubernetes: Kubernetes, doors: Doors) -> Iterator[Bench]:
+    doors.create(doors.application(APPLICATION, "staging"))
     calls = CallLog(Path(rig["logs"]) / "argocd-server.log")
     yield Bench(gate, Http1(gate.url, gate.ca, 10), Http2(gate.url, gate.ca, 10), rest, calls, people)
-    kubernetes.delete_marked("fuzz-")
+    doors.remove(APPLICATION)
+    _clean(kubernetes)
+
+
+def _clean(kubernetes: Kubernetes) -> None:
+    """Removes what the requests have made: it is named by a marker, or holds one."""
+    for kind in ("applications", "applicationsets", "appprojects"):
+        for item in kubernetes.get(path_of(kind))["items"]:
+            if item["metadata"]["name"].startswith(MARK):
+                kubernetes.delete(path_of(kind, item["metadata"]["name"]))
+    for item in kubernetes.get(path_of("secrets"))["items"]:
+        values = [base64.b64decode(value) for value in item.get("data", {}).values()]
+        if any(value.startswith(MARK.encode()) for value in values):
+            kubernetes.delete(path_of("secrets", item["metadata"]["name"]))
 
 
 def base(random: Random, facts: Facts) -> fuzz.Request:
     """A valid request, mostly about something that does not exist."""
     name = random.choice([name for name in facts.methods if name not in ENDLESS])
-    marker = f"fuzz-{random.getrandbits(40):010x}"
+    marker = f"{MARK}{random.getrandbits(40):010x}"
     if name.startswith("ApplicationService.") and name != "ApplicationService.Delete" and random.random() < 0.5:
         marker = APPLICATION
     fields = fuzz.fields_of(random, facts, facts.methods[name], marker)
@@ -225,7 +241,7 @@ def test_what_was_classified_is_what_was_executed(bench: Bench, facts: Facts) ->
 
 def _outcome(seen: Seen) -> str:
     if seen.entry is None:
-        return "no decision" if seen.reply else "no answer"
+        return "late" if seen.late else "no decision" if seen.reply else "no answer"
     return str((seen.entry["closing"] or {}).get("outcome", {}).get("kind", "open"))
 
 

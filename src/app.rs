@@ -104,6 +104,8 @@ pub struct App {
     pub git: Git,
     /// Test runs.
     pub runs: Runs,
+    /// What the requests at the admission door share.
+    pub(crate) admission: crate::admission::Shared,
     /// Answers about what may be read in lists.
     pub(crate) reads: crate::filtered::Reads,
     /// Everything that was spawned; a stop waits for it.
@@ -171,12 +173,14 @@ impl App {
             argocd,
             git,
             runs,
+            admission: crate::admission::Shared::default(),
             reads: crate::filtered::reads(),
             tasks,
             stop,
         });
         app.tasks.spawn(crate::index::follow(Arc::clone(&app)));
         app.tasks.spawn(crate::settle::run(Arc::clone(&app)));
+        app.tasks.spawn(crate::admission::follow(Arc::clone(&app)));
         Ok(app)
     }
 
@@ -194,7 +198,7 @@ impl App {
     /// by itself is looked at before it runs.
     #[must_use]
     pub fn has_admission_door(&self) -> bool {
-        false
+        self.config.admission.is_some()
     }
 
     /// The link to a decision, for people.

@@ -15,9 +15,23 @@ use crate::respond::Rejection;
 /// How many refused applications are named.
 const NAMED: usize = 5;
 
-/// The refusal of `plan`.
+/// The refusal of `plan`. An application that `caller` may not see is not told of.
 #[must_use]
 pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
+    let hidden = plan
+        .applications
+        .iter()
+        .find(|planned| !may_see(app, caller, planned));
+    worded(plan, caller, denial, hidden)
+}
+
+/// The refusal of `plan`, for a caller who has its objects in hand.
+#[must_use]
+pub fn plainly(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
+    worded(plan, caller, denial, None)
+}
+
+fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned>) -> Rejection {
     let verb = verb(plan.action);
     let called = plan.applications.first().map(|planned| &planned.facts.app);
     if let (true, Some(called)) = (denial.evidence, called) {
@@ -43,10 +57,6 @@ pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection
     } else {
         format!(": {}", advice.join(", or "))
     };
-    let hidden = plan
-        .applications
-        .iter()
-        .find(|planned| !may_see(app, caller, planned));
     let what = match (hidden, plan.applications.as_slice()) {
         (Some(hidden), _) if Some(&hidden.facts.app) == called => {
             return planner::unseen(&hidden.facts.app);

@@ -110,6 +110,7 @@ async fn settle_runs(
         Ok(facts) => {
             for (run, counts) in app.runs.settle(application, &facts).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run settled");
+                crate::admission::settled(app, run, counts).await;
             }
         }
         Err(error) => {

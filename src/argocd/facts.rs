@@ -86,11 +86,22 @@ mod tests {
             .as_array()
             .unwrap();
         assert_eq!(fields.len(), 14);
-        assert!(fields.contains(&json!({
-            "name": "retryStrategy", "number": 10, "repeated": false, "type": "RetryStrategy",
-        })));
-        assert!(fields.contains(&json!({
-            "name": "sourcePositions", "number": 14, "repeated": true, "type": "int64",
-        })));
+        let field = |name: &str| fields.iter().find(|field| field["name"] == name).unwrap();
+        let retry = field("retryStrategy");
+        assert_eq!(
+            (&retry["number"], &retry["type"]),
+            (&json!(10), &json!("RetryStrategy"))
+        );
+        let positions = field("sourcePositions");
+        assert_eq!(
+            (&positions["repeated"], &positions["type"]),
+            (&json!(true), &json!("int64"))
+        );
+        let automated = facts["written"]["SyncPolicyAutomated"].as_array().unwrap();
+        assert!(
+            automated
+                .iter()
+                .any(|f| f["name"] == "enabled" && f["pointer"] == true)
+        );
     }
 }

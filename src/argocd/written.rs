@@ -185,4 +185,4 @@ pub fn application_of_json(application: &Value) -> Result<Value, Error> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

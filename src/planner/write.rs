@@ -109,11 +109,13 @@ impl Planning<'_> {
         }
         let starts = starts(write.before, write.after);
         let taken_up = takes_up(&write, &change);
-        if !(change.anything || starts || taken_up || write.action.is_some()) {
+        let forges = forges_status(write.before, write.after);
+        let changes = change.anything || taken_up || forges || write.action.is_some();
+        if !(changes || starts) {
             return Ok(Vec::new());
         }
         let mut all = Vec::new();
-        if forges_status(write.before, write.after) {
+        if forges {
             after.finding = Some(unchecked(
                 "it brings a `status`, which Argo CD alone may set",
             ));
@@ -136,8 +138,7 @@ impl Planning<'_> {
             before.finding.clone_from(&after.finding);
             all.insert(0, before);
         }
-        let changed = change.anything || taken_up || write.action.is_some();
-        if changed {
+        if changes {
             all.insert(0, after);
         }
         if starts {
@@ -334,10 +335,9 @@ fn takes_up(write: &Write<'_>, change: &Change) -> bool {
 }
 
 fn starts(before: Option<&Value>, after: &Value) -> bool {
-    let operation = json::without_blanks(json::at(after, "/operation"));
-    let empty = operation.is_null() || operation == json!({});
-    let was = before.map(|before| json::without_blanks(json::at(before, "/operation")));
-    !empty && was.as_ref() != Some(&operation)
+    // Not without its blanks: an empty `sync` is a sync of everything.
+    let operation = json::at(after, "/operation");
+    !operation.is_null() && before.map(|before| json::at(before, "/operation")) != Some(operation)
 }
 
 fn forges_status(before: Option<&Value>, after: &Value) -> bool {

@@ -7,6 +7,7 @@
 mod answer;
 mod argocd;
 mod caller;
+mod evidence;
 mod issuer;
 mod process;
 
@@ -31,6 +32,7 @@ use tokio_util::task::TaskTracker;
 
 pub(crate) use argocd::{ArgoCd, CHART, FIRST, GATE_TOKEN, SECOND, push};
 pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
+pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
 pub(crate) use process::{Process, Ran, run};
 

@@ -2,6 +2,8 @@ use http::{HeaderMap, HeaderValue, Method};
 use prost::Message as _;
 use serde_json::json;
 
+mod whole;
+
 use super::*;
 use crate::argocd::classify::{Class, GRPC, classify};
 
@@ -50,9 +52,6 @@ fn every_operation_on_one_application_finds_it_in_protobuf() {
         let Some(fields) = operation.row().application else {
             continue;
         };
-        if operation == Operation::ApplicationUpdateSpec {
-            continue; // Needs a spec; see below.
-        }
         let nest = |field_: &Field, text: &str| {
             let numbers: Vec<u32> = field_.numbers().collect();
             numbers
@@ -76,13 +75,33 @@ fn every_operation_on_one_application_finds_it_in_protobuf() {
             let leaf = [field(1, b"shop"), field(3, b"team-a")].concat();
             (0..depth).fold(leaf, |inner, _| field(1, &inner))
         };
-        let call = grpc(operation, &both).unwrap_or_else(|e| panic!("{operation}: {e}"));
+        let whole = [both, needed_of(operation)].concat();
+        let call = grpc(operation, &whole).unwrap_or_else(|e| panic!("{operation}: {e}"));
         assert_eq!(
             call.app.clone().unwrap(),
             target("shop", Some("team-a"), None),
             "{operation}"
         );
         assert_eq!(call.forward_path, operation.row().grpc);
+    }
+}
+
+/// What the message of an operation needs beside the application's name.
+fn needed_of(operation: Operation) -> Vec<u8> {
+    let object = [field(3, b"web"), field(4, b"v1"), field(6, b"Deployment")].concat();
+    match operation {
+        Operation::ApplicationUpdateSpec => field(2, &field(3, b"default")),
+        Operation::ApplicationRollback => vec![0x10, 1],
+        Operation::ApplicationPatch => [field(2, b"[]"), field(3, b"json")].concat(),
+        Operation::ApplicationPatchResource => {
+            let patch = [field(7, b"{}"), field(8, b"application/merge-patch+json")];
+            [object, patch.concat()].concat()
+        }
+        Operation::ApplicationDeleteResource => object,
+        Operation::ApplicationRunResourceAction | Operation::ApplicationRunResourceActionV2 => {
+            [object, field(7, b"restart")].concat()
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -98,9 +117,11 @@ fn every_operation_on_one_application_finds_it_in_rest() {
                 .replace(&format!("{{{}}}", fields.name.path), "shop")
                 .replace("{revision}", "1a2b3c4")
                 .replace("{podName}", "pod");
-            let in_body = json!({
+            let application = json!({
                 "metadata": { "name": "shop", "namespace": "team-a" },
                 "spec": { "project": "default" },
+            });
+            let in_body = json!({
                 "query": { "name": "shop", "appNamespace": "team-a", "project": "default" },
             });
             let place = fields.namespace.path;
@@ -108,13 +129,23 @@ fn every_operation_on_one_application_finds_it_in_rest() {
                 Some("*") if operation == Operation::ApplicationGetManifestsWithFiles => {
                     (String::new(), in_body)
                 }
-                Some("*") => (
-                    String::new(),
-                    json!({ "appNamespace": "team-a", "project": "default" }),
+                Some("*") => (String::new(), whole_body(operation)),
+                Some("application") if operation == Operation::ApplicationUpdate => {
+                    ("?project=default".to_owned(), application)
+                }
+                Some("application") => (String::new(), application),
+                Some("spec") => (
+                    "?appNamespace=team-a&project=default".into(),
+                    json!({ "project": "default" }),
                 ),
-                Some("application") => ("?project=default".to_owned(), in_body),
-                Some("spec") => ("?appNamespace=team-a&project=default".into(), json!({})),
-                Some(_) => ("?appNamespace=team-a&project=default".into(), json!("text")),
+                Some("patch") => (
+                    format!("{OBJECT}&patchType=application%2Fmerge-patch%2Bjson"),
+                    json!("{}"),
+                ),
+                Some(_) => (OBJECT.to_owned(), json!("restart")),
+                None if operation == Operation::ApplicationDeleteResource => {
+                    (OBJECT.to_owned(), json!({}))
+                }
                 None if fields.optional => (format!("?name=shop&{place}=team-a"), json!({})),
                 None => (format!("?{place}=team-a&project=default"), json!({})),
             };
@@ -128,6 +159,27 @@ fn every_operation_on_one_application_finds_it_in_rest() {
             );
         }
     }
+}
+
+/// The query of a call about one object, as the web UI sends it.
+const OBJECT: &str = "?appNamespace=team-a&project=default&name=web&resourceName=web\
+    &group=apps&kind=Deployment&version=v1";
+
+/// The body of a call whose body is the whole message.
+fn whole_body(operation: Operation) -> Value {
+    let mut body = json!({ "appNamespace": "team-a", "project": "default" });
+    let more = match operation {
+        Operation::ApplicationRollback => json!({ "id": 1 }),
+        Operation::ApplicationPatch => json!({ "patch": "[]", "patchType": "json" }),
+        Operation::ApplicationRunResourceActionV2 => json!({
+            "resourceName": "web", "kind": "Deployment", "version": "v1", "action": "restart",
+        }),
+        _ => json!({}),
+    };
+    for (key, value) in more.as_object().unwrap() {
+        body[key] = value.clone();
+    }
+    body
 }
 
 /// The web UI sends the name of a resource as `name`; there it is not the application's.
@@ -582,129 +634,6 @@ fn remarks_by_which_a_caller_claims_to_be_the_gate_are_removed() {
     request.stamp(&decision(), "ada");
     assert_eq!(request.message().infos.len(), 2);
     assert_eq!(request.info(INFO_CALLER), Some("ada"));
-}
-
-// ---- Create, Update, UpdateSpec ----
-
-fn application(spec: &Value) -> Value {
-    json!({ "metadata": { "name": "shop" }, "spec": spec })
-}
-
-#[test]
-fn arming_auto_sync_is_seen_in_json() {
-    for (policy, arms) in [
-        (json!({ "automated": {} }), true),
-        (json!({ "automated": { "enabled": true } }), true),
-        (
-            json!({ "automated": { "enabled": null, "prune": true } }),
-            true,
-        ),
-        (json!({ "automated": { "enabled": false } }), false),
-        (json!({ "automated": null }), false),
-        (json!({}), false),
-        (json!(null), false),
-    ] {
-        let spec = json!({ "project": "default", "syncPolicy": policy });
-        for (method, uri, body) in [
-            ("POST", "/api/v1/applications", application(&spec)),
-            ("PUT", "/api/v1/applications/shop", application(&spec)),
-            ("PUT", "/api/v1/applications/shop/spec", spec.clone()),
-        ] {
-            let call = rest(method, uri, &body.to_string()).unwrap();
-            assert_eq!(call.arms_auto_sync(), Some(arms), "{uri} {policy}");
-            assert!(
-                matches!(&call.body, Body::Application { project: Some(p), .. } if p == "default")
-            );
-        }
-    }
-}
-
-#[test]
-fn arming_auto_sync_is_seen_in_protobuf() {
-    // automated: { enabled: .. } inside of syncPolicy inside of a spec
-    for (automated, arms) in [
-        (Some(&[][..]), true),
-        (Some(&[0x20, 1]), true),
-        (Some(&[0x20, 0]), false),
-        (Some(&[0x08, 1]), true),
-        (None, false),
-    ] {
-        let policy = automated.map_or(Vec::new(), |a| field(1, a));
-        let spec = field(4, &policy);
-        let app = [field(1, &field(1, b"shop")), field(2, &spec)].concat();
-        for (operation, message) in [
-            (Operation::ApplicationCreate, field(1, &app)),
-            (Operation::ApplicationUpdate, field(1, &app)),
-            (
-                Operation::ApplicationUpdateSpec,
-                [field(1, b"shop"), field(2, &spec)].concat(),
-            ),
-        ] {
-            let call = grpc(operation, &message).unwrap();
-            assert_eq!(call.arms_auto_sync(), Some(arms), "{operation}");
-            let framed = framing::write_message(&message).unwrap();
-            assert_eq!(call.forward_body().unwrap(), framed, "{operation}");
-        }
-    }
-}
-
-#[test]
-fn a_second_spelling_or_a_second_policy_cannot_hide_arming() {
-    for body in [
-        r#"{"syncPolicy": {}, "SyncPolicy": {"automated": {}}}"#,
-        r#"{"SYNCPOLICY": {"automated": {}}}"#,
-        r#"{"syncPolicy": {"automated": null, "automated": {}}}"#,
-        r#"{"syncPolicy": {"Automated": {}}}"#,
-        r#"{"syncPolicy": {"automated": {"enabled": false, "Enabled": true}}}"#,
-    ] {
-        let refused = rest("PUT", "/api/v1/applications/shop/spec", body);
-        assert!(matches!(refused, Err(Error::Json(_))), "{body}");
-    }
-    let policy = field(4, &field(1, &[0x20, 0]));
-    let twice = [policy.clone(), field(4, &field(1, &[]))].concat();
-    let message = [field(1, b"shop"), field(2, &twice)].concat();
-    assert_eq!(
-        grpc(Operation::ApplicationUpdateSpec, &message),
-        Err(Error::Protobuf(protobuf::Error::Twice(4)))
-    );
-}
-
-#[test]
-fn a_forged_status_or_operation_is_refused_at_creation() {
-    for part in ["status", "operation"] {
-        let mut app = application(&json!({}));
-        app[part] = json!({ "sync": { "revision": "x" } });
-        assert_eq!(
-            rest("POST", "/api/v1/applications", &app.to_string()),
-            Err(Error::Upstreams(part))
-        );
-    }
-    for (number, part) in [(3, "status"), (4, "operation")] {
-        let metadata = field(1, &field(1, b"shop"));
-        let app = [metadata, field(number, &field(2, b"x"))].concat();
-        assert_eq!(
-            grpc(Operation::ApplicationCreate, &field(1, &app)),
-            Err(Error::Upstreams(part))
-        );
-    }
-}
-
-/// The CLI writes an empty status out; the web UI sends the one it read.
-#[test]
-fn a_blank_status_is_taken_at_creation_and_never_sent_on() {
-    let metadata = field(1, &field(1, b"shop"));
-    let blank = field(3, &field(2, &[0x0a, 0]));
-    let app = [metadata.clone(), blank].concat();
-    let call = grpc(Operation::ApplicationCreate, &field(1, &app)).unwrap();
-    let expected = framing::write_message(&field(1, &metadata)).unwrap();
-    assert_eq!(call.forward_body().unwrap(), expected);
-
-    let mut app = application(&json!({}));
-    app["status"] = json!({ "sync": { "revision": "x" } });
-    app["operation"] = json!({ "sync": {} });
-    let call = rest("PUT", "/api/v1/applications/shop", &app.to_string()).unwrap();
-    let sent: Value = serde_json::from_slice(&call.forward_body().unwrap()).unwrap();
-    assert_eq!(sent, application(&json!({})));
 }
 
 // ---- Properties ----

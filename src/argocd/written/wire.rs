@@ -10,9 +10,6 @@ use serde_json::{Map, Value};
 use super::{Error, Special, descriptor, is_inline, is_pointer, json, normal};
 use crate::argocd::protobuf::{self, Value as Raw};
 
-/// The deepest nesting of messages; as deep as generators of an application set go, and some.
-const MAX_DEPTH: usize = 40;
-
 /// A message that was read whole, and written anew.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Message {
@@ -26,7 +23,7 @@ impl Message {
     pub(crate) fn read(name: &str, bytes: &[u8]) -> Result<Self, Error> {
         let descriptor = descriptor(name)?;
         Ok(Self {
-            bytes: rewrite(&descriptor, bytes, name, MAX_DEPTH)?,
+            bytes: rewrite(&descriptor, bytes, name)?,
             descriptor,
         })
     }
@@ -41,17 +38,9 @@ impl Message {
 }
 
 /// `bytes` in the one encoding; refuses what two readers could read differently, and what is not
-/// known.
-fn rewrite(
-    message: &MessageDescriptor,
-    bytes: &[u8],
-    place: &str,
-    depth: usize,
-) -> Result<Vec<u8>, Error> {
+/// known. As deep as the messages go: none of them contains itself.
+fn rewrite(message: &MessageDescriptor, bytes: &[u8], place: &str) -> Result<Vec<u8>, Error> {
     let malformed = |error: &dyn std::fmt::Display| Error::Malformed(format!("{place}: {error}"));
-    if depth == 0 {
-        return Err(malformed(&"it is nested too deeply"));
-    }
     let mut seen = HashSet::new();
     let mut out: Vec<(u32, Vec<u8>)> = Vec::new();
     for field in protobuf::fields(bytes) {
@@ -73,24 +62,19 @@ fn rewrite(
         if !known.is_list() && !seen.insert((field.number, key)) {
             return Err(Error::Twice { place: inner });
         }
-        out.push((field.number, value(&known, field.value, &inner, depth)?));
+        out.push((field.number, value(&known, field.value, &inner)?));
     }
     out.sort_by_key(|(number, _)| *number);
     Ok(out.into_iter().flat_map(|(_, bytes)| bytes).collect())
 }
 
 /// One field in the one encoding.
-fn value(
-    field: &FieldDescriptor,
-    value: Raw<'_>,
-    place: &str,
-    depth: usize,
-) -> Result<Vec<u8>, Error> {
+fn value(field: &FieldDescriptor, value: Raw<'_>, place: &str) -> Result<Vec<u8>, Error> {
     let number = field.number();
     let mut out = Vec::new();
     match (field.kind(), value) {
         (Kind::Message(kind), Raw::Bytes(bytes)) => {
-            let inner = rewrite(&kind, bytes, place, depth - 1)?;
+            let inner = rewrite(&kind, bytes, place)?;
             prost::encoding::bytes::encode(number, &inner, &mut out);
         }
         (Kind::String, Raw::Bytes(bytes)) if std::str::from_utf8(bytes).is_ok() => {

@@ -9,15 +9,18 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 11] = [
+const NAMED: [&str; 14] = [
     "argocd-token",
     "argocd.crt",
     "secrets/argocd-token",
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
+    "tls/admission.crt",
+    "tls/admission.key",
     "tls/argocd-ca.crt",
     "tls/cluster-ca.crt",
+    "tls/cluster-client-ca.crt",
     "tls/gate.crt",
     "tls/gate.key",
     "tls/login-ca.crt",

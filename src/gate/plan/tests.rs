@@ -16,7 +16,7 @@ fn planned(app: &Value, asked: AskedRevisions<'_>) -> Result<ApplicationPlan, St
         component: &component,
         varies: &["path".to_owned()],
         admission: false,
-        };
+    };
     plan(&facts(app), asked, place).map_err(|gaps| {
         assert!(gaps.iter().all(|gap| gap.kind == GapKind::Unpinnable));
         gaps.into_iter()

@@ -59,8 +59,8 @@ fn applications() -> impl Strategy<Value = ApplicationFacts> {
 }
 
 fn options() -> impl Strategy<Value = SyncOptions> {
-    any::<[bool; 7]>().prop_map(
-        |[dry_run, partial, prune, force, replace, local, apply]| SyncOptions {
+    any::<[bool; 7]>().prop_map(|[dry_run, partial, prune, force, replace, local, apply]| {
+        SyncOptions {
             dry_run,
             partial,
             prune,
@@ -68,8 +68,8 @@ fn options() -> impl Strategy<Value = SyncOptions> {
             replace,
             local,
             apply,
-        },
-    )
+        }
+    })
 }
 
 fn actions(group: Option<&'static str>) -> impl Strategy<Value = String> {

@@ -36,6 +36,7 @@ use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
 use crate::config::Admission;
+use crate::deployed;
 use crate::digest::{canonical_json, sha256_hex};
 use crate::draft::Draft;
 use crate::gate::Finding;
@@ -313,9 +314,16 @@ impl Asked {
     }
 
     fn about(&self, change: Change) -> Value {
+        let start = change
+            .starts
+            .then(|| Start::of_operation(&self.review.after))
+            .flatten();
         json!({
             "starts": change.starts,
             "respecifies": change.respecifies,
+            "dry_run": start.as_ref().is_some_and(|start| start.dry_run),
+            "partial": start.as_ref().is_some_and(|start| !start.partial.is_empty()),
+            "local": start.as_ref().is_some_and(|start| start.local),
             "revision": json::at(&self.review.after, "/operation/sync/revision"),
             "revisions": json::at(&self.review.after, "/operation/sync/revisions"),
         })
@@ -404,6 +412,9 @@ impl Asked {
         match decide(&policies, &questions, ()) {
             Decision::Allow(permitted) => {
                 draft.permitted(&permitted);
+                if !self.review.dry_run {
+                    deployed::permitted(&self.app, draft.decision(), plan).await?;
+                }
                 let Some(denial) = permitted.observed() else {
                     return self.recorded(draft, Word::Permit, Vec::new()).await;
                 };

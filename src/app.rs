@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
@@ -23,9 +23,10 @@ use crate::identity::config::{
     OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
-use crate::index::Index;
+use crate::index::{Changed, Index};
 use crate::listener::Stop;
 use crate::names::AppRef;
+use crate::notify;
 use crate::outbound;
 use crate::policy;
 use crate::record::Recorder;
@@ -50,6 +51,9 @@ pub enum Error {
     /// The policies are not in order.
     #[error("the policies are not in order:\n{0}")]
     Policies(policy::LoadError),
+    /// A receiver of messages cannot be set up.
+    #[error("a receiver cannot be used")]
+    Receiver(#[source] outbound::Error),
     /// The store cannot be opened.
     #[error("the store cannot be used")]
     Store(#[from] store::Error),
@@ -73,6 +77,7 @@ impl Error {
             Self::Client(_)
             | Self::Identity(_)
             | Self::Policies(_)
+            | Self::Receiver(_)
             | Self::Token(_)
             | Self::Upstream(_)
             | Self::Watch(_) => 64,
@@ -106,6 +111,8 @@ pub struct App {
     pub runs: Runs,
     /// What the requests at the admission door share.
     pub(crate) admission: crate::admission::Shared,
+    /// Tells the sender of messages that there are new ones.
+    pub(crate) notices: tokio::sync::Notify,
     /// Answers about what may be read in lists.
     pub(crate) reads: crate::filtered::Reads,
     /// Everything that was spawned; a stop waits for it.
@@ -160,8 +167,11 @@ impl App {
             config.url.as_str(),
             LeastShare::default(),
         );
+        let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
+        let (index, changed) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
-            index: Index::new(config.upstream.namespace.clone()),
+            index,
+            notices: tokio::sync::Notify::new(),
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             config,
             clock,
@@ -178,10 +188,18 @@ impl App {
             tasks,
             stop,
         });
-        app.tasks.spawn(crate::index::follow(Arc::clone(&app)));
-        app.tasks.spawn(crate::settle::run(Arc::clone(&app)));
-        app.tasks.spawn(crate::admission::follow(Arc::clone(&app)));
+        app.begin(changed, sender);
         Ok(app)
+    }
+
+    /// Begins what goes on beside the requests.
+    fn begin(self: &Arc<Self>, changed: mpsc::Receiver<Changed>, sender: notify::Sender) {
+        self.tasks.spawn(crate::index::follow(Arc::clone(self)));
+        self.tasks.spawn(crate::settle::run(Arc::clone(self)));
+        self.tasks
+            .spawn(crate::unexplained::follow(Arc::clone(self), changed));
+        self.tasks.spawn(sender.run(Arc::clone(self)));
+        self.tasks.spawn(crate::admission::follow(Arc::clone(self)));
     }
 
     /// Waits until no other change of `application` is between its check and its forward; `None` when

@@ -18,7 +18,7 @@ pub use admission::Admission;
 pub use environments::{Applications, Assignment, ComponentRule, Environment, Traits, fits};
 pub use secret::Secret;
 pub use sections::{
-    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, RoleMapping, ServerTls,
+    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping, ServerTls,
     ServiceAccount, Upstream, Workload,
 };
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
     pub git: Vec<GitAccess>,
+    /// Who is told of alarms.
+    pub receivers: Vec<Receiver>,
 }
 
 /// One mistake.
@@ -154,6 +156,7 @@ impl Config {
         let environments = environments::read(&mut root, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
+        let receivers = sections::receivers(&mut root, base, problems);
         root.finish(problems);
         Some(Self {
             url: url?,
@@ -168,6 +171,7 @@ impl Config {
             environments,
             workloads,
             git,
+            receivers,
         })
     }
 }

@@ -138,6 +138,13 @@ impl Draft {
                 "local": request.is_local(),
             });
         }
+        if let CallBody::Rollback(request) = &call.body {
+            self.opening.request = json!({
+                "id": request.id,
+                "dry_run": request.dry_run,
+                "prune": request.prune,
+            });
+        }
     }
 
     /// Notes further facts of a request of our own API.

@@ -3,6 +3,9 @@
 //! One watch of the upstream fills a map; a read that finds its application there asks nobody.
 //! Deploys never look here. While the watch is down the map answers nothing, so that a read is
 //! decided on what the upstream says then.
+//!
+//! Who follows operations ([`crate::unexplained`]) is told of every application whose operation
+//! changed. Its queue is bounded; what found no place is told as a whole, by [`Index::take_missed`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,9 +13,11 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use crate::app::App;
 use crate::argocd::client::{Error, Event};
+use crate::json;
 use crate::names::AppRef;
 
 /// Between two attempts to watch.
@@ -21,9 +26,24 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// How long a watch may say nothing.
 const QUIET: Duration = Duration::from_mins(5);
 
+/// How many changed applications wait for who follows operations.
+const TOLD: usize = 1024;
+
+/// An application whose operation changed.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// The application, as it is now.
+    pub application: Arc<Value>,
+    /// Whether something may have passed unseen before: the first news in a watch.
+    pub after_gap: bool,
+}
+
 /// Applications by namespace and name.
 pub struct Index {
     home_namespace: String,
+    changed: mpsc::Sender<Changed>,
+    /// Whether a change found no place in the queue.
+    missed: AtomicBool,
     applications: DashMap<(String, String), Arc<Value>>,
     /// Names that requests use without a namespace: those in Argo CD's own.
     home: DashMap<String, Arc<Value>>,
@@ -31,15 +51,33 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index that knows nothing yet, of an Argo CD in `namespace`.
+    /// An index that knows nothing yet, of an Argo CD in `namespace`; and the queue of applications
+    /// whose operation changes.
     #[must_use]
-    pub fn new(namespace: impl Into<String>) -> Self {
-        Self {
+    pub fn new(namespace: impl Into<String>) -> (Self, mpsc::Receiver<Changed>) {
+        let (changed, told) = mpsc::channel(TOLD);
+        let index = Self {
             home_namespace: namespace.into(),
+            changed,
+            missed: AtomicBool::new(false),
             applications: DashMap::new(),
             home: DashMap::new(),
             up: AtomicBool::new(false),
-        }
+        };
+        (index, told)
+    }
+
+    /// All applications, if the queue of changes was full since this was last asked.
+    #[must_use]
+    pub fn take_missed(&self) -> Option<Vec<Changed>> {
+        self.missed.swap(false, Ordering::AcqRel).then(|| {
+            let all = self.applications.iter();
+            all.map(|entry| Changed {
+                application: Arc::clone(entry.value()),
+                after_gap: true,
+            })
+            .collect()
+        })
     }
 
     /// The JSON of `application`, if the watch is up and has told of it.
@@ -92,14 +130,44 @@ impl Index {
             self.applications.remove(&(namespace, name.clone()));
             self.home.remove_if(&name, |_, _| is_home);
         } else {
-            self.applications
+            let before = self
+                .applications
                 .insert((namespace, name.clone()), Arc::clone(&application));
+            self.tell(before.as_deref(), &application);
             if is_home {
                 self.home.insert(name, application);
             }
         }
     }
+
+    /// Tells who follows operations, unless the operation is as it was.
+    fn tell(&self, before: Option<&Value>, now: &Arc<Value>) {
+        let as_before = before.is_some_and(|before| {
+            OPERATION
+                .iter()
+                .all(|place| json::at(before, place) == json::at(now, place))
+        });
+        if as_before {
+            return;
+        }
+        let changed = Changed {
+            application: Arc::clone(now),
+            after_gap: before.is_none(),
+        };
+        // Closed, nobody follows any more: the gate is stopping.
+        if let Err(mpsc::error::TrySendError::Full(_)) = self.changed.try_send(changed) {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
 }
+
+/// What tells that an operation began, went on or ended.
+const OPERATION: [&str; 4] = [
+    "/status/operationState/startedAt",
+    "/status/operationState/phase",
+    "/status/operationState/syncResult/revision",
+    "/status/history",
+];
 
 /// Follows the watch until the gate stops.
 pub async fn follow(app: Arc<App>) {
@@ -162,7 +230,7 @@ mod tests {
 
     #[test]
     fn a_name_without_a_namespace_is_in_argo_cds_own() {
-        let index = Index::new("argocd");
+        let (index, _told) = Index::new("argocd");
         index.reset(true);
         index.take(event("ADDED", "team-a", "shop"));
         assert!(index.get(&named(None, "shop")).is_none());
@@ -175,9 +243,42 @@ mod tests {
         assert!(index.get(&named(None, "shop")).is_none());
     }
 
+    fn operating(name: &str, phase: &str) -> Event {
+        let mut event = event("MODIFIED", "argocd", name);
+        event.application["status"]["operationState"] = json!({"phase": phase});
+        event
+    }
+
+    #[test]
+    fn a_change_of_an_operation_is_told_once_and_none_is_lost() {
+        let (index, mut told) = Index::new("argocd");
+        index.reset(true);
+        for event in [
+            operating("shop", "Running"),
+            operating("shop", "Running"),
+            operating("shop", "Succeeded"),
+        ] {
+            index.take(event);
+        }
+        assert!(told.try_recv().unwrap().after_gap);
+        let ended = told.try_recv().unwrap();
+        assert!(!ended.after_gap);
+        assert_eq!(
+            ended.application["status"]["operationState"]["phase"],
+            "Succeeded"
+        );
+        assert!(told.try_recv().is_err());
+        assert!(index.take_missed().is_none());
+        for n in 0..=TOLD {
+            index.take(operating(&n.to_string(), "Running"));
+        }
+        assert_eq!(index.take_missed().unwrap().len(), TOLD + 2);
+        assert!(index.take_missed().is_none());
+    }
+
     #[test]
     fn while_the_watch_is_down_nothing_is_known() {
-        let index = Index::new("argocd");
+        let (index, _told) = Index::new("argocd");
         index.reset(true);
         index.take(event("ADDED", "argocd", "shop"));
         index.reset(false);

@@ -32,10 +32,12 @@ pub mod record;
 pub mod refusal;
 pub mod respond;
 mod terminal;
-// What becomes of it
+// What becomes of it, and what passed beside it
 pub mod deployed;
 pub mod intent;
+pub mod notify;
 pub mod settle;
+pub mod unexplained;
 // What all of it stands on
 pub mod admin;
 pub mod app;

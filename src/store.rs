@@ -1,4 +1,5 @@
-//! What is kept: the log, test runs, deployments, intents. `SQLite` in one file.
+//! What is kept: the log, test runs, deployments, intents, judged operations, messages that wait.
+//! `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
 //! disk. All writes go through one thread (see `writer`) that commits them in groups; reads run
@@ -21,6 +22,8 @@ use rusqlite::{Connection, OpenFlags};
 
 use self::fault::Fault;
 pub use self::fault::{Cause, Error};
+pub use self::notices::{NewNotice, Notice};
+pub use self::operations::{Judgement, Look, OperationRow};
 use self::readers::Readers;
 pub use self::rows::*;
 pub use self::writer::Pending;
@@ -34,6 +37,8 @@ mod fault;
 mod intents;
 mod log;
 mod migrate;
+mod notices;
+mod operations;
 mod readers;
 pub mod rows;
 mod runs;

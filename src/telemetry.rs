@@ -98,6 +98,14 @@ fn describe() {
             "syncgate_store_lost_writes_total",
             "Writes that nobody waited for and that failed, by action",
         ),
+        (
+            "syncgate_notices_total",
+            "Attempts to send a message to a receiver, by result (taken, failed, given-up)",
+        ),
+        (
+            "syncgate_unexplained_operations_total",
+            "Operations of Argo CD that no decision explains, by environment",
+        ),
     ] {
         describe_counter!(name, text);
     }

@@ -4,6 +4,7 @@
 //! a caller's credential on the way up, the gate's on the way down or in an error. Answers have a
 //! limit in size and in time; an answer about another application than was asked for is none.
 
+mod events;
 mod watch;
 
 use std::time::Duration;
@@ -26,6 +27,7 @@ use crate::gate::ApplicationPlan;
 use crate::json;
 use crate::names::AppRef;
 use crate::outbound;
+pub use events::KubernetesEvent;
 pub use watch::{Event, Watch};
 
 /// The largest answer that is read.

@@ -136,6 +136,17 @@ pub struct GitAccess {
     pub credential: Option<GitCredential>,
 }
 
+/// Who is told of alarms.
+#[derive(Clone, Debug)]
+pub struct Receiver {
+    /// Where messages go: https, or http on loopback.
+    pub url: Url,
+    /// A PEM file of the authorities to trust instead of the system's.
+    pub ca: Option<PathBuf>,
+    /// The bearer token to send.
+    pub token: Option<Secret>,
+}
+
 /// How to sign in to a repository.
 #[derive(Clone, Debug)]
 pub enum GitCredential {
@@ -465,6 +476,24 @@ pub(super) fn git(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec
             branches,
             credential,
         });
+    }
+    out
+}
+
+pub(super) fn receivers(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec<Receiver> {
+    let mut out: Vec<Receiver> = Vec::new();
+    for mut table in root.tables("notify", problems) {
+        let url = table.required_parsed("url", problems, trusted_url);
+        let ca = file(&mut table, "ca", base, problems);
+        let token = secret(&mut table, "token", base, problems);
+        let key = table.key("url");
+        table.finish(problems);
+        let Some(url) = url else { continue };
+        // Messages wait under the address of their receiver.
+        if out.iter().any(|other| other.url == url) {
+            problems.add(key, "is declared twice");
+        }
+        out.push(Receiver { url, ca, token });
     }
     out
 }

@@ -83,6 +83,8 @@ varies = ["helm"]
 [[environment.requires]]
 environment = "nowhere"
 max_age = "soon"
+[[notify]]
+url = "http://alerts.example"
 "#;
     let expected = [
         "url: is required",
@@ -98,6 +100,7 @@ max_age = "soon"
         "environment[0].applications: fits every application; name at least one of names, projects, clusters, namespaces, labels",
         "environment[0].component: `staging` is neither `label:NAME` nor a name with `{component}` in it",
         "environment[0].varies: `helm` changes what runs, so it may never vary",
+        "notify[0].url: `http://alerts.example` is plain http off loopback; use https",
         "environment[0].requires[0].environment: `nowhere` is not an environment of this file",
     ];
     let found = problems(text);

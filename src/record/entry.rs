@@ -142,10 +142,14 @@ pub struct Planned {
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Word {
+    /// Nobody asked: Argo CD did what no decision permitted.
+    Alarm,
     /// Syncgate answers by itself.
     Answer,
     /// The policies say no.
     Deny,
+    /// Nobody asked: something was seen, and is kept.
+    Note,
     /// The policies say no, but the environment only observes: the call goes on.
     ObserveDeny,
     /// The policies say yes.
@@ -159,8 +163,10 @@ impl Word {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::Alarm => "alarm",
             Self::Answer => "answer",
             Self::Deny => "deny",
+            Self::Note => "note",
             Self::ObserveDeny => "observe-deny",
             Self::Permit => "permit",
             Self::Refuse => "refuse",

@@ -251,7 +251,7 @@ pub(super) fn decisions_sql(filter: &DecisionFilter) -> Result<(String, Vec<Valu
     Ok((sql, values))
 }
 
-fn entry_of(row: &Row<'_>) -> Result<StoredEntry, Fault> {
+pub(super) fn entry_of(row: &Row<'_>) -> Result<StoredEntry, Fault> {
     let kind = codec::from_text(row, "kind")?;
     Ok(StoredEntry {
         seq: seq(row, "seq")?,

@@ -17,6 +17,7 @@ mod evidence;
 mod file;
 mod intents;
 mod log;
+mod operations;
 mod queue;
 
 /// A folder for one store, gone with the test.

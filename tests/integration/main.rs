@@ -35,6 +35,9 @@ mod interrupted;
 mod record;
 #[cfg(test)]
 mod secrets;
+// What passes beside the gate
+#[cfg(test)]
+mod unexplained;
 // The binary
 #[cfg(test)]
 mod commands;

@@ -205,6 +205,19 @@ impl World {
         Self::start(outside, config, None).await
     }
 
+    /// A gate over what is there, configured otherwise by `change`.
+    pub(crate) async fn with(outside: Outside, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = Config::load(&outside.write_config("")).unwrap();
+        change(&mut config);
+        Self::start(outside, config, None).await
+    }
+
+    /// Stops the gate.
+    pub(crate) async fn stop(self) -> Outside {
+        syncgate::serve::stop(&self.app).await;
+        self.outside
+    }
+
     /// A gate with TLS.
     pub(crate) async fn with_tls() -> Self {
         let outside = Outside::start().await;

@@ -9,15 +9,17 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 14] = [
+const NAMED: [&str; 16] = [
     "argocd-token",
     "argocd.crt",
+    "secrets/alerts-token",
     "secrets/argocd-token",
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
     "tls/admission.crt",
     "tls/admission.key",
+    "tls/alerts-ca.crt",
     "tls/argocd-ca.crt",
     "tls/cluster-ca.crt",
     "tls/cluster-client-ca.crt",

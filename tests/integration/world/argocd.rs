@@ -89,6 +89,8 @@ struct State {
     manifests: BTreeMap<String, Vec<Value>>,
     generated: Vec<Value>,
     sets: BTreeMap<String, Value>,
+    /// Kubernetes' events, by application.
+    events: BTreeMap<String, Value>,
     seen: Vec<Seen>,
     offences: Vec<String>,
     untouchable: Untouchable,
@@ -178,6 +180,11 @@ impl ArgoCd {
         change(application);
         // Nobody may be watching.
         let _ = self.events.send(event("MODIFIED", application));
+    }
+
+    /// What Kubernetes keeps as the events of `name`.
+    pub(crate) fn has_events(&self, name: &str, events: Value) {
+        self.state().events.insert(name.to_owned(), events);
     }
 
     /// The operation of `name` ends.
@@ -345,6 +352,10 @@ impl ArgoCd {
                 set.map_or(Answer::Denied, Answer::Other)
             }
             ("GET", ["api", "v1", "projects", _]) => Answer::Denied,
+            ("GET", ["api", "v1", "applications", name, "events"]) => {
+                let events = self.state().events.get(*name).cloned();
+                Answer::Other(json!({"metadata": {}, "items": events}))
+            }
             ("POST", ["api", "v1", "applications", _, "sync"]) => self.sync(seen.sync().unwrap()),
             ("DELETE", ["api", "v1", "applications", name, "operation"]) => {
                 self.finish(name, "Failed");

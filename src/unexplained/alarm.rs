@@ -1,0 +1,173 @@
+//! Says that an operation has no decision: in the record, in a count, and to receivers.
+//!
+//! The identifier of an alarm is made from the operation, so that a crash between its entry and the
+//! judgement in the store leaves one entry and one alarm, not two.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use ulid::Ulid;
+
+use super::ran::Ran;
+use crate::app::App;
+use crate::argocd::operation::Effect;
+use crate::digest;
+use crate::json::set;
+use crate::names::{AppRef, DecisionId};
+use crate::notify;
+use crate::record::{self, Door, Durability, Opening, Outcome, Word};
+use crate::store::{self, NewNotice};
+
+/// What the record calls an operation without a decision.
+pub(super) const UNEXPLAINED: &str = "Operation.Unexplained";
+/// What the record calls the operations that began before the first look.
+pub(super) const BASELINE: &str = "Operation.Baseline";
+/// The type of the event that receivers get.
+pub(super) const EVENT: &str = "dev.syncgate.operation.unexplained";
+
+/// The most operations that one entry lists.
+const LISTED: usize = 500;
+
+/// An alarm that is on record.
+pub(super) struct Alarm {
+    pub(super) decision: DecisionId,
+    /// The messages to send.
+    pub(super) notices: Vec<NewNotice>,
+}
+
+/// Records and counts an alarm about `ran`.
+///
+/// # Errors
+/// [`record::Error`]; it is not on record then.
+pub(super) async fn raise(
+    app: &App,
+    ran: &Ran,
+    environment: &str,
+    why: &str,
+) -> Result<Alarm, record::Error> {
+    let (decision, at) = (identifier(ran), app.clock.now());
+    let application = &ran.object.application;
+    let mut facts = ran.facts();
+    set(&mut facts, "/why", json!(why));
+    set(&mut facts, "/environment", json!(environment));
+    let mut entry = opening(decision, at, UNEXPLAINED, Word::Alarm);
+    entry.applications = vec![application.clone()];
+    entry.request = facts.clone();
+    if write(app, entry).await? {
+        let started_at = ran.started_at;
+        tracing::error!(
+            %decision, %application, environment, %started_at, why,
+            initiated_by = ran.initiated_by, reconstructed = ran.reconstructed,
+            "an operation that no decision explains"
+        );
+        metrics::counter!(
+            "syncgate_unexplained_operations_total",
+            "environment" => environment.to_owned(),
+        )
+        .increment(1);
+    }
+    set(&mut facts, "/application", json!(application));
+    set(&mut facts, "/see", json!(app.link(decision)));
+    let body = event(app.config.url.as_str(), decision, at, application, &facts).to_string();
+    let notices = app.config.receivers.iter().map(|receiver| NewNotice {
+        receiver: notify::receiver_id(&receiver.url),
+        event: decision.to_string(),
+        body: body.clone(),
+        due_at: at,
+    });
+    Ok(Alarm {
+        decision,
+        notices: notices.collect(),
+    })
+}
+
+/// Records which operations began before the first look.
+///
+/// # Errors
+/// [`record::Error`].
+pub(super) async fn record_baseline(app: &App, found: &[Ran]) -> Result<(), record::Error> {
+    for some in found.chunks(LISTED) {
+        let at = app.clock.now();
+        let mut entry = opening(DecisionId::new(at), at, BASELINE, Word::Note);
+        entry.applications = some
+            .iter()
+            .map(|ran| ran.object.application.clone())
+            .collect();
+        let operation = |ran: &Ran| {
+            json!({
+                "application": ran.object.application,
+                "uid": ran.object.uid,
+                "started_at": ran.started_at.to_string(),
+                "commits": ran.commits(),
+                "phase": ran.phase,
+            })
+        };
+        entry.request = json!({ "operations": some.iter().map(operation).collect::<Vec<_>>() });
+        write(app, entry).await?;
+    }
+    Ok(())
+}
+
+/// The message about an alarm: a `CloudEvents` 1.0 event in structured mode.
+pub(super) fn event(
+    source: &str,
+    decision: DecisionId,
+    at: Timestamp,
+    application: &AppRef,
+    facts: &Value,
+) -> Value {
+    json!({
+        "specversion": "1.0",
+        "id": decision.to_string(),
+        "source": source,
+        "type": EVENT,
+        "subject": application.to_string(),
+        "time": at.to_string(),
+        "datacontenttype": "application/json",
+        "data": facts,
+    })
+}
+
+/// The same for the same operation, whenever it is asked.
+fn identifier(ran: &Ran) -> DecisionId {
+    let named = json!([ran.object.uid, ran.started_at.to_string()]);
+    let hash = digest::sha256(named.to_string().as_bytes());
+    let random = hash
+        .iter()
+        .take(16)
+        .fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte));
+    let millis = u64::try_from(ran.started_at.as_millisecond()).unwrap_or(0);
+    DecisionId(Ulid::from_parts(millis, random))
+}
+
+fn opening(decision: DecisionId, at: Timestamp, operation: &str, word: Word) -> Opening {
+    Opening {
+        decision,
+        at,
+        door: Door::Controller,
+        operation: operation.to_owned(),
+        effect: Effect::Deploy.word().to_owned(),
+        wire: "own".to_owned(),
+        caller: None,
+        remote: None,
+        applications: Vec::new(),
+        planned: Vec::new(),
+        word,
+        determining: Vec::new(),
+        policy_digest: None,
+        schema_digest: None,
+        evaluation: Value::Null,
+        request: Value::Null,
+    }
+}
+
+/// Whether the entry is new.
+async fn write(app: &App, entry: Opening) -> Result<bool, record::Error> {
+    match app.recorder.open(entry, Durability::BeforeProceeding).await {
+        Ok(record) => {
+            record.close(Outcome::Answered).await;
+            Ok(true)
+        }
+        Err(record::Error::Store(store::Error::AlreadyRecorded { .. })) => Ok(false),
+        Err(error) => Err(error),
+    }
+}

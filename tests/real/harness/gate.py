@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,8 @@ class Gate:
     folder: Path
     service: Service | None = None
     admin: str = ""
+    since: str = ""
+    """When it was first started, as Argo CD writes times."""
     setting: Setting = field(default_factory=Setting)
 
     @property
@@ -256,6 +259,7 @@ class Gate:
 
     def start(self, **environment: str) -> None:
         """Starts the gate and waits until it serves."""
+        self.since = self.since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"RUST_BACKTRACE": "1", **environment}
         command = [binary(), "serve", "--config", self.config]
@@ -287,3 +291,13 @@ class Gate:
         done = self.command(*arguments, "--output", "json", token=token)
         assert done.returncode == 0, f"syncgate {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return dict(json.loads(done.stdout))
+
+    def entries(self, token: str, *filters: str) -> list[dict[str, Any]]:
+        """All entries of the log, newest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            before = ["--before", str(found[-1]["seq"])] if found else []
+            page = self.json("log", "list", "--limit", "200", *filters, *before, token=token)["entries"]
+            if not page:
+                return found
+            found += page

@@ -6,6 +6,7 @@ own descriptors.
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from datetime import datetime
@@ -63,6 +64,15 @@ class Facts:
         ]
         self.methods = {method.name: method for method in methods}
 
+    def by_rest(self, name: str) -> str:
+        """The method that answers where a method's REST binding points: the first of those that share it."""
+        wanted = self.methods[name].bindings[0]
+        return next(
+            method.name
+            for method in self.methods.values()
+            if any((one.method, one.template) == (wanted.method, wanted.template) for one in method.bindings)
+        )
+
     def fields(self, message: str) -> list[dict[str, Any]]:
         """The fields of a message, as the facts have them."""
         return list(self._messages[message]["fields"])
@@ -75,6 +85,9 @@ class Facts:
     def encode(self, message: str, value: dict[str, Any]) -> bytes:
         """`value`, as REST would say it, as a protobuf message. A key that the message does not have is an error."""
         rest = dict(value)
+        if not {"apiVersion", "kind"} & {field["json"] for field in self._messages[message]["fields"]}:
+            # What kind of object it is, JSON says in the object, and protobuf by its type.
+            rest = {key: item for key, item in rest.items() if key not in {"apiVersion", "kind"}}
         out = b"".join(self._field(field, rest) for field in self._messages[message]["fields"])
         assert not rest, f"{message} has no {sorted(rest)}"
         return out
@@ -103,8 +116,10 @@ class Facts:
             return _number(number, self._enums[name][item])
         if kind == "message":
             return _block(number, self._message(name, item))
-        if name in {"string", "bytes"}:
-            return _block(number, item.encode() if isinstance(item, str) else item)
+        if name == "bytes":  # in JSON they are base64
+            return _block(number, base64.b64decode(item))
+        if name == "string":
+            return _block(number, item.encode())
         return _number(number, int(item))
 
     def _message(self, name: str, item: Any) -> bytes:

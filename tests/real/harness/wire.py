@@ -237,7 +237,8 @@ def rest_target(binding: Binding, fields: dict[str, Any]) -> tuple[str, bytes | 
         holder = rest
         for key in parents:
             holder = holder[key]
-        in_the_body = parents and binding.body in {"*", parents[0]}
+        in_the_body = binding.body == "*" if parents else binding.body == last
+        in_the_body = in_the_body or parents[:1] == [binding.body]
         return quote(str(holder[last] if in_the_body else holder.pop(last)), safe="")
 
     path = re.sub(r"\{([^}=]+)(?:=\*\*)?\}", fill, binding.template)

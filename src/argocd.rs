@@ -10,6 +10,7 @@
 //! [`answers`] are the answers that the gate gives or changes itself.
 
 pub mod answers;
+pub mod change;
 pub mod classify;
 pub mod client;
 pub mod facts;

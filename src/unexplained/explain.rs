@@ -19,7 +19,7 @@ use crate::deployed::rolls_out;
 use crate::gate::ApplicationPlan;
 use crate::json::{at, text};
 use crate::names::{AppRef, Commit, DecisionId};
-use crate::record::{self, Door, Entry, Opening, Word};
+use crate::record::{self, Door, Entry, Opening, Planned, Word};
 use crate::store::{MAX_ROWS, Store};
 
 /// How long after its decision an operation without a remark may begin.
@@ -104,7 +104,7 @@ async fn by_time(
             let tells_itself = ran.known_from == Source::State
                 && opening.door == Door::Api
                 && opening.operation == Operation::ApplicationSync.name()
-                && names(&opening.applications, ran, home);
+                && names(opening.applications.first().as_slice(), ran, home);
             let is_free = !tells_itself && !taken.contains(&row.decision);
             if is_free
                 && covers(&opening, ran, home).is_ok()
@@ -138,32 +138,41 @@ pub(super) fn covers(opening: &Opening, ran: &Ran, home: &str) -> Result<(), &'s
         return Err("which is about a call that starts nothing");
     }
     let asked = |key| at(&opening.request, key).as_bool() == Some(true);
-    if (asked("/dry_run"), asked("/partial"), asked("/local"))
-        != (ran.dry_run, ran.partial, ran.local)
-    {
+    // Of a parent's sync only its own operation is partial, a child's is a whole one.
+    let is_called = names(opening.applications.first().as_slice(), ran, home);
+    let partial = is_called && asked("/partial");
+    let local = is_called && asked("/local");
+    if (asked("/dry_run"), partial, local) != (ran.dry_run, ran.partial, ran.local) {
         return Err("which permitted an operation of another kind");
     }
-    let mut planned = opening.planned.iter();
-    let planned = planned.find(|p| is_same(&p.application, &ran.object.application, home));
-    if planned.is_none() && !(ran.dry_run && names(&opening.applications, ran, home)) {
+    let all = opening.planned.iter();
+    let planned = all.filter(|p| is_same(&p.application, &ran.object.application, home));
+    let planned: Vec<&Planned> = planned.collect();
+    let called: Vec<&AppRef> = opening.applications.iter().collect();
+    if planned.is_empty() && !(ran.dry_run && names(&called, ran, home)) {
         return Err("which is about another application");
     }
     // What an observing environment lets through is not pinned.
     if ran.dry_run || ran.known_from == Source::Event || is_observed(opening, ran) {
         return Ok(());
     }
-    let plan = planned.and_then(|planned| planned.plan.as_ref());
-    let plan = plan.ok_or("which permitted no commits")?;
-    if !plan.uid.is_empty() && plan.uid != ran.object.uid {
-        return Err("which is about an earlier application of this name");
-    }
     if ran.refreshes {
         return Err("but its retries take newer commits than were permitted");
     }
-    if !is_of(plan, &ran.sync) {
-        return Err("which permitted other commits or sources");
-    }
-    Ok(())
+    // One call may do several things to one application.
+    let plans = planned.iter().filter_map(|planned| planned.plan.as_ref());
+    let checked = plans.map(|plan| {
+        // An application that the call creates has no uid yet.
+        if !plan.uid.is_empty() && plan.uid != ran.object.uid {
+            return Err("which is about an earlier application of this name");
+        }
+        if !is_of(plan, &ran.sync) {
+            return Err("which permitted other commits or sources");
+        }
+        Ok(())
+    });
+    let none = Err("which permitted no commits");
+    checked.fold(none, |found, one| if found.is_ok() { found } else { one })
 }
 
 fn is_of(plan: &ApplicationPlan, sync: &Value) -> bool {
@@ -171,7 +180,7 @@ fn is_of(plan: &ApplicationPlan, sync: &Value) -> bool {
     rolls_out(&commits, &plan.source_digest, sync)
 }
 
-fn names(applications: &[AppRef], ran: &Ran, home: &str) -> bool {
+fn names(applications: &[&AppRef], ran: &Ran, home: &str) -> bool {
     applications
         .iter()
         .any(|one| is_same(one, &ran.object.application, home))

@@ -189,6 +189,35 @@ fn the_same_application_is_the_same_value_from_json_and_from_protobuf() {
     );
 }
 
+/// Bytes and JSON that Argo CD's own code wrote (`samples` of `tests/argocd/rig facts`).
+#[test]
+fn what_argo_cd_writes_is_the_same_value_from_both_forms() {
+    use base64::Engine as _;
+    let samples = include_str!("../../../tests/fixtures/applications.json");
+    let samples: Vec<Value> = serde_json::from_str(samples).unwrap();
+    assert_eq!(samples.len(), 8);
+    for sample in samples {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(sample["protobuf"].as_str().unwrap())
+            .unwrap();
+        let by_json = application_of_json(&sample["json"]).unwrap();
+        assert_eq!(
+            application_of(&bytes).unwrap(),
+            by_json,
+            "{}",
+            sample["name"]
+        );
+        // The tests' own encoder writes what Argo CD's does.
+        let ours = encode("Application", &sample["json"]);
+        assert_eq!(
+            application_of(&ours).unwrap(),
+            by_json,
+            "{}",
+            sample["name"]
+        );
+    }
+}
+
 #[test]
 fn blank_is_left_out_but_behind_a_pointer_it_is_kept() {
     let given = json!({

@@ -49,6 +49,7 @@ fn permit() -> Opening {
         planned: vec![Planned {
             action: "ApplicationService.Sync".into(),
             application: app("checkout-prod"),
+            action: "ApplicationService.Sync".into(),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
         }],
@@ -138,6 +139,19 @@ fn what_is_no_permit_of_a_rollout_covers_nothing() {
         let refused = covers(&opening, &ran(|_| {}), "argocd").unwrap_err();
         assert!(refused.contains(why), "{why}: {refused}");
     }
+}
+
+#[test]
+fn a_permitted_parent_covers_a_child_that_it_planned() {
+    let mut parent = permit();
+    parent.applications = vec![app("root"), app("checkout-prod")];
+    parent.request["partial"] = json!(true);
+    assert_eq!(covers(&parent, &ran(|_| {}), "argocd"), Ok(()));
+    // A child that it creates has no uid before.
+    parent.planned[0].plan.as_mut().unwrap().uid.clear();
+    assert_eq!(covers(&parent, &ran(|_| {}), "argocd"), Ok(()));
+    let partial = ran(|a| set(operation(a), "/sync/resources", json!([{"kind": "Job"}])));
+    assert!(covers(&parent, &partial, "argocd").is_err());
 }
 
 #[test]

@@ -118,6 +118,13 @@ fn may_see(app: &App, caller: &Caller, planned: &Planned) -> bool {
 /// `ApplicationService.Sync` as people say it.
 fn verb(action: &str) -> String {
     match action.split_once('.') {
+        Some(("ApplicationService", "PatchResource")) => "patch of a resource".to_owned(),
+        Some(("ApplicationService", "DeleteResource")) => "deletion of a resource".to_owned(),
+        Some(("ApplicationService", "RunResourceAction" | "RunResourceActionV2")) => {
+            "action on a resource".to_owned()
+        }
+        Some(("ApplicationService", "TerminateOperation")) => "termination".to_owned(),
+        Some(("ApplicationService", "UpdateSpec")) => "update".to_owned(),
         Some(("ApplicationService" | "Application", method)) => method.to_lowercase(),
         _ => action.to_owned(),
     }

@@ -135,8 +135,8 @@ impl Planning<'_> {
             after.finding = self.misplaced(before.as_ref(), &after, &change);
         }
         after.writes.push(crate::intent::write_digest(write.after));
-        if let Some(mut before) = before.filter(|before| before.facts != after.facts) {
-            before.finding.clone_from(&after.finding);
+        // Of the application as it is, only whether the caller may touch it is asked.
+        if let Some(before) = before.filter(|before| before.facts != after.facts) {
             all.insert(0, before);
         }
         if changes {

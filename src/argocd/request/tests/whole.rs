@@ -64,6 +64,30 @@ fn the_same_write_is_the_same_application_on_every_wire() {
     }
 }
 
+/// With the empty status that they write, in either form.
+#[test]
+fn what_argo_cds_own_clients_write_is_taken_at_creation() {
+    use base64::Engine as _;
+    let samples = include_str!("../../../../tests/fixtures/applications.json");
+    let samples: Vec<Value> = serde_json::from_str(samples).unwrap();
+    let named = samples.iter().filter(|sample| sample["name"] != "blank");
+    for sample in named {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(sample["protobuf"].as_str().unwrap())
+            .unwrap();
+        assert_ne!(sample["json"]["status"], Value::Null);
+        let mut message = Vec::new();
+        prost::encoding::bytes::encode(1, &bytes, &mut message);
+        let [by_rest, by_grpc] = both(
+            Operation::ApplicationCreate,
+            ("POST", "/api/v1/applications", &sample["json"]),
+            &message,
+        )
+        .map(|call| call.unwrap_or_else(|e| panic!("{}: {e}", sample["name"])));
+        assert_eq!(written(&by_rest).application, written(&by_grpc).application);
+    }
+}
+
 #[test]
 fn what_is_sent_on_says_what_was_read() {
     let call = rest("POST", "/api/v1/applications", &full().to_string()).unwrap();

@@ -35,7 +35,7 @@ fn the_same_application_is_the_same_value_from_json_and_from_protobuf() {
     );
 }
 
-/// Bytes and JSON that Argo CD's own code wrote (`samples` of `tests/argocd/rig facts`).
+/// Bytes and JSON that Argo CD's own code wrote (`applications` of `tests/argocd/rig facts`).
 #[test]
 fn what_argo_cd_writes_is_the_same_value_from_both_forms() {
     use base64::Engine as _;

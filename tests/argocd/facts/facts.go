@@ -70,7 +70,7 @@ type Facts struct {
 	Methods  []Method           `json:"methods"`
 	Messages map[string]Message `json:"messages"`
 	Enums    map[string]Enum    `json:"enums"`
-	Samples  []Sample           `json:"samples"`
+	Samples  []Sample           `json:"applications"`
 	Actions  []string           `json:"actions"`
 	Patches  []Patch            `json:"patches"`
 }

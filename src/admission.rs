@@ -237,7 +237,7 @@ impl Asked {
                 });
             }
         }
-        if !change.is_any() {
+        if !change.concerns(is_argocd) {
             return Ok(Told::default());
         }
         if is_argocd && let Some(intended) = self.intended(change).await? {

@@ -67,18 +67,27 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
     }
 }
 
-/// What lacks its tests.
+/// What lacks its tests. An application that is asked about as it is and as it would be lacks them once.
 fn blocked(plan: &Plan) -> Vec<gate::Refused<'_>> {
-    let all = plan.applications.iter();
-    all.filter_map(|planned| match &planned.finding {
-        Some(Finding::Blocked { gaps }) => Some(gate::Refused {
-            application: &planned.facts.app,
+    let mut all: Vec<gate::Refused<'_>> = Vec::new();
+    for planned in &plan.applications {
+        let Some(Finding::Blocked { gaps }) = &planned.finding else {
+            continue;
+        };
+        let application = &planned.facts.app;
+        if all
+            .iter()
+            .any(|told| told.application == application && told.gaps == gaps)
+        {
+            continue;
+        }
+        all.push(gate::Refused {
+            application,
             plan: planned.plan.as_ref(),
             gaps,
-        }),
-        _ => None,
-    })
-    .collect()
+        });
+    }
+    all
 }
 
 /// What of a plan with several applications is denied, the first few by name.

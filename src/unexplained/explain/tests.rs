@@ -49,7 +49,6 @@ fn permit() -> Opening {
         planned: vec![Planned {
             action: "ApplicationService.Sync".into(),
             application: app("checkout-prod"),
-            action: "ApplicationService.Sync".into(),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
         }],

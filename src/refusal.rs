@@ -67,27 +67,18 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
     }
 }
 
-/// What lacks its tests. An application that is asked about as it is and as it would be lacks them once.
+/// What lacks its tests.
 fn blocked(plan: &Plan) -> Vec<gate::Refused<'_>> {
-    let mut all: Vec<gate::Refused<'_>> = Vec::new();
-    for planned in &plan.applications {
-        let Some(Finding::Blocked { gaps }) = &planned.finding else {
-            continue;
-        };
-        let application = &planned.facts.app;
-        if all
-            .iter()
-            .any(|told| told.application == application && told.gaps == gaps)
-        {
-            continue;
-        }
-        all.push(gate::Refused {
-            application,
+    let all = plan.applications.iter();
+    all.filter_map(|planned| match &planned.finding {
+        Some(Finding::Blocked { gaps }) => Some(gate::Refused {
+            application: &planned.facts.app,
             plan: planned.plan.as_ref(),
             gaps,
-        });
-    }
-    all
+        }),
+        _ => None,
+    })
+    .collect()
 }
 
 /// What of a plan with several applications is denied, the first few by name.
@@ -127,6 +118,13 @@ fn may_see(app: &App, caller: &Caller, planned: &Planned) -> bool {
 /// `ApplicationService.Sync` as people say it.
 fn verb(action: &str) -> String {
     match action.split_once('.') {
+        Some(("ApplicationService", "PatchResource")) => "patch of a resource".to_owned(),
+        Some(("ApplicationService", "DeleteResource")) => "deletion of a resource".to_owned(),
+        Some(("ApplicationService", "RunResourceAction" | "RunResourceActionV2")) => {
+            "action on a resource".to_owned()
+        }
+        Some(("ApplicationService", "TerminateOperation")) => "termination".to_owned(),
+        Some(("ApplicationService", "UpdateSpec")) => "update".to_owned(),
         Some(("ApplicationService" | "Application", method)) => method.to_lowercase(),
         _ => action.to_owned(),
     }

@@ -20,6 +20,8 @@ mod wires;
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod changes;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod lists;

@@ -11,8 +11,8 @@ use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
 const OWN: [(&str, &str); 7] = [
-    ("Application.Extension", "deploy"),
     ("Application.Refresh", "write"),
+    ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
     ("ArgoCd.Webhook", "write"),
     ("Log.read", "read"),

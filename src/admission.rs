@@ -263,7 +263,7 @@ impl Asked {
                 });
             }
         }
-        if !change.is_any() {
+        if !change.concerns(is_argocd) {
             return Ok(Told::default());
         }
         if change.starts && !self.review.dry_run {

@@ -346,6 +346,11 @@ async fn users_of_the_cluster_may_what_their_roles_may() {
         message(&denied).contains("is not the name of a user"),
         "{denied}"
     );
+    // To take an operation back is a change, too.
+    let mut pending = before.clone();
+    pending["operation"] = json!({"sync": {"revision": FIRST}});
+    message(&ask(&world, Review::of("nils", &pending, &before)).await);
+    assert_allowed(&ask(&world, Review::of(CONTROLLER, &pending, &before)).await);
     // What says nothing about what runs is everybody's.
     let mut annotated = before.clone();
     annotated["metadata"]["annotations"] = json!({"argocd.argoproj.io/refresh": "normal"});

@@ -48,7 +48,6 @@ fn permit() -> Opening {
         applications: vec![app("checkout-prod")],
         planned: vec![Planned {
             application: app("checkout-prod"),
-            action: "ApplicationService.Sync".into(),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
         }],

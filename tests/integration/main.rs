@@ -25,6 +25,8 @@ mod lists;
 mod own_answers;
 #[cfg(test)]
 mod table;
+#[cfg(test)]
+mod trees;
 // What is kept, and what must not be
 #[cfg(test)]
 #[cfg(feature = "failpoints")]

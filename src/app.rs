@@ -109,6 +109,8 @@ pub struct App {
     pub git: Git,
     /// Test runs.
     pub runs: Runs,
+    /// What the requests at the admission door share.
+    pub(crate) admission: crate::admission::Shared,
     /// Tells the sender of messages that there are new ones.
     pub(crate) notices: tokio::sync::Notify,
     /// Answers about what may be read in lists.
@@ -181,6 +183,7 @@ impl App {
             argocd,
             git,
             runs,
+            admission: crate::admission::Shared::default(),
             reads: crate::filtered::reads(),
             tasks,
             stop,
@@ -196,6 +199,7 @@ impl App {
         self.tasks
             .spawn(crate::unexplained::follow(Arc::clone(self), changed));
         self.tasks.spawn(sender.run(Arc::clone(self)));
+        self.tasks.spawn(crate::admission::follow(Arc::clone(self)));
     }
 
     /// Waits until no other change of `application` is between its check and its forward; `None` when
@@ -212,7 +216,7 @@ impl App {
     /// by itself is looked at before it runs.
     #[must_use]
     pub fn has_admission_door(&self) -> bool {
-        false
+        self.config.admission.is_some()
     }
 
     /// The link to a decision, for people.

@@ -5,6 +5,7 @@
 //! Refused: unknown keys, secrets that cannot be read, a plain listener off loopback without being
 //! told so. Never: a default that opens something.
 
+mod admission;
 mod environments;
 mod reader;
 mod secret;
@@ -13,6 +14,7 @@ mod sections;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use admission::Admission;
 pub use environments::{Applications, Assignment, ComponentRule, Environment, Traits, fits};
 pub use secret::Secret;
 pub use sections::{
@@ -33,6 +35,8 @@ pub struct Config {
     pub admin: Option<Admin>,
     /// The Argo CD API server.
     pub upstream: Upstream,
+    /// The door at which the API server of a cluster asks about writes.
+    pub admission: Option<Admission>,
     /// The `SQLite` file of the record and the evidence.
     pub store: PathBuf,
     /// The folder of `schema.cedarschema` and `*.cedar`.
@@ -144,6 +148,10 @@ impl Config {
                 .unwrap_or_else(|| "policies".into()),
         );
         let issuers = sections::issuers(&mut root, base, problems);
+        let admission = root.table("admission", problems).and_then(|table| {
+            let namespace = upstream.as_ref().map(|u| u.namespace.as_str());
+            admission::read(table, base, &issuers, namespace, problems)
+        });
         let roles = sections::roles(&mut root, &issuers, problems);
         let environments = environments::read(&mut root, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
@@ -155,6 +163,7 @@ impl Config {
             listen: listen?,
             admin,
             upstream: upstream?,
+            admission,
             store,
             policies,
             issuers,

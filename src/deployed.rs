@@ -27,7 +27,7 @@ use crate::store::{self, DeploymentRow, DeploymentState};
 const LOOK_BACK: u32 = 500;
 
 /// Stores what is about to be written and rolled out: the intents by which the admission door recognises it,
-/// and the deployment of the application that is called.
+/// and the deployments that operations begin.
 ///
 /// # Errors
 /// [`Rejection`] when it cannot be stored; nothing may be forwarded then.
@@ -47,17 +47,13 @@ pub async fn permitted(app: &App, decision: DecisionId, plan: &Plan) -> Result<(
     });
     let stored = app.store.add_intents(intents.collect()).await;
     stored.map_err(|error| not_stored(decision, &error))?;
-    match plan
-        .applications
-        .first()
-        .and_then(|first| deployment(decision, first))
-    {
-        None => Ok(()),
-        Some(row) => {
+    for planned in &plan.applications {
+        if let Some(row) = deployment(decision, planned) {
             let stored = app.store.upsert_deployment(row).await;
-            stored.map_err(|error| not_stored(decision, &error))
+            stored.map_err(|error| not_stored(decision, &error))?;
         }
     }
+    Ok(())
 }
 
 fn not_stored(decision: DecisionId, error: &store::Error) -> Rejection {
@@ -163,7 +159,7 @@ fn is_rollback(plan: &Plan) -> bool {
 }
 
 /// The operation of `application` that is pending, or has begun since `decision`.
-fn begun(application: &Value, decision: DecisionId) -> Option<&Value> {
+pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value> {
     let pending = json::at(application, "/operation");
     if !pending.is_null() {
         return Some(pending);

@@ -47,6 +47,14 @@ impl Draft {
         Self::new(app, Door::Api, Some(connection.peer.ip()))
     }
 
+    /// A draft of a write that the API server of a cluster asks about.
+    #[must_use]
+    pub fn at_admission(app: &App, connection: &Connection) -> Self {
+        let mut draft = Self::new(app, Door::Admission, Some(connection.peer.ip()));
+        "admission".clone_into(&mut draft.opening.wire);
+        draft
+    }
+
     fn new(app: &App, door: Door, remote: Option<IpAddr>) -> Self {
         let at = app.clock.now();
         let opening = Opening {
@@ -128,6 +136,13 @@ impl Draft {
                 "force": request.is_forced(),
                 "prune": request.prunes(),
                 "local": request.is_local(),
+            });
+        }
+        if let CallBody::Rollback(request) = &call.body {
+            self.opening.request = json!({
+                "id": request.id,
+                "dry_run": request.dry_run,
+                "prune": request.prune,
             });
         }
     }
@@ -277,6 +292,17 @@ impl Draft {
 
     /// Records a refusal and gives the answer for it, in the form that the caller speaks.
     pub async fn refuse(mut self, app: &App, rejection: Rejection) -> Response<Body> {
+        self.refused(app, &rejection).await;
+        let link = app.link(self.decision());
+        let about = About {
+            decision: self.decision(),
+            link: Some(&link),
+        };
+        respond::reject(self.form, &rejection, about)
+    }
+
+    /// Records a refusal.
+    pub async fn refused(&mut self, app: &App, rejection: &Rejection) {
         self.count("refused", rejection.word());
         let decision = self.decision();
         tracing::info!(
@@ -297,15 +323,6 @@ impl Draft {
                     .await;
             }
         }
-        let link = app.link(decision);
-        respond::reject(
-            self.form,
-            &rejection,
-            About {
-                decision,
-                link: Some(&link),
-            },
-        )
     }
 
     /// How durable the entries of this request are: what changes something waits.

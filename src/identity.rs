@@ -64,6 +64,11 @@ pub struct Identity {
     clock: Clock,
 }
 
+/// A name that no user of a cluster has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not the name of a user or service account")]
+pub struct BadUser(Quoted);
+
 /// One configured issuer.
 #[derive(Debug)]
 struct Issuer {
@@ -140,6 +145,33 @@ impl Identity {
         let without = self.issuers.values();
         let without = without.filter(|issuer| issuer.keys.current().is_empty());
         without.map(|issuer| &*issuer.name).collect()
+    }
+
+    /// The user whom the API server of the cluster `issuer` names, until `expires_at`. Only for what
+    /// comes from that API server: it is believed about its users. A service account is the caller
+    /// that it is by its token, whose groups say nothing.
+    ///
+    /// # Errors
+    /// [`BadUser`] for a name that is none, or of a service account that cannot be.
+    pub fn vouched(
+        &self,
+        issuer: &str,
+        user: &str,
+        groups: BTreeSet<String>,
+        expires_at: Timestamp,
+    ) -> Result<Caller, BadUser> {
+        let subject = kubernetes::user(user).ok_or_else(|| BadUser(Quoted::new(user)))?;
+        let groups = match subject {
+            Subject::KubernetesUser { .. } => groups,
+            Subject::KubernetesAccount { .. } | Subject::OidcUser { .. } => BTreeSet::new(),
+        };
+        Ok(Caller {
+            roles: roles::roles_of(&subject, issuer, &groups, &self.roles),
+            subject,
+            issuer: issuer.to_owned(),
+            groups,
+            expires_at,
+        })
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
@@ -252,6 +284,11 @@ pub enum Subject {
         /// The pod that the token is bound to, where it is.
         pod: Option<String>,
     },
+    /// A user of a Kubernetes cluster who is no service account, as its API server names them.
+    KubernetesUser {
+        /// The name.
+        name: String,
+    },
     /// A person, by an `OpenID` Connect ID token.
     OidcUser {
         /// The `sub` claim.
@@ -264,8 +301,8 @@ pub enum Subject {
 }
 
 impl Caller {
-    /// What people call this caller: the e-mail, else the subject; `system:serviceaccount:NS:NAME`
-    /// for a service account, as Kubernetes writes it.
+    /// What people call this caller: the e-mail, else the subject; a user or service account
+    /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.subject {
@@ -274,6 +311,7 @@ impl Caller {
             } => {
                 format!("system:serviceaccount:{namespace}:{name}")
             }
+            Subject::KubernetesUser { name } => name.clone(),
             Subject::OidcUser { subject, email, .. } => {
                 email.clone().unwrap_or_else(|| subject.clone())
             }
@@ -284,7 +322,9 @@ impl Caller {
     #[must_use]
     pub fn unique(&self) -> String {
         match &self.subject {
-            Subject::KubernetesAccount { .. } => format!("{}#{}", self.issuer, self.display()),
+            Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => {
+                format!("{}#{}", self.issuer, self.display())
+            }
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
         }
     }
@@ -307,6 +347,7 @@ impl fmt::Debug for Subject {
             } => {
                 write!(f, "KubernetesAccount({namespace}/{name})")
             }
+            Self::KubernetesUser { name } => write!(f, "KubernetesUser({name})"),
             Self::OidcUser { subject, .. } => write!(f, "OidcUser({subject})"),
         }
     }

@@ -8,6 +8,7 @@
 //! them. `ARCHITECTURE.md` has the picture, the invariants and two walks.
 
 // How a request comes in and what it asks for
+pub mod admission;
 pub mod argocd;
 pub mod listener;
 pub mod pipeline;
@@ -22,6 +23,7 @@ pub mod index;
 pub mod planner;
 // What is decided, recorded, sent on and answered
 pub mod draft;
+mod extension;
 mod filtered;
 pub mod forward;
 mod local;

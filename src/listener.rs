@@ -25,7 +25,6 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_rustls::TlsAcceptor;
@@ -33,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::stream::MaybeTls;
+use self::tls::Tls;
 use self::unread::Watched;
 use crate::body::{self, Body};
 
@@ -125,7 +125,7 @@ pub enum Error {
 pub struct Listener {
     tcp: TcpListener,
     address: SocketAddr,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     limits: Limits,
 }
 
@@ -137,7 +137,7 @@ impl Listener {
     /// [`Error::Bind`].
     pub async fn bind(
         address: SocketAddr,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Tls>,
         limits: Limits,
     ) -> Result<Self, Error> {
         let bind = |source| Error::Bind { address, source };
@@ -145,7 +145,7 @@ impl Listener {
         Ok(Self {
             address: tcp.local_addr().map_err(bind)?,
             tcp,
-            tls: tls.map(TlsAcceptor::from),
+            tls,
             limits,
         })
     }
@@ -177,7 +177,10 @@ impl Listener {
                 continue;
             };
             let conversation = Conversation {
-                tls: self.tls.clone(),
+                tls: self
+                    .tls
+                    .as_ref()
+                    .map(|tls| TlsAcceptor::from(tls.current())),
                 limits: self.limits.clone(),
                 stop: stop.clone(),
                 tasks: tasks.clone(),

@@ -455,31 +455,33 @@ async fn finish(
         unique: &unique,
         decision: draft.decision(),
     };
-    let application = may_report(app, draft, caller, reporter, run).await?;
+    let (id, application) = may_report(app, draft, caller, reporter, run).await?;
     let now = planner::gate_facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
     let finished = finished.map_err(|error| report_refused(&error))?;
+    crate::admission::settled(app, id, finished.counts).await;
     answer(app, draft, StatusCode::OK, &finished).await
 }
 
-/// Asks again for each batch: what the policies take away ends at once. Gives the application.
+/// Asks again for each batch: what the policies take away ends at once. Gives the run and the
+/// application.
 async fn may_report(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
     reporter: Reporter<'_>,
     run: &str,
-) -> Result<AppRef, Rejection> {
+) -> Result<(RunId, AppRef), Rejection> {
     let stored = app
         .runs
         .own(reporter, run)
         .await
         .map_err(|error| report_refused(&error))?;
-    let application = stored.run.application;
+    let (id, application) = (stored.run.id, stored.run.application);
     draft.facts(vec![application.clone()], json!({ "run": run }));
     let planned = planner::known(app, caller, "Run.report", &application).await?;
     ask(app, draft, caller, "Run.report", Some(&planned))?;
-    Ok(application)
+    Ok((id, application))
 }
 
 async fn answer<T: Serialize>(

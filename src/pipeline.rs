@@ -31,7 +31,7 @@ use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{deployed, filtered, local, own, terminal};
+use crate::{deployed, extension, filtered, local, own, terminal};
 
 /// The longest message of somebody who is not signed in.
 const ANONYMOUS_BYTES: usize = 64 << 10;
@@ -71,6 +71,12 @@ pub async fn handle(
             let answered = match what {
                 NonApi::Terminal => {
                     terminal::open(&app, &mut draft, &query, &forward_path, request).await
+                }
+                NonApi::Extensions => {
+                    extension::call(&app, &mut draft, &forward_path, request).await
+                }
+                NonApi::Webhook => {
+                    extension::webhook(&app, &mut draft, &forward_path, request).await
                 }
                 _ => beside_api(&app, &mut draft, what, &forward_path, request).await,
             };
@@ -284,7 +290,7 @@ fn busy(application: &crate::names::AppRef) -> Rejection {
 
 /// Asks the policies about `plan`, for `call`. A refusal tells of missing tests only where tests are
 /// all that is missing.
-fn ask<T>(
+pub(crate) fn ask<T>(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,

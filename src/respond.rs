@@ -172,6 +172,12 @@ impl Rejection {
         self.plain().word
     }
 
+    /// The sentence alone, for what has no decision on record.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        self.plain().sentence
+    }
+
     /// The HTTP status that it has on REST.
     #[must_use]
     pub fn http_status(&self) -> StatusCode {
@@ -241,14 +247,25 @@ impl From<&forward::Error> for Rejection {
     }
 }
 
+/// What people read: the sentence, the decision, and where to read more.
+#[must_use]
+pub fn line(rejection: &Rejection, about: About<'_>) -> String {
+    line_of(&rejection.plain(), about)
+}
+
+fn line_of(plain: &Plain, about: About<'_>) -> String {
+    let sentence = format!("{}. decision {}", plain.sentence, about.decision);
+    match about.link {
+        Some(link) => format!("{sentence} - see {}", printable(link)),
+        None => sentence,
+    }
+}
+
 /// `rejection` as an answer in `form`.
 #[must_use]
 pub fn reject(form: Form, rejection: &Rejection, about: About<'_>) -> Response<Body> {
     let plain = rejection.plain();
-    let mut sentence = format!("{}. decision {}", plain.sentence, about.decision);
-    if let Some(link) = about.link {
-        sentence = format!("{sentence} - see {}", printable(link));
-    }
+    let sentence = line_of(&plain, about);
     let mut response = match form {
         Form::Grpc => trailers_only("application/grpc", &plain, &sentence),
         Form::GrpcWeb => trailers_only("application/grpc-web+proto", &plain, &sentence),

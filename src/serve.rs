@@ -1,6 +1,7 @@
 //! Runs the gate: binds its listeners, answers until a signal, stops in two steps.
 
 use std::future::ready;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,9 +9,12 @@ use http::Request;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::admin::{Admin, Check, State};
+use crate::admission;
 use crate::app::App;
 use crate::body::Body;
-use crate::listener::{self, Connection, Limits, Listener, tls};
+use crate::config::ServerTls;
+use crate::listener::tls::{self, Tls};
+use crate::listener::{self, Connection, Limits, Listener};
 use crate::pipeline;
 use crate::telemetry;
 
@@ -35,6 +39,8 @@ pub struct Bound {
     pub public: String,
     /// The listener for probes and metrics.
     pub admin: Option<String>,
+    /// The listener of the admission door.
+    pub admission: Option<String>,
 }
 
 /// Binds the listeners and begins to answer.
@@ -44,7 +50,7 @@ pub struct Bound {
 pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
     let config = &app.config.listen;
     let tls = match &config.tls {
-        Some(files) => Some(tls::load(&files.certificate, &files.key)?),
+        Some(files) => Some(renewed(&app, files, None)?),
         None => None,
     };
     let scheme = if tls.is_some() { "https" } else { "http" };
@@ -52,6 +58,7 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
     let mut bound = Bound {
         public: format!("{scheme}://{}", public.address()),
         admin: None,
+        admission: None,
     };
     if let Some(admin) = &app.config.admin {
         let listener = Listener::bind(admin.address, None, Limits::default()).await?;
@@ -63,11 +70,31 @@ pub async fn bind(app: Arc<App>) -> Result<Bound, Error> {
         app.tasks
             .spawn(listener.serve(answer, app.stop.clone(), app.tasks.clone()));
     }
+    if let Some(door) = &app.config.admission {
+        let tls = renewed(&app, &door.tls, door.client_ca.clone())?;
+        let listener = Listener::bind(door.address, Some(tls), Limits::default()).await?;
+        bound.admission = Some(format!("https://{}", listener.address()));
+        let shared = Arc::clone(&app);
+        let answer = move |request: Request<Body>| admission::handle(Arc::clone(&shared), request);
+        app.tasks
+            .spawn(listener.serve(answer, app.stop.clone(), app.tasks.clone()));
+    }
     let shared = Arc::clone(&app);
     let answer = move |request: Request<Body>| answer(Arc::clone(&shared), request);
     app.tasks
         .spawn(public.serve(answer, app.stop.clone(), app.tasks.clone()));
     Ok(bound)
+}
+
+/// The certificate in `files`, read again when it changes.
+fn renewed(app: &App, files: &ServerTls, client_ca: Option<PathBuf>) -> Result<Tls, tls::Error> {
+    let tls = Tls::load(tls::Files {
+        certificate: files.certificate.clone(),
+        key: files.key.clone(),
+        client_ca,
+    })?;
+    app.tasks.spawn(tls.clone().follow(app.stop.soft.clone()));
+    Ok(tls)
 }
 
 async fn answer(app: Arc<App>, request: Request<Body>) -> http::Response<Body> {

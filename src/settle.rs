@@ -110,6 +110,7 @@ async fn settle_runs(
         Ok(facts) => {
             for (run, counts) in app.runs.settle(application, &facts).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run settled");
+                crate::admission::settled(app, run, counts).await;
             }
         }
         Err(error) => {
@@ -147,7 +148,7 @@ async fn settle_deployment(
         }
     };
     let application = &application;
-    let ours = operation_of(application, deployment.decision).is_some();
+    let ours = is_of(&deployment, application);
     let facts = AppFacts::from_json(application).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
     let pending = !json::at(application, "/operation").is_null();
@@ -176,6 +177,19 @@ async fn settle_deployment(
         app.store.upsert_deployment(deployment).await?;
     }
     Ok(())
+}
+
+/// Whether the operation of `application` is the deployment's: it carries its decision, or, where Argo CD or
+/// Kubernetes began it, which the admission door permitted, is of what was permitted and has begun since.
+fn is_of(deployment: &DeploymentRow, application: &Value) -> bool {
+    if operation_of(application, deployment.decision).is_some() {
+        return true;
+    }
+    let begun = crate::deployed::begun(application, deployment.decision);
+    begun.is_some_and(|operation| {
+        let sync = json::at(operation, "/sync");
+        rolls_out(&deployment.commits, &deployment.source_digest, sync)
+    })
 }
 
 fn ran_as_permitted(deployment: &DeploymentRow, application: &Value) -> bool {

@@ -1,16 +1,33 @@
 //! What the gate holds to be true of Argo CD's API, against the module of Argo CD itself.
 //!
 //! In: the file named by `SYNCGATE_UPSTREAM_FACTS`, which `tests/argocd/rig facts` prints: methods, REST
-//! bindings and messages out of the descriptors that the server carries. The test fails for a method or
-//! binding that is in one and not in the other, and for a field whose name, number or type differs.
+//! bindings and messages out of the descriptors that the server carries, and some applications in both of
+//! their forms. The test fails for a method or binding that is in one and not in the other, for a field whose
+//! name, number or type differs, for a field that the gate lacks in a message that it reads whole, and for an
+//! application that the gate reads from protobuf otherwise than Argo CD writes it as JSON.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base64::Engine as _;
 use serde_json::Value;
 use syncgate::argocd::facts::table_facts;
+use syncgate::argocd::written;
 
 /// The message that the gate decodes whole; it, and all in it, must lack no field.
 const COMPLETE: &str = "ApplicationSyncRequest";
+
+/// What callers may not write: not in our messages, on purpose.
+const NOT_WRITTEN: [(&str, &str); 3] = [
+    ("Application", "operation"),
+    ("Application", "status"),
+    ("ApplicationSet", "status"),
+];
+
+/// What Argo CD's own code wrote, kept for the unit tests.
+const FIXTURES: [(&str, &str); 2] = [
+    ("applications", include_str!("fixtures/applications.json")),
+    ("patches", include_str!("fixtures/patches.json")),
+];
 
 /// Everything in which our facts and the upstream's differ.
 #[derive(Default)]
@@ -60,6 +77,24 @@ fn the_table_agrees_with_argo_cds_own_descriptors() {
         message(name, fields, &messages, &mut differences);
     }
     complete(&ours, &messages, &mut differences);
+    for (name, fields) in ours["written"].as_object().into_iter().flatten() {
+        written_whole(name, fields, &messages, &mut differences);
+    }
+    samples(&theirs, &mut differences);
+    for (key, file) in FIXTURES {
+        let file: Value = serde_json::from_str(file).expect("JSON");
+        if file != theirs[key] {
+            differences.add(format!(
+                "tests/fixtures/{key}.json is not what Argo CD writes"
+            ));
+        }
+    }
+    let actions = |facts: &'_ Value| {
+        list(&facts["actions"])
+            .map(|a| text(a).to_owned())
+            .collect()
+    };
+    differences.compare("built-in actions", &actions(&ours), &actions(&theirs));
 
     assert!(
         differences.0.is_empty(),
@@ -89,6 +124,8 @@ fn bare(name: &str) -> &str {
 fn messages(theirs: &Value) -> BTreeMap<&str, BTreeMap<u64, &Value>> {
     let messages = theirs["messages"].as_object().into_iter().flatten();
     messages
+        // Entries of maps are named after their fields, and so alike.
+        .filter(|(_, message)| message["map_entry"] != true)
         .map(|(name, message)| {
             let fields = list(&message["fields"]);
             (
@@ -183,8 +220,12 @@ fn walk(request: &str, field: &Value, messages: &Messages<'_>) -> Result<(), Str
     Ok(())
 }
 
-/// Our part of one message: every field that we know must be the upstream's.
-fn message(name: &str, fields: &Value, messages: &Messages<'_>, differences: &mut Differences) {
+/// The upstream's message of this bare name, if there is exactly one.
+fn named<'a>(
+    name: &str,
+    messages: &'a Messages<'_>,
+    differences: &mut Differences,
+) -> Option<(&'a str, &'a BTreeMap<u64, &'a Value>)> {
     let candidates: Vec<_> = messages
         .iter()
         .filter(|(full, _)| bare(full) == name)
@@ -194,6 +235,14 @@ fn message(name: &str, fields: &Value, messages: &Messages<'_>, differences: &mu
             "{} messages of Argo CD are called {name}",
             candidates.len()
         ));
+        return None;
+    };
+    Some((full, theirs))
+}
+
+/// Our part of one message: every field that we know must be the upstream's.
+fn message(name: &str, fields: &Value, messages: &Messages<'_>, differences: &mut Differences) {
+    let Some((full, theirs)) = named(name, messages, differences) else {
         return;
     };
     for ours in list(fields) {
@@ -205,14 +254,83 @@ fn message(name: &str, fields: &Value, messages: &Messages<'_>, differences: &mu
             ));
             continue;
         };
-        // A map is, on the wire, a repeated message that protobuf compilers name after the field.
-        let is_map = their["kind"] == "map" || text(&their["type"]).ends_with("Entry");
-        let same = text(&ours["name"]) == text(&their["name"])
-            && ours["repeated"] == (their["label"] == "repeated")
-            && (is_map || text(&ours["type"]) == bare(text(&their["type"])));
+        if !same_on_the_wire(ours, their) {
+            differences.add(format!("{full}: we have {ours}, Argo CD {their}"));
+        }
+    }
+}
+
+fn same_on_the_wire(ours: &Value, their: &Value) -> bool {
+    // A map is, on the wire, a repeated message that protobuf compilers name after the field.
+    let is_map = their["kind"] == "map" || text(&their["type"]).ends_with("Entry");
+    text(&ours["name"]) == text(&their["name"])
+        && ours["repeated"] == (their["label"] == "repeated")
+        && (is_map || text(&ours["type"]) == bare(text(&their["type"])))
+}
+
+/// A message that is read whole: the same fields, and of the same form in JSON.
+fn written_whole(
+    name: &str,
+    fields: &Value,
+    messages: &Messages<'_>,
+    differences: &mut Differences,
+) {
+    let Some((full, theirs)) = named(name, messages, differences) else {
+        return;
+    };
+    let known: BTreeMap<u64, &Value> = list(fields)
+        .filter_map(|field| Some((field["number"].as_u64()?, field)))
+        .collect();
+    let left_out = |field: &Value| NOT_WRITTEN.contains(&(name, text(&field["name"])));
+    let theirs: BTreeMap<u64, &Value> = theirs
+        .iter()
+        .filter(|(_, field)| !left_out(field))
+        .map(|(number, field)| (*number, *field))
+        .collect();
+    differences.compare(
+        &format!("fields of {full}"),
+        &known.keys().collect(),
+        &theirs.keys().collect(),
+    );
+    for (number, ours) in known {
+        let Some(their) = theirs.get(&number) else {
+            continue;
+        };
+        // Fields without a key of their own, and a number or text, are written as code says.
+        let key = match text(&their["json"]) {
+            "" | "-" => text(&their["name"]),
+            _ if name == "IntOrString" => text(&their["name"]),
+            key => key,
+        };
+        let same = same_on_the_wire(ours, their)
+            && text(&ours["json"]) == key
+            && ours["inline"] == (their["json"] == "")
+            && ours["pointer"] == (their["pointer"] == true);
         if !same {
             differences.add(format!("{full}: we have {ours}, Argo CD {their}"));
         }
+    }
+}
+
+/// Applications in both forms, as Argo CD's own code writes them.
+fn samples(theirs: &Value, differences: &mut Differences) {
+    let samples: Vec<_> = list(&theirs["applications"]).collect();
+    for sample in &samples {
+        let bytes = base64::engine::general_purpose::STANDARD
+            .decode(text(&sample["protobuf"]))
+            .unwrap_or_default();
+        let by_protobuf = written::application_of(&bytes);
+        let by_json = written::application_of_json(&sample["json"]);
+        match (&by_protobuf, &by_json) {
+            (Ok(one), Ok(other)) if one == other => {}
+            _ => differences.add(format!(
+                "{} is {by_protobuf:?} from protobuf, and {by_json:?} from JSON",
+                sample["name"]
+            )),
+        }
+    }
+    if samples.len() < 5 {
+        differences.add(format!("there are {} applications", samples.len()));
     }
 }
 

@@ -100,6 +100,20 @@ fn read_as(bytes: &[u8], strict: Strict) -> Result<Value, Error> {
     Ok(value)
 }
 
+/// Reads the one value in `bytes`, whose readers tell letter cases apart: only equal keys are
+/// refused.
+///
+/// # Errors
+/// [`Error`], which names the key that comes twice.
+pub(crate) fn read_exact(bytes: &[u8]) -> Result<Value, Error> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = Strict { free: true }
+        .deserialize(&mut reader)
+        .map_err(|e| Error::new(&e))?;
+    reader.end().map_err(|e| Error::new(&e))?;
+    Ok(value)
+}
+
 /// The value at a dotted path of names.
 pub(crate) fn at<'a>(value: &'a Value, path: &str) -> Option<&'a Value> {
     path.split('.').try_fold(value, |here, name| here.get(name))

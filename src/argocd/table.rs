@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 use http::Method;
 use serde::Serialize;
 
+use super::change::Needs;
 use super::operation::{Effect, Operation};
 pub(crate) use rows::ROWS;
 
@@ -32,6 +33,8 @@ pub struct Row {
     pub effect: Effect,
     /// Where the request names its application, for the operations on one application.
     pub application: Option<AppFields>,
+    /// What must be there before it goes through.
+    pub needs: Needs,
     /// What the gate does with it.
     pub handling: Handling,
 }
@@ -176,6 +179,7 @@ impl Row {
             kind: Kind::Unary,
             effect,
             application: None,
+            needs: Needs::Policy,
             handling: Handling::Forward,
         }
     }
@@ -210,6 +214,12 @@ impl Row {
         })
     }
 
+    /// What it needs is told by what the request changes.
+    const fn by_change(mut self) -> Self {
+        self.needs = Needs::ByChange;
+        self
+    }
+
     const fn filter(mut self) -> Self {
         self.handling = Handling::Filter;
         self
@@ -221,6 +231,7 @@ impl Row {
     }
 
     const fn refuse(mut self, instead: &'static str) -> Self {
+        self.needs = Needs::Refused;
         self.handling = Handling::Refuse(instead);
         self
     }

@@ -94,6 +94,9 @@ fn announce(bound: &Bound) {
     if let Some(admin) = &bound.admin {
         say(&format!("admin on {admin}"));
     }
+    if let Some(admission) = &bound.admission {
+        say(&format!("admission on {admission}"));
+    }
 }
 
 fn check(config: &Config) -> ExitCode {

@@ -186,13 +186,13 @@ fn trusted_url(text: &str) -> Result<Url, String> {
     }
 }
 
-fn address(text: &str) -> Result<SocketAddr, String> {
+pub(super) fn address(text: &str) -> Result<SocketAddr, String> {
     text.parse()
         .map_err(|_| format!("`{text}` is not an address and port such as `127.0.0.1:8443`"))
 }
 
 /// A file that must be readable now.
-fn file(
+pub(super) fn file(
     table: &mut Table,
     key: &'static str,
     base: &Path,
@@ -384,12 +384,8 @@ pub(super) fn roles(
 /// `NAMESPACE/NAME`, or `ISSUER#NAMESPACE/NAME` where several clusters are configured: the same
 /// names in two of them are two accounts.
 fn service_account(text: &str, issuers: &[Issuer]) -> Result<ServiceAccount, String> {
-    let clusters: Vec<&str> = issuers
-        .iter()
-        .filter(|issuer| matches!(issuer.kind, IssuerKind::Kubernetes { .. }))
-        .map(|issuer| issuer.issuer.as_str())
-        .collect();
-    let (issuer, account) = match (text.rsplit_once('#'), clusters.as_slice()) {
+    let clusters = clusters(issuers);
+    let (issuer, name) = match (text.rsplit_once('#'), clusters.as_slice()) {
         (Some((issuer, account)), known) if known.contains(&issuer) => (issuer, account),
         (Some((issuer, _)), _) => {
             return Err(format!(
@@ -408,7 +404,21 @@ fn service_account(text: &str, issuers: &[Issuer]) -> Result<ServiceAccount, Str
             ));
         }
     };
-    match account.split_once('/') {
+    account(name, issuer)
+}
+
+/// The names of the configured clusters.
+pub(super) fn clusters(issuers: &[Issuer]) -> Vec<&str> {
+    issuers
+        .iter()
+        .filter(|issuer| matches!(issuer.kind, IssuerKind::Kubernetes { .. }))
+        .map(|issuer| issuer.issuer.as_str())
+        .collect()
+}
+
+/// The account `NAMESPACE/NAME` of the cluster `issuer`.
+pub(super) fn account(text: &str, issuer: &str) -> Result<ServiceAccount, String> {
+    match text.split_once('/') {
         Some((namespace, name))
             if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
         {
@@ -418,7 +428,7 @@ fn service_account(text: &str, issuers: &[Issuer]) -> Result<ServiceAccount, Str
                 name: name.to_owned(),
             })
         }
-        _ => Err(format!("`{account}` is not `NAMESPACE/NAME`")),
+        _ => Err(format!("`{text}` is not `NAMESPACE/NAME`")),
     }
 }
 

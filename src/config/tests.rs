@@ -227,6 +227,61 @@ fn an_application_in_two_environments_is_in_none() {
 }
 
 #[test]
+fn the_admission_door_knows_its_cluster_and_argo_cd_s_accounts() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls.crt", "tls.key"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let with = |text: &str, lines: &str| {
+        let pair = "certificate = \"tls.crt\"\nkey = \"tls.key\"\n";
+        let section = format!("[admission]\naddress = \"127.0.0.1:0\"\n{pair}{lines}\n[[oidc]]");
+        Config::parse(&text.replacen("[[oidc]]", &section, 1), folder.path())
+    };
+    let door = with(GOOD, "").unwrap().admission.unwrap();
+    assert_eq!(door.issuer, "https://kubernetes.default.svc");
+    let names: Vec<String> = door
+        .argocd
+        .iter()
+        .map(|a| format!("{}#{}/{}", a.issuer, a.namespace, a.name))
+        .collect();
+    assert_eq!(names.len(), 3);
+    assert_eq!(
+        names[2],
+        "https://kubernetes.default.svc#argocd/argocd-server"
+    );
+    let own = with(GOOD, "argocd = [\"gitops/server\"]").unwrap();
+    assert_eq!(own.admission.unwrap().argocd[0].namespace, "gitops");
+    for (lines, said) in [
+        (
+            "issuer = \"https://other\"",
+            "admission.issuer: `https://other` is not a [[kubernetes]] issuer of this file",
+        ),
+        (
+            "argocd = [\"server\"]",
+            "admission.argocd[0]: `server` is not `NAMESPACE/NAME`",
+        ),
+        (
+            "client_ca = \"none.crt\"",
+            "admission.client_ca: cannot read",
+        ),
+    ] {
+        let found = with(GOOD, lines).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = format!("{}: {}", found[0].key, found[0].message);
+        assert!(found.starts_with(said), "{found}");
+    }
+    let bare = GOOD.replacen("[[oidc]]", "[admission]\n[[oidc]]", 1);
+    assert_eq!(
+        problems(&bare),
+        [
+            "admission.address: is required",
+            "admission.certificate: is required",
+            "admission.key: is required"
+        ]
+    );
+}
+
+#[test]
 fn the_same_account_in_two_clusters_must_say_which() {
     let second =
         "[[kubernetes]]\nissuer = \"https://other.example\"\naudience = \"syncgate\"\n[[role]]";

@@ -111,6 +111,12 @@ impl StandIn {
                 Some(application) => Answer::Json(StatusCode::OK, application),
                 None => no_such_application(),
             },
+            (&Method::GET, ["api", "v1", "applications", name, "manifests"]) => {
+                let settings = json!({
+                    "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name},
+                });
+                Answer::Json(StatusCode::OK, json!({"manifests": [settings.to_string()]}))
+            }
             (&Method::POST, ["api", "v1", "applications", name, "sync"]) => self.sync(name, body),
             _ => Answer::Json(
                 StatusCode::NOT_IMPLEMENTED,

@@ -66,19 +66,36 @@ impl Kubernetes {
     }
 }
 
-/// Namespace and name of `system:serviceaccount:NAMESPACE:NAME`.
+/// What begins the user name of every service account, and of nobody else.
+const ACCOUNT: &str = "system:serviceaccount:";
+
 fn account(claims: &Claims) -> Result<(&str, &str), Reason> {
-    let unclean = || claims.fault("sub", ClaimFault::Unclean);
-    let (namespace, name) = claims
-        .subject()?
-        .strip_prefix("system:serviceaccount:")
-        .and_then(|rest| rest.split_once(':'))
-        .ok_or_else(unclean)?;
-    if is_object_name(namespace) && is_object_name(name) {
-        Ok((namespace, name))
-    } else {
-        Err(unclean())
+    account_of(claims.subject()?).ok_or_else(|| claims.fault("sub", ClaimFault::Unclean))
+}
+
+/// Namespace and name of `system:serviceaccount:NAMESPACE:NAME`.
+fn account_of(user: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = user.strip_prefix(ACCOUNT)?.split_once(':')?;
+    (is_object_name(namespace) && is_object_name(name)).then_some((namespace, name))
+}
+
+/// Whom the API server of a cluster calls `user`; `None` for no name, one that is no line of text,
+/// and one of a service account that cannot be.
+pub(super) fn user(user: &str) -> Option<Subject> {
+    if let Some((namespace, name)) = account_of(user) {
+        return Some(Subject::KubernetesAccount {
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            pod: None,
+        });
     }
+    let is_name = !user.is_empty()
+        && user.len() <= 1024
+        && !user.starts_with(ACCOUNT)
+        && !user.chars().any(char::is_control);
+    is_name.then(|| Subject::KubernetesUser {
+        name: user.to_owned(),
+    })
 }
 
 /// The names that Kubernetes gives to objects (RFC 1123): lower-case letters, digits, `-` and `.`.
@@ -117,5 +134,43 @@ fn name_of<'a>(
         None => Ok(None),
         Some(Value::Object(named)) => field(claims, named, "name").map(Some),
         Some(_) => Err(claims.fault(CLAIM, ClaimFault::WrongType)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_a_cluster_are_accounts_or_people() {
+        let account = |namespace: &str, name: &str| Subject::KubernetesAccount {
+            namespace: namespace.into(),
+            name: name.into(),
+            pod: None,
+        };
+        let person = |name: &str| Subject::KubernetesUser { name: name.into() };
+        for (name, subject) in [
+            (
+                "system:serviceaccount:argocd:argocd-server",
+                Some(account("argocd", "argocd-server")),
+            ),
+            ("kubernetes-admin", Some(person("kubernetes-admin"))),
+            (
+                "system:kube-controller-manager",
+                Some(person("system:kube-controller-manager")),
+            ),
+            (
+                "Ada Lovelace <ada@example.com>",
+                Some(person("Ada Lovelace <ada@example.com>")),
+            ),
+            ("", None),
+            ("ada\nbob", None),
+            ("system:serviceaccount:", None),
+            ("system:serviceaccount:argocd", None),
+            ("system:serviceaccount:argocd:a:b", None),
+            ("system:serviceaccount:Argocd:x", None),
+        ] {
+            assert_eq!(user(name), subject, "{name}");
+        }
     }
 }

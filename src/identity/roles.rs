@@ -94,7 +94,7 @@ impl RoleMapping {
                 .service_accounts
                 .iter()
                 .any(|a| a.issuer == issuer && a.namespace == *namespace && a.name.matches(name)),
-            Subject::OidcUser { .. } => self
+            Subject::KubernetesUser { .. } | Subject::OidcUser { .. } => self
                 .groups
                 .iter()
                 .any(|g| g.issuer == issuer && groups.contains(&g.group)),
@@ -234,5 +234,29 @@ mod tests {
         let person = person("system:serviceaccount:shop:tests");
         assert!(roles(&person, CLUSTER, &[]).is_empty());
         assert!(roles(&account("x", "y"), OKTA, &["engineering"]).is_empty());
+    }
+
+    #[test]
+    fn a_user_of_a_cluster_has_the_roles_of_its_groups_there() {
+        let user = Subject::KubernetesUser {
+            name: "system:serviceaccount:shop:tests".into(),
+        };
+        assert!(roles(&user, CLUSTER, &[]).is_empty());
+        assert!(roles(&user, CLUSTER, &["engineering"]).is_empty());
+        let masters = RoleMapping {
+            role: Role::parse("cluster-admin").unwrap(),
+            groups: vec![GroupMatch {
+                issuer: CLUSTER.into(),
+                group: "system:masters".into(),
+            }],
+            service_accounts: vec![],
+        };
+        let groups = BTreeSet::from(["system:masters".to_owned()]);
+        let mappings = [masters];
+        let cluster = roles_of(&user, CLUSTER, &groups, &mappings);
+        assert_eq!(cluster.first().map(Role::as_str), Some("cluster-admin"));
+        assert!(roles_of(&user, OKTA, &groups, &mappings).is_empty());
+        // A service account has its roles by its name alone.
+        assert!(roles_of(&account("x", "y"), CLUSTER, &groups, &mappings).is_empty());
     }
 }

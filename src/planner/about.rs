@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Planned;
 use crate::app::App;
+use crate::argocd::change::is_armed;
 use crate::config::{self, Assignment, Environment, Traits};
 use crate::gate::AppFacts;
 use crate::identity::{Caller, Subject};
@@ -58,7 +59,7 @@ pub fn about(
             .unwrap_or_default(),
         cluster: cluster.to_owned(),
         destination_namespace: traits.namespace.to_owned(),
-        auto_sync: is_automated(application),
+        auto_sync: is_armed(application),
         tested_by_caller: tests(app, caller, &reference),
         labels,
     };
@@ -91,12 +92,6 @@ pub(super) fn reference(app: &App, application: &Value) -> AppRef {
         }),
         name: json::text(application, "/metadata/name").to_owned(),
     }
-}
-
-/// Whether Argo CD syncs `application` by itself; without `enabled` it does.
-pub(super) fn is_automated(application: &Value) -> bool {
-    let automated = json::at(application, "/spec/syncPolicy/automated");
-    automated.is_object() && automated["enabled"] != json!(false)
 }
 
 fn labels(application: &Value) -> BTreeMap<String, String> {

@@ -287,6 +287,13 @@ fn principal(question: &Question<'_>) -> Thing {
             ]);
             Kind::Workload
         }
+        Subject::KubernetesUser { name } => {
+            attributes.extend([
+                ("subject", Fact::Text(name.clone())),
+                ("email", Fact::Text(String::new())),
+            ]);
+            Kind::Person
+        }
         Subject::OidcUser { subject, email, .. } => {
             attributes.extend([
                 ("subject", Fact::Text(subject.clone())),
@@ -367,7 +374,7 @@ fn application(app: &ApplicationFacts) -> Thing {
 
 fn context(caller: &Caller, context: &Context) -> Vec<(&'static str, Fact)> {
     let scheme = match &caller.subject {
-        Subject::KubernetesAccount { .. } => "kubernetes",
+        Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",
         Subject::OidcUser { .. } => "oidc",
     };
     let mut fields = vec![

@@ -83,7 +83,7 @@ pub struct Context {
     pub now: Timestamp,
     /// Whether the credential is bound to a key that the caller holds.
     pub bound: bool,
-    /// How the request came: `grpc`, `grpc-web`, `rest` or `own`.
+    /// How the request came: `grpc`, `grpc-web`, `rest`, `own` or `admission`.
     pub wire: &'static str,
     /// What the environment does with a refusal.
     pub mode: Mode,

@@ -39,7 +39,8 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 8] = [
+const SHIPPED_POLICIES: [(&str, &str); 9] = [
+    ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
     (
         "engineer.cedar",
         include_str!("../../policies/engineer.cedar"),
@@ -73,7 +74,11 @@ const SHIPPED_POLICIES: [(&str, &str); 8] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 8] = [
+const SHIPPED_CASES: [(&str, &str); 9] = [
+    (
+        "argocd.cases.json",
+        include_str!("../../policies/argocd.cases.json"),
+    ),
     (
         "engineer.cases.json",
         include_str!("../../policies/engineer.cases.json"),

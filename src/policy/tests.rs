@@ -60,6 +60,15 @@ fn person(names: &[&str]) -> Caller {
     }
 }
 
+/// A user of a cluster.
+fn user(names: &[&str]) -> Caller {
+    Caller {
+        subject: Subject::KubernetesUser { name: "ada".into() },
+        issuer: "https://kubernetes.default.svc".into(),
+        ..person(names)
+    }
+}
+
 fn workload(names: &[&str]) -> Caller {
     Caller {
         subject: Subject::KubernetesAccount {

@@ -280,7 +280,8 @@ async fn an_argo_object_is_not_changed_as_a_resource_of_another_application() {
             .await;
         assert_eq!(said.code(), 7, "{path}: {said:?}");
         assert!(
-            said.sentence().contains("by its own calls"),
+            said.sentence()
+                .contains(" of checkout-prod in prod) refused"),
             "{path}: {said:?}"
         );
     }

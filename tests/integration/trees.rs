@@ -1,200 +1,377 @@
-//! The tree and the managed resources of a parent show the children that may be read. A partner reads
-//! staging alone.
+//! What a parent rolls out, down the tree, and what is asked about it.
 
-use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
-use syncgate::argocd::framing;
+use syncgate::argocd::proto::ApplicationSyncRequest;
+use syncgate::record::Word;
 
-use crate::lists::world;
-use crate::world::{Call, Wire, World, eventually};
+use crate::world::{Call, FIRST, SECOND, Said, Wire, World, passed};
 
-const PARENT: &str = "cart-staging";
-const CHILDREN: [&str; 3] = ["checkout-staging", "checkout-prod", "not-of-this-cluster"];
-
-/// The parent's tree: the children, and a Job below each.
-fn tree(children: &[&str]) -> Value {
-    let reference = |kind: &str, name: &str| {
-        let group = if kind == "Job" {
-            "batch"
-        } else {
-            "argoproj.io"
-        };
-        json!({"group": group, "kind": kind, "namespace": "argocd", "name": name})
-    };
-    let nodes = children.iter().map(|name| reference("Application", name));
-    let jobs = CHILDREN.iter().enumerate().map(|(n, name)| {
-        let mut job = reference("Job", &format!("job-{n}"));
-        let seen = children
-            .contains(name)
-            .then(|| reference("Application", name));
-        job["parentRefs"] = seen.into_iter().collect();
-        job
-    });
-    json!({"nodes": nodes.chain(jobs).collect::<Vec<_>>()})
+/// One application of a random tree.
+#[derive(Clone, Debug)]
+struct Node {
+    /// Argo CD rolls it out by itself.
+    automated: bool,
+    /// Its parent's new commit gives it another target revision.
+    changed: bool,
+    /// It has something of its own.
+    own: bool,
+    children: Vec<Node>,
 }
 
-/// The same in protobuf.
-fn message(tree: &Value) -> Vec<u8> {
-    let field = |number: u8, payload: &[u8]| {
-        let length = u8::try_from(payload.len()).unwrap();
-        [&[number << 3 | 2, length], payload].concat()
-    };
-    let reference = |of: &Value| {
-        let text = |number, key: &str| field(number, of[key].as_str().unwrap().as_bytes());
-        [
-            text(1, "group"),
-            text(3, "kind"),
-            text(4, "namespace"),
-            text(5, "name"),
-        ]
-        .concat()
-    };
-    let nodes = tree["nodes"].as_array().unwrap().iter().map(|node| {
-        let parents = node["parentRefs"].as_array().into_iter().flatten();
-        let parents: Vec<_> = parents.map(|parent| field(2, &reference(parent))).collect();
-        let node = [field(1, &reference(node)), parents.concat()].concat();
-        // Longer than one byte can tell.
-        let length = [
-            u8::try_from(node.len() & 0x7f).unwrap() | 0x80,
-            u8::try_from(node.len() >> 7).unwrap(),
-        ];
-        if node.len() < 128 {
-            field(1, &node)
-        } else {
-            [&[1 << 3 | 2], &length[..], &node].concat()
-        }
+fn nodes() -> impl Strategy<Value = Node> {
+    // Often enough, or little would go out.
+    let often = || prop::bool::weighted(0.8);
+    let leaf = (often(), often()).prop_map(|(automated, changed)| Node {
+        automated,
+        changed,
+        own: true,
+        children: Vec::new(),
     });
-    nodes.collect::<Vec<_>>().concat()
-}
-
-async fn watching() -> (World, String) {
-    let (world, pia) = world().await;
-    eventually("the watch", || async {
-        let last = syncgate::names::AppRef {
-            namespace: None,
-            name: "stray".to_owned(),
-        };
-        world.app.index.get(&last).map(drop)
+    leaf.prop_recursive(3, 24, 4, move |inner| {
+        let children = prop::collection::vec(inner, 1..5);
+        ((often(), often(), any::<bool>()), children).prop_map(
+            |((automated, changed, own), children)| Node {
+                automated,
+                changed,
+                own,
+                children,
+            },
+        )
     })
-    .await;
-    (world, pia)
+}
+
+/// A tree in Argo CD, and what a sync of its root rolls out.
+struct Planted {
+    root: String,
+    /// The components that need evidence, with their sources.
+    rolled_out: BTreeMap<String, Value>,
+}
+
+fn manifest(name: &str, automated: bool, target: &str) -> Value {
+    let component = name.trim_end_matches("-prod");
+    let mut spec = json!({
+        "project": "shop",
+        "source": {
+            "repoURL": "https://git.shop.example/shop.git",
+            "path": format!("components/{component}"), "targetRevision": target,
+        },
+        "destination": {"server": "https://kubernetes.default.svc", "namespace": "shop-prod"},
+    });
+    if automated {
+        spec["syncPolicy"] = json!({"automated": {}});
+    }
+    json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "Application",
+        "metadata": {"name": name, "namespace": "argocd"}, "spec": spec,
+    })
+}
+
+/// `manifest` as it is there, in sync at `commit`.
+fn live(mut manifest: Value, commit: &str) -> Value {
+    let name = manifest["metadata"]["name"].as_str().unwrap().to_owned();
+    manifest["metadata"]["uid"] = json!(syncgate::digest::sha256_hex(name.as_bytes()));
+    manifest["status"] = json!({
+        "sync": {
+            "status": "Synced", "revision": commit,
+            "comparedTo": {"source": manifest["spec"]["source"]},
+        },
+        "controllerNamespace": "argocd",
+    });
+    manifest
+}
+
+fn config_map() -> Value {
+    json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}})
+}
+
+/// Puts `node` into Argo CD, with all below it. `goes_out` says whether the sync reaches it.
+fn plant(world: &World, name: &str, node: &Node, goes_out: bool, planted: &mut Planted) {
+    let component = name.trim_end_matches("-prod").to_owned();
+    let mut manifests: Vec<Value> = node.own.then(config_map).into_iter().collect();
+    for (index, child) in node.children.iter().enumerate() {
+        let name = format!("{component}-{index}-prod");
+        let reached = goes_out && child.automated && child.changed;
+        plant(world, &name, child, reached, planted);
+        manifests.push(manifest(&name, child.automated, SECOND));
+    }
+    if goes_out && node.own {
+        let source = manifest(name, false, SECOND)["spec"]["source"].clone();
+        planted.rolled_out.insert(component, source);
+    }
+    let before = if node.changed { FIRST } else { SECOND };
+    let there = manifest(name, node.automated, before);
+    world.outside.argocd.put(live(there, before), manifests);
+}
+
+async fn sync(world: &World, application: &str) -> Said {
+    let rita = world.outside.rita();
+    world
+        .gate
+        .ask(Wire::Rest, &rita, &Call::sync(application))
+        .await
+}
+
+async fn evidence(world: &World, component: &str, source: &Value) {
+    passed(&world.app.store, component, SECOND, source).await;
+}
+
+/// Allowed exactly when every application with something of its own that would be rolled out has its
+/// evidence; where one has none it is refused, and named.
+#[tokio::test]
+async fn a_tree_goes_out_exactly_when_all_of_it_has_evidence() {
+    let world = World::new().await;
+    let mut runner = TestRunner::deterministic();
+    let mut with_children = 0;
+    for case in 0..60 {
+        let node = nodes().new_tree(&mut runner).unwrap().current();
+        let root = Node {
+            automated: false,
+            changed: false,
+            own: false,
+            children: vec![node],
+        };
+        let name = format!("case{case}-prod");
+        let mut planted = Planted {
+            root: name.clone(),
+            rolled_out: BTreeMap::new(),
+        };
+        plant(&world, &name, &root, true, &mut planted);
+        with_children += usize::from(!planted.rolled_out.is_empty());
+        goes_out_with_all_its_evidence(&world, planted, &root).await;
+    }
+    assert!(
+        with_children > 20,
+        "{with_children} trees rolled something out"
+    );
+}
+
+async fn goes_out_with_all_its_evidence(world: &World, planted: Planted, root: &Node) {
+    // The last one stays without until the end.
+    let mut left = planted.rolled_out.iter();
+    let missing = left.next_back();
+    for (component, source) in left {
+        evidence(world, component, source).await;
+    }
+    if let Some((component, source)) = missing {
+        let said = sync(world, &planted.root).await;
+        assert_eq!(said.code(), 9, "{root:?} {said:?}");
+        assert!(
+            said.sentence().contains(component.as_str()),
+            "{}",
+            said.sentence()
+        );
+        assert_eq!(
+            said.sentence().matches("has no passing").count(),
+            1,
+            "{}",
+            said.sentence()
+        );
+        evidence(world, component, source).await;
+    }
+    let said = sync(world, &planted.root).await;
+    assert_eq!(said.code(), 0, "{root:?} {said:?}");
+}
+
+/// A parent of `children`, each as a manifest with what is there of it.
+fn parent(world: &World, name: &str, children: &[(Value, Option<Value>)]) {
+    for (_, there) in children {
+        if let Some(there) = there {
+            world.outside.argocd.put(there.clone(), vec![config_map()]);
+        }
+    }
+    let manifests = children.iter().map(|(manifest, _)| manifest.clone());
+    let itself = live(manifest(name, false, "main"), FIRST);
+    world.outside.argocd.put(itself, manifests.collect());
 }
 
 #[tokio::test]
-async fn a_tree_shows_the_children_that_may_be_read() {
-    let (world, pia) = watching().await;
-    let (all, visible) = (tree(&CHILDREN), tree(&CHILDREN[..1]));
-    let path = format!("/api/v1/applications/{PARENT}/resource-tree");
-    let json = "application/json";
-    world.outside.argocd.says(&path, json, all.to_string());
-    let said = world.gate.rest("GET", &path, &pia, "").await;
-    assert_eq!(said.json(), visible);
-    // Who reads everything sees all that the gate knows.
+async fn who_may_sync_a_staging_parent_must_not_roll_out_a_prod_child() {
+    let world = World::new().await;
+    let one = manifest("one-prod", true, SECOND);
+    let there = live(manifest("one-prod", true, FIRST), FIRST);
+    parent(&world, "root-staging", &[(one.clone(), Some(there))]);
+    world.outside.argocd.change("root-staging", |root| {
+        root["spec"]["destination"]["namespace"] = json!("shop-staging");
+    });
+    evidence(&world, "one", &one["spec"]["source"]).await;
+    let call = Call::sync("root-staging");
     let said = world
         .gate
-        .rest("GET", &path, &world.outside.alice(), "")
+        .ask(Wire::Grpc, &world.outside.alice(), &call)
         .await;
-    assert_eq!(said.json(), tree(&CHILDREN[..2]));
-
-    let grpc = "/application.ApplicationService/ResourceTree";
-    let sent = framing::write_message(&message(&all)).unwrap();
-    let mut call = Call::get(PARENT);
-    call.becomes("/resource-tree", grpc);
-    for wire in Wire::FRAMED {
-        world.outside.argocd.says(grpc, wire.kind(), sent.clone());
-        let said = world.gate.ask(wire, &pia, &call).await;
-        let expected = framing::write_message(&message(&visible)).unwrap();
-        assert_eq!(said.body, expected, "{wire:?}: {said:?}");
-    }
-}
-
-#[tokio::test]
-async fn a_watch_of_a_tree_shows_the_same_in_the_fields_that_were_chosen() {
-    let (world, pia) = watching().await;
-    let path = format!("/api/v1/stream/applications/{PARENT}/resource-tree");
-    let event = |tree: &Value| format!("data: {} \n\n\n", json!({"result": tree}));
-    let all = event(&tree(&CHILDREN));
-    world.outside.argocd.says(&path, "text/event-stream", all);
-    let shown = async |query: &str| {
-        let accept = ("accept", "text/event-stream".to_owned());
-        let headers = [Wire::Rest.credential(&pia), accept];
-        let path = format!("{path}{query}");
-        let begun = world
-            .gate
-            .begin(Wire::Rest, "GET", &path, &headers, Bytes::new());
-        let body = begun.await.into_body().collect().await.unwrap().to_bytes();
-        String::from_utf8(body.to_vec()).unwrap()
-    };
-    assert_eq!(shown("").await, event(&tree(&CHILDREN[..1])));
-    world.outside.argocd.forget();
-    let shown = shown("?fields=result.nodes.kind").await;
-    let kinds = ["Application", "Job", "Job", "Job"].map(|kind| json!({"kind": kind}));
-    assert_eq!(shown, event(&json!({"nodes": kinds})));
-    let [sent] = world.outside.argocd.forwarded().try_into().unwrap();
-    for needed in ["nodes.group", "nodes.name", "nodes.parentRefs.name"] {
-        assert!(
-            sent.path.contains(&format!("result.{needed}")),
-            "{}",
-            sent.path
-        );
-    }
-}
-
-#[tokio::test]
-async fn managed_resources_show_children_that_may_be_read_or_would_be() {
-    let (world, pia) = watching().await;
-    let item = |name: &str, target: &str| {
-        let mut target = world.outside.argocd.application(target);
-        target["metadata"] = json!({"name": name});
-        json!({
-            "group": "argoproj.io", "kind": "Application", "namespace": "argocd", "name": name,
-            "liveState": "null", "targetState": target.to_string(),
-        })
-    };
-    let may = [
-        item("checkout-staging", "checkout-staging"),
-        item("new-staging", "checkout-staging"),
-    ];
-    let may_not = [
-        // What is there counts, not what it shall be.
-        item("checkout-prod", "checkout-staging"),
-        item("new-prod", "checkout-prod"),
-        item("new-name", "checkout-prod"),
-    ];
-    let path = format!("/api/v1/applications/{PARENT}/managed-resources");
-    let all = [may.as_slice(), &may_not].concat();
-    let all = json!({"items": all});
-    world
-        .outside
-        .argocd
-        .says(&path, "application/json", all.to_string());
-    let said = world.gate.rest("GET", &path, &pia, "").await;
-    assert_eq!(said.json(), json!({"items": may}));
-}
-
-#[tokio::test]
-async fn a_list_has_the_fields_that_were_chosen_and_no_others() {
-    let (world, pia) = watching().await;
-    let all = world
+    assert_eq!(said.code(), 7, "{said:?}");
+    assert!(
+        said.sentence().contains("one-prod in prod"),
+        "{}",
+        said.sentence()
+    );
+    let said = world
         .gate
-        .rest("GET", "/api/v1/applications", &pia, "")
-        .await
-        .json();
-    // The stand-in sends everything whatever is chosen: what was added is taken out again.
-    let path = "/api/v1/applications?fields=items.metadata.name,items.status.health";
-    let said = world.gate.rest("GET", path, &pia, "").await.json();
-    let items = said["items"].as_array().unwrap();
-    assert_eq!(items.len(), all["items"].as_array().unwrap().len());
-    for item in items {
-        assert!(item["metadata"]["name"].is_string());
-        for gone in [
-            "/metadata/labels",
-            "/metadata/namespace",
-            "/metadata/uid",
-            "/spec/project",
-        ] {
-            assert!(item.pointer(gone).is_none(), "{gone} in {item}");
-        }
-    }
+        .ask(Wire::Grpc, &world.outside.rita(), &call)
+        .await;
+    assert_eq!(said.code(), 0, "{said:?}");
+    let record = world.record(said.decision()).await;
+    let planned = record.opening.planned.iter();
+    let actions: Vec<&str> = planned.map(|one| one.action.as_str()).collect();
+    assert_eq!(
+        actions,
+        ["ApplicationService.Sync", "ApplicationService.Update"]
+    );
+    assert_eq!(record.opening.word, Word::Permit);
+}
+
+#[tokio::test]
+async fn what_a_child_brings_besides_its_spec_is_looked_at() {
+    let world = World::new().await;
+    let there = live(manifest("two-prod", false, FIRST), FIRST);
+    // An operation in Git starts a rollout.
+    let mut starts = manifest("two-prod", false, FIRST);
+    starts["operation"] = json!({"sync": {"revision": SECOND}});
+    parent(&world, "starts-prod", &[(starts, Some(there.clone()))]);
+    let said = sync(&world, "starts-prod").await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence().contains("two@9ab12cd"),
+        "{}",
+        said.sentence()
+    );
+    // One that names no commit cannot be checked.
+    let mut starts = manifest("two-prod", false, FIRST);
+    starts["operation"] = json!({"sync": {"revision": "main"}});
+    parent(&world, "vague-prod", &[(starts, Some(there.clone()))]);
+    let said = sync(&world, "vague-prod").await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence().contains("not a full commit SHA"),
+        "{}",
+        said.sentence()
+    );
+    // A status in Git is forged.
+    let mut forged = manifest("two-prod", false, FIRST);
+    forged["status"] = json!({"history": [{"id": 0}]});
+    parent(&world, "forged-prod", &[(forged, Some(there.clone()))]);
+    let said = sync(&world, "forged-prod").await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence().contains("brings a `status`"),
+        "{}",
+        said.sentence()
+    );
+    // A plain child whose target revision moves rolls nothing out.
+    let plain = manifest("two-prod", false, SECOND);
+    parent(&world, "plain-prod", &[(plain, Some(there))]);
+    assert_eq!(sync(&world, "plain-prod").await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_namesake_in_another_namespace_is_another_application() {
+    let world = World::new().await;
+    let there = live(manifest("three-prod", true, SECOND), SECOND);
+    let mut elsewhere = manifest("three-prod", true, SECOND);
+    elsewhere["metadata"]["namespace"] = json!("team");
+    elsewhere["metadata"]["annotations"] =
+        json!({"argocd.argoproj.io/tracking-id": "root:argoproj.io/Application:argocd/three-prod"});
+    parent(&world, "names-prod", &[(elsewhere, Some(there))]);
+    let said = sync(&world, "names-prod").await;
+    // It is created, and belongs to no environment: the name alone does not make it prod's.
+    assert_eq!(said.code(), 7, "{said:?}");
+    assert!(
+        said.sentence().contains("three-prod in unassigned"),
+        "{}",
+        said.sentence()
+    );
+}
+
+#[tokio::test]
+async fn children_that_vanish_are_deleted_only_by_who_may_delete_them() {
+    let world = World::new().await;
+    let gone = live(manifest("four-prod", false, FIRST), FIRST);
+    parent(&world, "prunes-staging", &[]);
+    world.outside.argocd.put(gone, vec![]);
+    world.outside.argocd.change("prunes-staging", |root| {
+        root["spec"]["destination"]["namespace"] = json!("shop-staging");
+        root["status"]["resources"] = json!([{
+            "group": "argoproj.io", "kind": "Application", "namespace": "argocd", "name": "four-prod",
+        }]);
+    });
+    let prunes = Call::sync_as(ApplicationSyncRequest {
+        name: "prunes-staging".to_owned(),
+        prune: Some(true),
+        ..ApplicationSyncRequest::default()
+    });
+    let alice = world.outside.alice();
+    let said = world.gate.ask(Wire::Rest, &alice, &prunes).await;
+    assert_eq!(said.code(), 7, "{said:?}");
+    assert!(
+        said.sentence().contains("delete of four-prod in prod"),
+        "{}",
+        said.sentence()
+    );
+    let keeps = Call::sync("prunes-staging");
+    assert_eq!(world.gate.ask(Wire::Rest, &alice, &keeps).await.code(), 0);
+    let rita = world.outside.rita();
+    assert_eq!(world.gate.ask(Wire::Rest, &rita, &prunes).await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_cycle_is_refused_where_it_would_roll_out() {
+    let world = World::new().await;
+    let (a, b) = (
+        manifest("a-prod", true, SECOND),
+        manifest("b-prod", true, SECOND),
+    );
+    let argocd = &world.outside.argocd;
+    argocd.put(live(manifest("a-prod", true, FIRST), FIRST), vec![b]);
+    argocd.put(
+        live(manifest("b-prod", true, FIRST), FIRST),
+        vec![a.clone()],
+    );
+    parent(&world, "cycle-prod", &[(a, None)]);
+    argocd.put(
+        live(manifest("cycle-prod", false, "main"), FIRST),
+        vec![manifest("a-prod", true, SECOND)],
+    );
+    let said = sync(&world, "cycle-prod").await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(said.sentence().contains("a cycle"), "{}", said.sentence());
+}
+
+#[tokio::test]
+async fn a_set_in_a_parent_is_what_it_makes() {
+    let world = World::new().await;
+    let set = json!({
+        "apiVersion": "argoproj.io/v1alpha1", "kind": "ApplicationSet",
+        "metadata": {"name": "all", "namespace": "argocd"}, "spec": {"generators": []},
+    });
+    let one = manifest("five-prod", true, SECOND);
+    world.outside.argocd.put(
+        live(manifest("five-prod", true, FIRST), FIRST),
+        vec![config_map()],
+    );
+    world.outside.argocd.generates(vec![one.clone()]);
+    let root = live(manifest("sets-prod", false, "main"), FIRST);
+    world.outside.argocd.put(root, vec![set.clone()]);
+    // A release manager may not change sets.
+    let said = sync(&world, "sets-prod").await;
+    assert_eq!(said.code(), 7, "{said:?}");
+    let call = Call::sync("sets-prod");
+    let admin = world.outside.issuer.person("paul", &["platform"]);
+    let said = world.gate.ask(Wire::Rest, &admin, &call).await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence()
+            .contains("five-prod: five@9ab12cd has no passing"),
+        "{}",
+        said.sentence()
+    );
+    evidence(&world, "five", &one["spec"]["source"]).await;
+    assert_eq!(world.gate.ask(Wire::Rest, &admin, &call).await.code(), 0);
+    // What is there already is not asked about again.
+    world.outside.argocd.put_set(set);
+    assert_eq!(sync(&world, "sets-prod").await.code(), 0);
 }

@@ -11,8 +11,10 @@ import json
 import os
 import shutil
 import ssl
+import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,11 +22,14 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from harness.cli import Cli
+from harness.cli import Cli, free_port
 from harness.cluster import Kubernetes, Repository
-from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, binary
+from harness.doors import Doors
+from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
+from harness.protobuf import Facts
 from harness.tokens import Provider
+from harness.webhook import Webhook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -64,6 +69,14 @@ def rig(folder: Path) -> Iterator[Rig]:
 
 
 @pytest.fixture(scope="session")
+def facts(rig: Rig) -> Facts:
+    """The API of this Argo CD, from its own descriptors."""
+    program = Path(rig["bin"]) / "argocd-rig"
+    done = subprocess.run([program, "facts"], capture_output=True, check=True, timeout=60)
+    return Facts(json.loads(done.stdout))
+
+
+@pytest.fixture(scope="session")
 def oidc(folder: Path) -> Iterator[Provider]:
     """An OpenID provider that is not ours."""
     service = Service("the OpenID provider", ["node", ROOT / "tests/oidc/provider.mjs"], folder / "oidc.log")
@@ -94,6 +107,14 @@ def config_repository(rig: Rig) -> Repository:
     return _repository(rig, "config")
 
 
+@pytest.fixture(scope="session")
+def doors(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Doors:
+    """The applications of the repository `doors`, of which there are none yet."""
+    doors = Doors(kubernetes, _repository(rig, "doors"), folder)
+    doors.prepare()
+    return doors
+
+
 def _repository(rig: Rig, name: str) -> Repository:
     facts = rig["git"]["repositories"][name]
     return Repository(facts["url"], Path(facts["worktree"]))
@@ -122,6 +143,41 @@ def gate(
     finally:
         if gate.service is not None and gate.service.running():
             gate.stop()
+
+
+@dataclass
+class Guard:
+    """Makes gates that have an admission door, one at a time."""
+
+    rig: Rig
+    oidc: Provider
+    kubernetes: Kubernetes
+    folder: Path
+    _number: itertools.count[int] = field(default_factory=itertools.count)
+
+    def prepare(self, mode: str = "enforce") -> Gate:
+        """A gate, not started."""
+        setting = Setting(admission=f"127.0.0.1:{free_port()}", mode=mode)
+        return Gate.prepare(self.rig, self.oidc.issuer, self.folder / f"guard-{next(self._number)}", setting)
+
+    @contextmanager
+    def installed(self, mode: str = "enforce") -> Iterator[Gate]:
+        """A gate that runs, and whose admission door Kubernetes asks."""
+        gate = self.prepare(mode)
+        gate.start()
+        webhook = Webhook(self.kubernetes, gate)
+        try:
+            webhook.install()
+            yield gate
+        finally:
+            webhook.remove()
+            if gate.service is not None and gate.service.running():
+                gate.stop()
+
+
+@pytest.fixture(scope="session")
+def guard(rig: Rig, oidc: Provider, kubernetes: Kubernetes, folder: Path) -> Guard:
+    return Guard(rig, oidc, kubernetes, folder)
 
 
 @pytest.fixture(params=["grpc", "grpc-web"])
@@ -163,6 +219,10 @@ class People:
             cli.login_sso(login).ok()
             self._known[key] = cli
         return self._known[key]
+
+    def at(self, gate: Gate) -> People:
+        """The same people, at another gate."""
+        return People(self.program, gate, self.oidc, self.folder, _tokens=self._tokens)
 
     def token(self, login: str) -> str:
         """An ID token, as it would be stored by the CLI."""

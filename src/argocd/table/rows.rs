@@ -37,7 +37,7 @@ pub(crate) static ROWS: [Row; 109] = [
     Row::of(Op::AccountUpdatePassword, "AccountService.UpdatePassword", "/account.AccountService/UpdatePassword", Administer)
         .refuse(NO_ACCOUNTS).rest(&[put("/api/v1/account/password").body("*")]),
     Row::of(Op::ApplicationCreate, "ApplicationService.Create", "/application.ApplicationService/Create", Deploy)
-        .application(BODY_APPLICATION).rest(&[post("/api/v1/applications").body("application")]),
+        .by_change().application(BODY_APPLICATION).rest(&[post("/api/v1/applications").body("application")]),
     Row::of(Op::ApplicationDelete, "ApplicationService.Delete", "/application.ApplicationService/Delete", Deploy)
         .app("name", 4, 5).rest(&[delete("/api/v1/applications/{name}")]),
     Row::of(Op::ApplicationDeleteResource, "ApplicationService.DeleteResource", "/application.ApplicationService/DeleteResource", Deploy)
@@ -67,9 +67,9 @@ pub(crate) static ROWS: [Row; 109] = [
     Row::of(Op::ApplicationManagedResources, "ApplicationService.ManagedResources", "/application.ApplicationService/ManagedResources", Read)
         .app("applicationName", 7, 8).rest(&[get("/api/v1/applications/{applicationName}/managed-resources")]),
     Row::of(Op::ApplicationPatch, "ApplicationService.Patch", "/application.ApplicationService/Patch", Deploy)
-        .app("name", 5, 6).rest(&[patch("/api/v1/applications/{name}").body("*")]),
+        .by_change().app("name", 5, 6).rest(&[patch("/api/v1/applications/{name}").body("*")]),
     Row::of(Op::ApplicationPatchResource, "ApplicationService.PatchResource", "/application.ApplicationService/PatchResource", Deploy)
-        .app("name", 9, 10).rest(&[post("/api/v1/applications/{name}/resource").body("patch")]),
+        .by_change().app("name", 9, 10).rest(&[post("/api/v1/applications/{name}/resource").body("patch")]),
     Row::of(Op::ApplicationPodLogs, "ApplicationService.PodLogs", "/application.ApplicationService/PodLogs", Read)
         .server_stream().app("name", 15, 16).rest(&[get("/api/v1/applications/{name}/pods/{podName}/logs"), get("/api/v1/applications/{name}/logs")]),
     Row::of(Op::ApplicationResourceTree, "ApplicationService.ResourceTree", "/application.ApplicationService/ResourceTree", Read)
@@ -79,15 +79,15 @@ pub(crate) static ROWS: [Row; 109] = [
     Row::of(Op::ApplicationRevisionMetadata, "ApplicationService.RevisionMetadata", "/application.ApplicationService/RevisionMetadata", Read)
         .app("name", 3, 4).rest(&[get("/api/v1/applications/{name}/revisions/{revision}/metadata")]),
     Row::of(Op::ApplicationRollback, "ApplicationService.Rollback", "/application.ApplicationService/Rollback", Deploy)
-        .app("name", 6, 7).rest(&[post("/api/v1/applications/{name}/rollback").body("*")]),
+        .by_change().app("name", 6, 7).rest(&[post("/api/v1/applications/{name}/rollback").body("*")]),
     Row::of(Op::ApplicationRunResourceAction, "ApplicationService.RunResourceAction", "/application.ApplicationService/RunResourceAction", Deploy)
-        .app("name", 8, 9).rest(&[post("/api/v1/applications/{name}/resource/actions").body("action")]),
+        .by_change().app("name", 8, 9).rest(&[post("/api/v1/applications/{name}/resource/actions").body("action")]),
     Row::of(Op::ApplicationRunResourceActionV2, "ApplicationService.RunResourceActionV2", "/application.ApplicationService/RunResourceActionV2", Deploy)
-        .app("name", 8, 9).rest(&[post("/api/v1/applications/{name}/resource/actions/v2").body("*")]),
+        .by_change().app("name", 8, 9).rest(&[post("/api/v1/applications/{name}/resource/actions/v2").body("*")]),
     Row::of(Op::ApplicationServerSideDiff, "ApplicationService.ServerSideDiff", "/application.ApplicationService/ServerSideDiff", Write)
         .app("appName", 2, 3).rest(&[get("/api/v1/applications/{appName}/server-side-diff")]),
     Row::of(Op::ApplicationSetCreate, "ApplicationSetService.Create", "/applicationset.ApplicationSetService/Create", Administer)
-        .rest(&[post("/api/v1/applicationsets").body("applicationset")]),
+        .by_change().rest(&[post("/api/v1/applicationsets").body("applicationset")]),
     Row::of(Op::ApplicationSetDelete, "ApplicationSetService.Delete", "/applicationset.ApplicationSetService/Delete", Administer)
         .rest(&[delete("/api/v1/applicationsets/{name}")]),
     Row::of(Op::ApplicationSetGenerate, "ApplicationSetService.Generate", "/applicationset.ApplicationSetService/Generate", Administer)
@@ -103,13 +103,13 @@ pub(crate) static ROWS: [Row; 109] = [
     Row::of(Op::ApplicationSetWatch, "ApplicationSetService.Watch", "/applicationset.ApplicationSetService/Watch", Read)
         .server_stream().filter().rest(&[get("/api/v1/stream/applicationsets")]),
     Row::of(Op::ApplicationSync, "ApplicationService.Sync", "/application.ApplicationService/Sync", Deploy)
-        .app("name", 12, 13).rest(&[post("/api/v1/applications/{name}/sync").body("*")]),
+        .by_change().app("name", 12, 13).rest(&[post("/api/v1/applications/{name}/sync").body("*")]),
     Row::of(Op::ApplicationTerminateOperation, "ApplicationService.TerminateOperation", "/application.ApplicationService/TerminateOperation", Deploy)
         .app("name", 2, 3).rest(&[delete("/api/v1/applications/{name}/operation")]),
     Row::of(Op::ApplicationUpdate, "ApplicationService.Update", "/application.ApplicationService/Update", Deploy)
-        .application(UPDATED_APPLICATION).rest(&[put("/api/v1/applications/{application.metadata.name}").body("application")]),
+        .by_change().application(UPDATED_APPLICATION).rest(&[put("/api/v1/applications/{application.metadata.name}").body("application")]),
     Row::of(Op::ApplicationUpdateSpec, "ApplicationService.UpdateSpec", "/application.ApplicationService/UpdateSpec", Deploy)
-        .app("name", 4, 5).rest(&[put("/api/v1/applications/{name}/spec").body("spec")]),
+        .by_change().app("name", 4, 5).rest(&[put("/api/v1/applications/{name}/spec").body("spec")]),
     Row::of(Op::ApplicationWatch, "ApplicationService.Watch", "/application.ApplicationService/Watch", Read)
         .server_stream().application(SELECTED).filter().rest(&[get("/api/v1/stream/applications")]),
     Row::of(Op::ApplicationWatchResourceTree, "ApplicationService.WatchResourceTree", "/application.ApplicationService/WatchResourceTree", Read)

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 13] = [
+const NAMED: [&str; 16] = [
     "argocd-token",
     "argocd.crt",
     "secrets/alerts-token",
@@ -17,9 +17,12 @@ const NAMED: [&str; 13] = [
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
+    "tls/admission.crt",
+    "tls/admission.key",
     "tls/alerts-ca.crt",
     "tls/argocd-ca.crt",
     "tls/cluster-ca.crt",
+    "tls/cluster-client-ca.crt",
     "tls/gate.crt",
     "tls/gate.key",
     "tls/login-ca.crt",

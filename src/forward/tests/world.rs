@@ -22,7 +22,8 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use super::super::*;
-use crate::listener::{Limits, Listener, tls};
+use crate::listener::tls::{self, Tls};
+use crate::listener::{Limits, Listener};
 
 /// The upstream's credential; it must never be seen by a client.
 pub(super) const CANARY: &str = "upstream.token.canary";
@@ -56,8 +57,13 @@ impl Pair {
         }
     }
 
-    fn config(&self) -> Arc<rustls::ServerConfig> {
-        tls::load(&self.certificate, &self.key).unwrap()
+    fn config(&self) -> Tls {
+        let files = tls::Files {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            client_ca: None,
+        };
+        Tls::load(files).unwrap()
     }
 }
 

@@ -20,9 +20,11 @@ fn an_operation_starts_where_there_was_none_or_another() {
     let before = application(&Value::Null);
     let mut after = before.clone();
     assert!(!starts(Some(&before), &after));
-    for nothing in [json!(null), json!({}), json!({"sync": null})] {
-        after["operation"] = nothing;
-        assert!(!starts(Some(&before), &after), "{after}");
+    after["operation"] = json!(null);
+    assert!(!starts(Some(&before), &after));
+    for anything in [json!({}), json!({"sync": {}})] {
+        after["operation"] = anything;
+        assert!(starts(Some(&before), &after), "{after}");
     }
     after["operation"] = json!({"sync": {"revision": "x"}});
     assert!(starts(Some(&before), &after));
@@ -62,7 +64,7 @@ fn automated_sync_takes_up_changes_of_sources_and_of_itself() {
             created: false,
             sources: sources(json::at(before, "/spec")) != sources(json::at(after, "/spec")),
             place: false,
-            arms: is_automated(after) && !is_automated(before),
+            arms: is_armed(after) && !is_armed(before),
             retries_newer: false,
             anything: before != after,
         };

@@ -77,6 +77,7 @@ struct ShortCaller {
 enum CallerKind {
     #[default]
     Person,
+    User,
     Workload,
 }
 
@@ -109,6 +110,7 @@ struct ShortContext {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum Wire {
+    Admission,
     #[default]
     Grpc,
     GrpcWeb,
@@ -200,6 +202,7 @@ impl ShortCaller {
                 subject: subject(),
                 name: None,
             },
+            CallerKind::User => Subject::KubernetesUser { name: subject() },
             CallerKind::Workload => Subject::KubernetesAccount {
                 namespace: "tests".into(),
                 name: subject(),
@@ -247,6 +250,7 @@ impl ShortContext {
             now: self.now.unwrap_or(Timestamp::UNIX_EPOCH),
             bound: self.bound,
             wire: match self.wire {
+                Wire::Admission => "admission",
                 Wire::Grpc => "grpc",
                 Wire::GrpcWeb => "grpc-web",
                 Wire::Own => "own",

@@ -13,14 +13,15 @@ const HEADER: &str = "\
 # Who may do what by the shipped policies.
 #
 # A line is an effect, what it is about, and the findings with which it is permitted: Blocked,
-# Exempt, Incumbent, None, Satisfied; `-` is never. Where the actions of one effect do not all fare
-# alike, the exceptions are named; `others` are the rest. The actions are listed at the end.
+# Composite, Exempt, Incumbent, None, Satisfied; `-` is never. Where the actions of one effect do not
+# all fare alike, the exceptions are named; `others` are the rest. The actions are listed at the end.
 ";
 
 struct Who {
     name: &'static str,
     caller: Caller,
     tests: bool,
+    wire: &'static str,
 }
 
 fn everybody() -> Vec<Who> {
@@ -28,6 +29,13 @@ fn everybody() -> Vec<Who> {
         name,
         caller,
         tests,
+        wire: "grpc",
+    };
+    let at_admission = |name, caller| Who {
+        name,
+        caller,
+        tests: false,
+        wire: "admission",
     };
     vec![
         who("(no role)", person(&[]), false),
@@ -50,6 +58,20 @@ fn everybody() -> Vec<Who> {
             person(&["test-job"]),
             true,
         ),
+        at_admission(
+            "argocd-controller, at the admission door",
+            workload(&["argocd-controller"]),
+        ),
+        at_admission(
+            "argocd-server, at the admission door",
+            workload(&["argocd-server"]),
+        ),
+        at_admission(
+            "cluster-admin, at the admission door",
+            user(&["cluster-admin"]),
+        ),
+        at_admission("engineer, at the admission door", user(&["engineer"])),
+        who("cluster-admin, elsewhere", user(&["cluster-admin"]), false),
     ]
 }
 
@@ -93,6 +115,7 @@ fn cells(
     let ask = |resource, finding| {
         let context = Context {
             sync,
+            wire: who.wire,
             ..context(action, finding)
         };
         let question = Question {
@@ -157,14 +180,14 @@ fn matrix() -> String {
                     [one] => one.clone(),
                     many => {
                         let each = ENVIRONMENTS.iter().zip(many);
-                        each.map(|(e, c)| format!("{e}: {c:5}"))
+                        each.map(|(e, c)| format!("{e}: {c:6}"))
                             .collect::<Vec<_>>()
                             .join(" ")
                     }
                 };
                 writeln!(
                     out,
-                    "{effect:10} {about:11}  {:76} {names}",
+                    "{effect:10} {about:11}  {:81} {names}",
                     shown.trim_end()
                 )
                 .unwrap();

@@ -65,6 +65,9 @@ fn what_policies_name_can_be_compared_with_the_configuration() {
     assert_eq!(
         texts(policies.roles()),
         [
+            "argocd-controller",
+            "argocd-server",
+            "cluster-admin",
             "engineer",
             "platform-admin",
             "release-manager",
@@ -209,8 +212,8 @@ fn a_schema_older_than_the_gate() {
     );
     assert_eq!(
         unfit("    auto_sync: Bool,\n"),
-        "schema.cedarschema: the schema does not fit `Application.Refresh` as this gate asks about \
-         it: entity does not conform to the schema: attribute `auto_sync` on \
+        "schema.cedarschema: the schema does not fit `Application.Extension` as this gate asks \
+         about it: entity does not conform to the schema: attribute `auto_sync` on \
          `Syncgate::Application::\"probe\"` should not exist according to the schema; take the \
          schema that comes with this version of syncgate"
     );

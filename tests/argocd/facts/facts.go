@@ -70,6 +70,9 @@ type Facts struct {
 	Methods  []Method           `json:"methods"`
 	Messages map[string]Message `json:"messages"`
 	Enums    map[string]Enum    `json:"enums"`
+	Samples  []Sample           `json:"applications"`
+	Actions  []string           `json:"actions"`
+	Patches  []Patch            `json:"patches"`
 }
 
 // Main runs the command and returns its exit code.
@@ -95,9 +98,11 @@ func Main(args []string) int {
 
 // Collect reads all descriptors.
 func Collect() (*Facts, error) {
-	facts := &Facts{Module: module, Version: version(), Messages: map[string]Message{}, Enums: map[string]Enum{}}
+	facts := &Facts{Module: module, Version: version(), Messages: map[string]Message{}, Enums: map[string]Enum{}, Patches: patches()}
+	var err error
 	for _, name := range files {
-		file, err := descriptor(name)
+		var file *descriptorpb.FileDescriptorProto
+		file, err = descriptor(name)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -114,6 +119,12 @@ func Collect() (*Facts, error) {
 		for _, enum := range file.GetEnumType() {
 			facts.addEnum(file.GetPackage(), enum)
 		}
+	}
+	if facts.Samples, err = samples(); err != nil {
+		return nil, err
+	}
+	if facts.Actions, err = actions(); err != nil {
+		return nil, err
 	}
 	return facts, facts.addKubernetes()
 }

@@ -3,7 +3,6 @@
 package up
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -93,6 +92,7 @@ func argocdServer(l layout, k cluster, p ports, o Options) component {
 		"--metrics-address=127.0.0.1", "--metrics-port=" + strconv.Itoa(p.argocdMetrics),
 		"--repo-server=" + loopback(p.repo), "--repo-server-plaintext",
 		"--staticassets=" + filepath.Join(l.argocd, "assets"),
+		"--hydrator-enabled", // or the calls about repositories to write to are not there; nothing here hydrates
 	}}
 }
 
@@ -119,6 +119,6 @@ func argocdApplicationSetController(l layout, k cluster, p ports, o Options) com
 		"--metrics-addr=" + loopback(p.appsetMetrics), "--probe-addr=" + loopback(p.appsetProbe),
 		"--webhook-addr=" + loopback(p.appsetWebhook),
 		"--argocd-repo-server=" + loopback(p.repo), "--repo-server-plaintext",
-		fmt.Sprintf("--namespace=%s", argocdNamespace),
+		"--namespace=" + argocdNamespace, "--enable-progressive-syncs",
 	}}
 }

@@ -43,23 +43,37 @@ var clusterScoped = map[string]bool{"ClusterRole": true, "ClusterRoleBinding": t
 // settings is what the rig sets in Argo CD's ConfigMaps and Secrets, by name of the object.
 type settings map[string]map[string]string
 
-func argocdSettings(url, account, password string, reconciliation time.Duration) (settings, error) {
+// applicationHealth is the customization that Argo CD's documentation gives: without it an Application has no health,
+// and a parent's sync is done when its children are applied.
+const applicationHealth = `hs = {status = "Progressing", message = ""}
+if obj.status ~= nil and obj.status.health ~= nil then
+  hs.status = obj.status.health.status
+  hs.message = obj.status.health.message or ""
+end
+return hs
+`
+
+func argocdSettings(url, account, password string, o Options) (settings, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
 		return nil, err
 	}
-	return settings{
+	s := settings{
 		"argocd-cm": {
 			"url":                    url,
 			"accounts." + account:    "apiKey",
-			"timeout.reconciliation": reconciliation.String(),
+			"timeout.reconciliation": o.Reconciliation.String(),
 		},
 		"argocd-rbac-cm": {"policy.csv": "g, " + account + ", role:admin\n"},
 		"argocd-secret": {
 			"admin.password":      string(hash),
 			"admin.passwordMtime": time.Now().UTC().Format(time.RFC3339),
 		},
-	}, nil
+	}
+	if o.AppHealth {
+		s["argocd-cm"]["resource.customizations.health.argoproj.io_Application"] = applicationHealth
+	}
+	return s, nil
 }
 
 // install creates what install.yaml holds, with the settings merged in.

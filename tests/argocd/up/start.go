@@ -108,7 +108,7 @@ func (r *starter) startKubernetes(ctx context.Context) error {
 }
 
 func (r *starter) installArgoCD(ctx context.Context) error {
-	settings, err := argocdSettings(r.url, account, r.password, r.options.Reconciliation)
+	settings, err := argocdSettings(r.url, account, r.password, r.options)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	Keep           bool
 	StopWithStdin  bool
 	Children       bool
+	AppHealth      bool
 	Reconciliation time.Duration
 	PathPrefix     string
 	PodEnv         list
@@ -61,6 +62,7 @@ func Main(args []string) int {
 	flags.BoolVar(&o.Keep, "keep", false, "leave the state folder when stopping; one given by --dir is always left")
 	flags.BoolVar(&o.StopWithStdin, "stop-with-stdin", false, "stop when standard input reaches its end")
 	flags.BoolVar(&o.Children, "children", true, "create the child Applications, unsynced; else the parents' syncs do")
+	flags.BoolVar(&o.AppHealth, "application-health", false, "let a parent wait for the health of its children")
 	flags.DurationVar(&o.Reconciliation, "reconciliation", 10*time.Second, "how often Argo CD compares with Git")
 	flags.StringVar(&o.PathPrefix, "path-prefix", "", "folder put first in PATH of containers, such as a venv's bin")
 	flags.Var(&o.PodEnv, "pod-env", "KEY=VALUE in the environment of every container; may be repeated")

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Version};
@@ -92,6 +93,9 @@ enum Untouchable {
 #[derive(Default)]
 struct State {
     applications: BTreeMap<String, Value>,
+    manifests: BTreeMap<String, Vec<Value>>,
+    generated: Vec<Value>,
+    sets: BTreeMap<String, Value>,
     /// Kubernetes' events, by application.
     events: BTreeMap<String, Value>,
     /// Bodies that tests gave, by path and content type.
@@ -100,6 +104,8 @@ struct State {
     offences: Vec<String>,
     untouchable: Untouchable,
     at_forward: Option<Hook>,
+    /// How long the gate's own questions wait for their answers.
+    delay: Duration,
     after_refresh: Option<Change>,
     before_sync: Option<Change>,
 }
@@ -147,6 +153,27 @@ impl ArgoCd {
     /// may ask about applications.
     pub(crate) fn must_not_be_touched_by_callers(&self) {
         self.state().untouchable = Untouchable::ByCallers;
+    }
+
+    /// There is this application too, which holds `manifests`.
+    pub(crate) fn put(&self, application: Value, manifests: Vec<Value>) {
+        let name = application["metadata"]["name"].as_str().unwrap().to_owned();
+        let mut state = self.state();
+        // Nobody may be watching.
+        let _ = self.events.send(event("ADDED", &application));
+        state.applications.insert(name.clone(), application);
+        state.manifests.insert(name, manifests);
+    }
+
+    /// There is this application set too.
+    pub(crate) fn put_set(&self, set: Value) {
+        let name = set["metadata"]["name"].as_str().unwrap().to_owned();
+        self.state().sets.insert(name, set);
+    }
+
+    /// What application sets make from now on.
+    pub(crate) fn generates(&self, applications: Vec<Value>) {
+        self.state().generated = applications;
     }
 
     /// `main` moves to `commit`.
@@ -199,6 +226,11 @@ impl ArgoCd {
     /// What happens to an application right before a sync of it is taken, once.
     pub(crate) fn before_sync(&self, change: impl FnOnce(&mut Value) + Send + 'static) {
         self.state().before_sync = Some(Box::new(change));
+    }
+
+    /// How long the gate's own questions wait for their answers from now on.
+    pub(crate) fn answer_own_after(&self, delay: Duration) {
+        self.state().delay = delay;
     }
 
     /// What to await with each request of a caller before it is answered.
@@ -284,6 +316,10 @@ impl ArgoCd {
         if let Some(hook) = hook {
             hook(seen.clone()).await;
         }
+        if !is_watch && !seen.is_forwarded() {
+            let delay = self.state().delay;
+            tokio::time::sleep(delay).await;
+        }
         let path = seen.path.split('?').next().unwrap_or_default();
         let kinds = [seen.kind(), seen.accepts(), "application/json"];
         let body = kinds.iter().find_map(|kind| {
@@ -325,7 +361,10 @@ impl ArgoCd {
             ("GET", ["api", "v1", "applications"]) => Answer::List(self.all()),
             ("GET", ["api", "v1", "stream", "applications"]) => Answer::Watch(self.all()),
             ("GET", ["api", "v1", "applications", name]) => {
-                let answer = self.get(name);
+                let answer = match self.get(name) {
+                    Answer::One(found) if !is_in_named_namespace(&found, query) => Answer::Denied,
+                    answer => answer,
+                };
                 if query.contains("refresh=") && !seen.is_forwarded() {
                     let change = self.state().after_refresh.take();
                     if let Some(change) = change {
@@ -334,6 +373,20 @@ impl ArgoCd {
                 }
                 answer
             }
+            ("GET", ["api", "v1", "applications", name, "manifests"]) => {
+                let state = self.state();
+                let manifests = state.manifests.get(*name);
+                let texts = manifests.into_iter().flatten().map(Value::to_string);
+                Answer::Other(json!({"manifests": texts.collect::<Vec<_>>()}))
+            }
+            ("POST", ["api", "v1", "applicationsets", "generate"]) => {
+                Answer::Other(json!({"applications": self.state().generated}))
+            }
+            ("GET", ["api", "v1", "applicationsets", name]) => {
+                let set = self.state().sets.get(*name).cloned();
+                set.map_or(Answer::Denied, Answer::Other)
+            }
+            ("GET", ["api", "v1", "projects", _]) => Answer::Denied,
             ("GET", ["api", "v1", "applications", name, "events"]) => {
                 let events = self.state().events.get(*name).cloned();
                 Answer::Other(json!({"metadata": {}, "items": events}))
@@ -398,6 +451,13 @@ impl ArgoCd {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether an application is in the namespace that the query names, if it names one.
+fn is_in_named_namespace(application: &Value, query: &str) -> bool {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let named = pairs.find(|(key, _)| *key == "appNamespace");
+    named.is_none_or(|(_, name)| application["metadata"]["namespace"] == *name)
 }
 
 /// Settings with a sign-in that is not the gate's.

@@ -6,10 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from . import doors
 from .cli import free_port
 from .processes import Service
 
@@ -79,7 +81,17 @@ def policies(folder: Path) -> Path:
     return copy
 
 
-def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str) -> str:
+@dataclass(frozen=True)
+class Setting:
+    """In what a gate may differ from another."""
+
+    admission: str = ""
+    """The address of the admission door, if it has one. Then parents of the repository `doors` are in staging, too."""
+    mode: str = "enforce"
+    """What the environments do with a refusal."""
+
+
+def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str, setting: Setting) -> str:
     """The file: staging requires nothing, prod requires that `integration` has passed in staging."""
     certificate, key = make_certificate(folder)
     argocd: dict[str, str] = rig["argocd"]
@@ -127,7 +139,10 @@ groups = [{{ issuer = {_text(issuer)}, group = {_text(group)} }}]
 """
         for role, group in _ROLES
     ]
+    if setting.admission:
+        blocks.append(_admission(setting.admission, certificate, key, kubernetes["service_account_issuer"]))
     accounts = [f"shop-{env}/{component}-tests" for env in ENVIRONMENTS for component in COMPONENTS]
+    accounts.append("/".join(doors.REPORTER))
     blocks.append(
         f"""
 [[role]]
@@ -137,15 +152,16 @@ service_accounts = {json.dumps(accounts)}
     )
     # The parents roll out to the namespace of Argo CD: shop-staging is in no environment; shop-prod is in prod, but has
     # no component. Both can be read, and neither can be synced.
-    places = {"staging": 'namespaces = ["shop-staging"], ', "prod": ""}
+    namespaces = ["shop-staging", "doors-staging", *(["argocd"] if setting.admission else [])]
+    places = {"staging": f"namespaces = {json.dumps(namespaces)}, ", "prod": ""}
     for environment in ENVIRONMENTS:
         labels = f'labels = {{ "syncgate.dev/environment" = {_text(environment)} }}'
         blocks.append(
             f"""
 [[environment]]
 name = {_text(environment)}
-mode = "enforce"
-applications = {{ projects = ["shop"], {places[environment]}{labels} }}
+mode = {_text(setting.mode)}
+applications = {{ projects = ["shop", "doors"], {places[environment]}{labels} }}
 component = "label:syncgate.dev/component"
 """
         )
@@ -166,6 +182,13 @@ applications = "{component}-{environment}"
         for environment in ENVIRONMENTS
         for component in COMPONENTS
     ]
+    blocks.append(
+        f"""
+[[workload]]
+service_account = {_text("/".join(doors.REPORTER))}
+applications = "*-staging"
+"""
+    )
     repositories: dict[str, dict[str, str]] = rig["git"]["repositories"]
     blocks += [
         f"""
@@ -178,6 +201,30 @@ branches = ["main"]
     return "".join(blocks).lstrip()
 
 
+def _admission(address: str, certificate: Path, key: Path, cluster: str) -> str:
+    """The admission door, and the roles of those who come to it."""
+    controllers = ["argocd/argocd-application-controller", "argocd/argocd-applicationset-controller"]
+    return f"""
+[admission]
+address = {_text(address)}
+certificate = {_text(certificate)}
+key = {_text(key)}
+issuer = {_text(cluster)}
+
+[[role]]
+name = "argocd-controller"
+service_accounts = {json.dumps(controllers)}
+
+[[role]]
+name = "argocd-server"
+service_accounts = ["argocd/argocd-server"]
+
+[[role]]
+name = "cluster-admin"
+groups = [{{ issuer = {_text(cluster)}, group = "system:masters" }}]
+"""
+
+
 @dataclass
 class Gate:
     """A gate: where it is, and the folder that holds all it has."""
@@ -186,6 +233,9 @@ class Gate:
     folder: Path
     service: Service | None = None
     admin: str = ""
+    since: str = ""
+    """When it was first started, as Argo CD writes times."""
+    setting: Setting = field(default_factory=Setting)
 
     @property
     def ca(self) -> Path:
@@ -200,15 +250,16 @@ class Gate:
         return self.folder / "gate.log"
 
     @classmethod
-    def prepare(cls, rig: dict[str, Any], issuer: str, folder: Path) -> Gate:
+    def prepare(cls, rig: dict[str, Any], issuer: str, folder: Path, setting: Setting | None = None) -> Gate:
         """Writes everything a gate needs; starts nothing."""
         folder.mkdir(parents=True, exist_ok=True)
-        gate = cls(f"https://127.0.0.1:{free_port()}", folder)
-        gate.config.write_text(configuration(rig, issuer, folder, gate.url))
+        gate = cls(f"https://127.0.0.1:{free_port()}", folder, setting=setting or Setting())
+        gate.config.write_text(configuration(rig, issuer, folder, gate.url, gate.setting))
         return gate
 
     def start(self, **environment: str) -> None:
         """Starts the gate and waits until it serves."""
+        self.since = self.since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"RUST_BACKTRACE": "1", **environment}
         command = [binary(), "serve", "--config", self.config]
@@ -240,3 +291,13 @@ class Gate:
         done = self.command(*arguments, "--output", "json", token=token)
         assert done.returncode == 0, f"syncgate {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return dict(json.loads(done.stdout))
+
+    def entries(self, token: str, *filters: str) -> list[dict[str, Any]]:
+        """All entries of the log, newest first."""
+        found: list[dict[str, Any]] = []
+        while True:
+            before = ["--before", str(found[-1]["seq"])] if found else []
+            page = self.json("log", "list", "--limit", "200", *filters, *before, token=token)["entries"]
+            if not page:
+                return found
+            found += page

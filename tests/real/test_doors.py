@@ -1,0 +1,168 @@
+"""Every door of Argo CD's API, tried by who may and who may not, without evidence and with it, on every wire.
+
+The table is in `harness/rows.py`. The admission door is installed meanwhile, so what the API door permits has to pass
+there, too. `uncovered.txt` lists the changing methods that no row tries; it may only shrink.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from harness.calls import CallLog
+from harness.rows import ROWS, Row
+from harness.stage import Stage
+from harness.wire import Answer, Client, Wire
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Guard, People, Rig
+    from harness.doors import Doors
+    from harness.protobuf import Facts
+
+DENIED, EVIDENCE = 7, 9
+UNCOVERED = Path(__file__).parent / "uncovered.txt"
+# They change nothing, although REST has another word than GET for them: they carry more than fits a query.
+READS = {"RepositoryService.GetAppDetails"}
+# Of the gate's own reads, those that plan a call.
+_READS = re.compile(r"\.(Get|List|Watch|Generate)")
+_TAGS = {Wire.GRPC: "grpc", Wire.GRPC_WEB: "web", Wire.REST: "rest"}
+
+
+@pytest.fixture(scope="module")
+def stage(guard: Guard, doors: Doors, rig: Rig, people: People, facts: Facts) -> Iterator[Stage]:
+    """The applications, then the gate before them."""
+    old = Stage.set_before_the_gate(doors)
+    with guard.installed() as gate:
+        stage = Stage(rig, doors, gate, Client(facts, gate.url, gate.ca), people.token, old)
+        stage.prove()
+        yield stage
+        # The gate must see the end of what it let through.
+        for application in doors.kubernetes.applications():
+            if "operation" in application:
+                doors.settled(application["metadata"]["name"])
+    doors.remove_all()
+
+
+def wires(facts: Facts, operation: str) -> list[Wire]:
+    """The wires on which a method can be reached: over REST some share an address, and the first of them has it."""
+    return [wire for wire in Wire if wire is not Wire.REST or facts.by_rest(operation) == operation]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_door(row: Row, stage: Stage, facts: Facts, people: People, rig: Rig) -> None:
+    tags = {wire: f"{slug(row)}-{_TAGS[wire]}" for wire in wires(facts, row.operation)}
+    if row.evidence and not row.of_old:
+        stage.doors.commit()
+    if row.proven:
+        stage.prove()
+    for tag in tags.values():
+        row.before(stage, tag)
+    calls = CallLog(Path(rig["logs"]) / "argocd-server.log")
+
+    def ask(login: str) -> dict[Wire, Answer]:
+        return {wire: one(wire, login) for wire in tags}
+
+    def one(wire: Wire, login: str) -> Answer:
+        return stage.client.call(wire, row.operation, row.fields(stage, tags[wire]), people.token(login))
+
+    refused(ask(row.may_not), DENIED, tags)
+    if row.evidence:
+        refused(ask(row.may), EVIDENCE, tags)
+    assert [call.operation for call in calls.read() if changes(call.operation)] == []
+    if not row.may:
+        return
+
+    if row.evidence:
+        stage.prove(stage.old if row.of_old else None)
+    for wire, tag in tags.items():
+        calls.read()
+        answer = one(wire, row.may)
+        lost = row.lost_by_rest and wire is Wire.REST
+        assert answer.permitted or lost or not row.upstream, f"{answer}"
+        assert row.operation in [call.operation for call in calls.read()]
+        recorded(stage, people, answer, row)
+        if not lost:
+            row.after(stage, tag)
+
+
+def slug(row: Row) -> str:
+    """A name for objects of Kubernetes that tells the row."""
+    words = re.sub(r"(?<!^)(?=[A-Z])", "-", row.operation.replace("Service.", "."))
+    text = f"{words.replace('.', '')}-{row.kind}".lower()
+    # The tracking label of what is rolled out has at most 63 characters.
+    return re.sub(r"-+", "-", text.replace("application", "app").replace("repository", "repo").replace("credentials", "creds")).strip("-")
+
+
+def refused(answers: dict[Wire, Answer], code: int, tags: dict[Wire, str]) -> None:
+    """Refused with this code, on record, and on every wire in the same words."""
+    words = {wire: (answer.code, answer.word()[1].replace(tags[wire], "TAG")) for wire, answer in answers.items()}
+    assert {said[0] for said in words.values()} == {code}, "\n".join(str(answer) for answer in answers.values())
+    words = {wire: (said[0], re.sub(r"history-\d", "history", said[1])) for wire, said in words.items()}
+    assert len(set(words.values())) == 1, words
+    for answer in answers.values():
+        assert answer.decision, str(answer)
+        assert answer.message.isascii(), answer.message
+        assert answer.message.isprintable(), answer.message
+
+
+def recorded(stage: Stage, people: People, answer: Answer, row: Row) -> None:
+    """The record tells what was asked, and that it was forwarded."""
+    entry = stage.gate.json("log", "show", answer.decision, token=people.token("sam"))
+    assert entry["opening"]["operation"] == row.operation
+    assert entry["opening"]["word"] == "permit"
+    assert entry["opening"]["caller"]["display"] == f"{row.may}@shop.example"
+    assert entry["closing"]["outcome"]["kind"] == "forwarded", entry["closing"]
+    if row.evidence:
+        kinds = {planned["finding"]["kind"] for planned in entry["opening"]["planned"] if planned["finding"]}
+        assert kinds & {"satisfied", "incumbent"}, entry["opening"]["planned"]
+        assert "blocked" not in kinds
+
+
+def changes(operation: str) -> bool:
+    """Whether a method is none of those by which the gate plans."""
+    return not _READS.search(operation)
+
+
+def test_every_method_that_changes_something_is_tried(facts: Facts) -> None:
+    changing = {
+        method.name
+        for method in facts.methods.values()
+        if any(binding.method != "GET" for binding in method.bindings) and method.name not in READS
+    }
+    # What REST asks with GET, and yet is written somewhere.
+    changing |= {"ApplicationService.Get"}
+    tried = {row.operation for row in ROWS}
+    listed = set(UNCOVERED.read_text().split())
+    assert tried <= changing, f"no such method: {tried - changing}"
+    assert listed <= changing, f"uncovered.txt lists what is not there: {listed - changing}"
+    assert not listed & tried, f"uncovered.txt lists what is covered: {listed & tried}"
+    assert listed | tried == changing, f"neither tried nor listed: {changing - tried - listed}"
+
+
+def test_nothing_was_rolled_out_unrecorded(stage: Stage, people: People) -> None:
+    """Every entry of every history belongs to a permit for just these commits, but for what was before the gate."""
+    permits = permitted(stage, people)
+    unexplained = []
+    for application in stage.doors.kubernetes.applications():
+        name = application["metadata"]["name"]
+        for entry in application.get("status", {}).get("history", []):
+            commits = entry.get("revisions") or [entry["revision"]]
+            if entry["deployedAt"] > stage.gate.since and (name, *commits) not in permits:
+                unexplained.append((name, entry))
+    assert unexplained == []
+
+
+def permitted(stage: Stage, people: People) -> set[tuple[Any, ...]]:
+    """Application and commits of every rollout that was permitted."""
+    found = set()
+    for entry in stage.gate.entries(people.token("sam")):
+        if entry["opening"]["word"] in {"permit", "observe-deny"}:
+            for planned in entry["opening"]["planned"]:
+                if plan := planned.get("plan"):
+                    found.add((plan["application"]["name"], *(source["commit"] for source in plan["sources"])))
+    return found

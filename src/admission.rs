@@ -25,6 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use self::asked::Asked;
@@ -32,7 +33,9 @@ use self::plans::Plans;
 use self::review::{Review, Told};
 use crate::app::App;
 use crate::body::{self, Body};
+use crate::intent;
 use crate::listener::Connection;
+use crate::names::{AppRef, DecisionId};
 
 pub use again::{follow, settled};
 
@@ -42,12 +45,38 @@ const PATH: &str = "/validate";
 const MAX_BYTES: usize = 8 << 20;
 /// How long an answer may take. The API server waits no longer than 30 seconds.
 const LONGEST: Duration = Duration::from_secs(25);
+/// How many applications are known to have been asked about.
+const ASKED: u64 = 100_000;
 
 /// What the requests at this door share.
-#[derive(Default)]
 pub struct Shared {
     plans: Plans,
     again: again::Again,
+    /// The applications whose operations were reviewed lately, with when that was last.
+    asked: moka::sync::Cache<AppRef, Timestamp>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            plans: Plans::default(),
+            again: again::Again::default(),
+            asked: moka::sync::Cache::builder()
+                .max_capacity(ASKED)
+                .time_to_live(intent::VALID * 10)
+                .build(),
+        }
+    }
+}
+
+impl Shared {
+    /// Whether the start of an operation of `application` has been reviewed since `decision` was begun.
+    #[must_use]
+    pub fn was_asked(&self, application: &AppRef, decision: DecisionId) -> bool {
+        let begun = i64::try_from(decision.0.timestamp_ms()).unwrap_or(i64::MAX);
+        let asked = self.asked.get(application);
+        asked.is_some_and(|at| at.as_millisecond() >= begun)
+    }
 }
 
 /// Answers one request at the listener of this door.

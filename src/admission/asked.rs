@@ -110,6 +110,10 @@ impl Asked {
         if !change.concerns(is_argocd) {
             return Ok(Told::default());
         }
+        if change.starts && !review.dry_run {
+            let now = self.app.clock.now();
+            self.app.admission.asked.insert(application.clone(), now);
+        }
         if is_argocd && let Some(intended) = self.intended(change).await? {
             draft.facts(vec![application], self.about(change, Some(intended)));
             return self.recorded(draft, Word::Answer, Vec::new()).await;

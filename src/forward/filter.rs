@@ -160,22 +160,23 @@ pub static MANAGED_RESOURCES: Layout = Layout {
     },
 };
 
-/// What of an object may be seen.
-///
-/// Gives nothing for an object that may not; the object as it is where it may be seen whole; else what
+/// What of an object may be seen: nothing; the object as it is, where it may be seen whole; else what
 /// of it may.
+pub type Seen<'a> = Option<Cow<'a, [u8]>>;
+
+/// Says what of an object may be seen.
 pub trait Rule: Send {
     /// What may be seen of an object in protobuf.
     ///
     /// # Errors
     /// [`Error`] when the object is malformed or has no name.
-    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error>;
+    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error>;
 
     /// What may be seen of an object in JSON.
     ///
     /// # Errors
     /// The same.
-    fn json<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error>;
+    fn json<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error>;
 }
 
 /// Why an answer cannot be filtered, and so not be shown.

@@ -25,11 +25,34 @@ pub fn about(
     action: &'static str,
     application: &Value,
 ) -> Result<Planned, Rejection> {
-    let text = |pointer| json::text(application, pointer);
-    if text("/metadata/name").is_empty() {
+    if json::text(application, "/metadata/name").is_empty() {
         tracing::error!("Argo CD gave an application without a name");
         return Err(Rejection::UpstreamFailed);
     }
+    let (mut facts, mode) = facts(app, application);
+    facts.tested_by_caller = tests(app, caller, &facts.app);
+    let retry = json::at(application, "/spec/syncPolicy/retry");
+    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
+    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
+        tracing::error!(application = %facts.app, %error, "the retry strategy cannot be read");
+        Rejection::UpstreamFailed
+    })?;
+    Ok(Planned {
+        action,
+        facts,
+        mode,
+        plan: None,
+        finding: None,
+        sync: None,
+        spec_retry,
+        writes: Vec::new(),
+        moving: false,
+    })
+}
+
+/// What policies know of `application` whoever asks, and what its environment does with a refusal.
+pub fn facts(app: &App, application: &Value) -> (ApplicationFacts, Mode) {
+    let text = |pointer| json::text(application, pointer);
     let reference = reference(app, application);
     let labels = labels(application);
     let cluster = match text("/spec/destination/server") {
@@ -60,26 +83,10 @@ pub fn about(
         cluster: cluster.to_owned(),
         destination_namespace: traits.namespace.to_owned(),
         auto_sync: is_armed(application),
-        tested_by_caller: tests(app, caller, &reference),
+        tested_by_caller: false,
         labels,
     };
-    let retry = json::at(application, "/spec/syncPolicy/retry");
-    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
-    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
-        tracing::error!(application = %reference, %error, "the retry strategy cannot be read");
-        Rejection::UpstreamFailed
-    })?;
-    Ok(Planned {
-        action,
-        facts,
-        mode: mode(assignment),
-        plan: None,
-        finding: None,
-        sync: None,
-        spec_retry,
-        writes: Vec::new(),
-        moving: false,
-    })
+    (facts, mode(assignment))
 }
 
 /// The name of `application` as configuration and policies have it: without a namespace where that is

@@ -22,6 +22,8 @@ mod admission;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]
+mod children;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod lists;

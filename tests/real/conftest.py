@@ -153,6 +153,7 @@ class Guard:
     oidc: Provider
     kubernetes: Kubernetes
     folder: Path
+    config: pytest.Config
     _number: itertools.count[int] = field(default_factory=itertools.count)
 
     def prepare(self, mode: str = "enforce") -> Gate:
@@ -166,18 +167,24 @@ class Guard:
         gate = self.prepare(mode)
         gate.start()
         webhook = Webhook(self.kubernetes, gate)
+        other = self.config.stash.get(_gate_log, gate.log)
+        self.config.stash[_gate_log] = gate.log
         try:
             webhook.install()
             yield gate
         finally:
             webhook.remove()
+            self.config.stash[_gate_log] = other
             if gate.service is not None and gate.service.running():
                 gate.stop()
 
 
 @pytest.fixture(scope="session")
-def guard(rig: Rig, oidc: Provider, kubernetes: Kubernetes, folder: Path) -> Guard:
-    return Guard(rig, oidc, kubernetes, folder)
+def guard(
+    request: pytest.FixtureRequest, rig: Rig, oidc: Provider, kubernetes: Kubernetes, folder: Path, gate: Gate
+) -> Guard:
+    assert gate.service is not None  # the usual gate comes first: its log is shown where no other runs
+    return Guard(rig, oidc, kubernetes, folder, request.config)
 
 
 @pytest.fixture(params=["grpc", "grpc-web"])
@@ -280,11 +287,11 @@ def job_token(kubernetes: Kubernetes) -> Callable[..., str]:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     log = item.config.stash.get(_gate_log, None)
-    item.stash[_log_offset] = log.stat().st_size if log and log.exists() else 0
+    item.stash[_log_offset] = (log, log.stat().st_size if log and log.exists() else 0)
     return (yield)
 
 
-_log_offset = pytest.StashKey[int]()
+_log_offset = pytest.StashKey[tuple[Path | None, int]]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -294,7 +301,8 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     log = item.config.stash.get(_gate_log, None)
     if report.failed and log and log.exists():
         with log.open(errors="replace") as file:
-            file.seek(item.stash.get(_log_offset, 0))
+            before, offset = item.stash.get(_log_offset, (None, 0))
+            file.seek(offset if before == log else 0)
             written = file.read().splitlines()[-60:]
         report.sections.append((f"the gate's log ({log})", "\n".join(written)))
     return report

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Error, Rule, protobuf};
+use super::{Error, Rule, Seen, protobuf};
 
 /// The JSON paths of an Application that its facts are read from.
 pub(super) const PATHS: &[&str] = &[
@@ -116,12 +116,12 @@ impl AppFacts {
 pub struct Applications<P>(pub P);
 
 impl<P: Fn(&AppFacts) -> bool + Send> Rule for Applications<P> {
-    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         let facts = AppFacts::from_protobuf(object)?;
         Ok((self.0)(&facts).then_some(Cow::Borrowed(object)))
     }
 
-    fn json<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn json<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         let facts = AppFacts::from_json(object)?;
         Ok((self.0)(&facts).then_some(Cow::Borrowed(object)))
     }

@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use serde::de::{DeserializeOwned, IgnoredAny};
 
 use super::fields::Asked;
-use super::{Error, Holds, Layout, Rule};
+use super::{Error, Holds, Layout, Rule, Seen};
 
 /// What of a whole answer, such as `{"metadata":…,"items":[…]}`, may be seen.
 pub(super) fn filter_whole(
@@ -33,7 +33,7 @@ pub(super) fn filter_event<'a>(
     layout: &Layout,
     rule: &dyn Rule,
     asked: Option<&Asked>,
-) -> Result<Option<Cow<'a, [u8]>>, Error> {
+) -> Result<Seen<'a>, Error> {
     let mut cursor = Cursor { rest: text };
     let mut kept = Kept::new(text.len());
     let mut permitted = false;
@@ -151,7 +151,7 @@ fn message(
 fn list(
     cursor: &mut Cursor<'_>,
     kept: &mut Kept,
-    keep: &dyn for<'a> Fn(&'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error>,
+    keep: &dyn for<'a> Fn(&'a [u8]) -> Result<Seen<'a>, Error>,
 ) -> Result<(), Error> {
     if cursor.peek() != Some(b'[') {
         // Go writes an empty list as `null`.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use super::{Destination, Error, Holds, Layout, Named, Rule};
+use super::{Destination, Error, Holds, Layout, Named, Rule, Seen};
 
 /// One field of a message.
 struct Field<'a> {
@@ -49,7 +49,7 @@ pub(super) fn filter(
 }
 
 /// Puts `object` where `field` was, if something of it may be seen.
-fn put(out: &mut Vec<u8>, field: &Field<'_>, object: Option<Cow<'_, [u8]>>) {
+fn put(out: &mut Vec<u8>, field: &Field<'_>, object: Seen<'_>) {
     match object {
         None => {}
         Some(Cow::Borrowed(_)) => out.extend_from_slice(field.whole),
@@ -107,7 +107,7 @@ fn named(message: &[u8], numbers: [(u64, usize); 4]) -> Result<Named, Error> {
 pub(super) fn node<'a>(
     object: &'a [u8],
     hides: &dyn Fn(&Named) -> bool,
-) -> Result<Option<Cow<'a, [u8]>>, Error> {
+) -> Result<Seen<'a>, Error> {
     let mut name = None;
     let mut kept = Vec::new();
     for field in fields(object) {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::{AppFacts, Error, Rule, json, protobuf};
+use super::{AppFacts, Error, Rule, Seen, json, protobuf};
 
 /// The JSON paths of a resource that its name is read from.
 pub(super) const PATHS: &[&str] = &["group", "kind", "namespace", "name"];
@@ -55,11 +55,11 @@ impl<P: Fn(&Named) -> bool + Send> Nodes<P> {
 }
 
 impl<P: Fn(&Named) -> bool + Send> Rule for Nodes<P> {
-    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         protobuf::node(object, &|name| self.hides(name))
     }
 
-    fn json<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn json<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         let name: Named = serde_json::from_slice(object).map_err(|_| Error::Malformed)?;
         if self.hides(&name) {
             return Ok(None);
@@ -78,12 +78,16 @@ pub struct Diffs<P>(pub P);
 
 /// What JSON tells of a managed resource.
 #[derive(Default, Deserialize)]
-#[serde(default, rename_all = "camelCase")]
+#[serde(default)]
 struct Diff {
-    live_state: String,
-    normalized_live_state: String,
-    predicted_live_state: String,
-    target_state: String,
+    #[serde(rename = "liveState")]
+    live: String,
+    #[serde(rename = "normalizedLiveState")]
+    normalized_live: String,
+    #[serde(rename = "predictedLiveState")]
+    predicted_live: String,
+    #[serde(rename = "targetState")]
+    target: String,
 }
 
 impl<P: Fn(&Named, &[AppFacts]) -> bool + Send> Diffs<P> {
@@ -102,22 +106,22 @@ impl<P: Fn(&Named, &[AppFacts]) -> bool + Send> Diffs<P> {
 }
 
 impl<P: Fn(&Named, &[AppFacts]) -> bool + Send> Rule for Diffs<P> {
-    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         let (name, states) = protobuf::diff(object)?;
         Ok((!self.hides(&name, &states)).then_some(Cow::Borrowed(object)))
     }
 
-    fn json<'a>(&self, object: &'a [u8]) -> Result<Option<Cow<'a, [u8]>>, Error> {
+    fn json<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error> {
         let name: Named = serde_json::from_slice(object).map_err(|_| Error::Malformed)?;
         if !name.is_application() {
             return Ok(Some(Cow::Borrowed(object)));
         }
         let states: Diff = serde_json::from_slice(object).map_err(|_| Error::Malformed)?;
         let states = [
-            states.live_state,
-            states.normalized_live_state,
-            states.predicted_live_state,
-            states.target_state,
+            states.live,
+            states.normalized_live,
+            states.predicted_live,
+            states.target,
         ];
         Ok((!self.hides(&name, &states)).then_some(Cow::Borrowed(object)))
     }

@@ -18,6 +18,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/yaml"
+
+	"syncgate.dev/tests/argocd/fixtures"
 )
 
 // resources are the kinds that install.yaml and the fixtures hold and where they are served; the workloads among
@@ -43,16 +45,6 @@ var clusterScoped = map[string]bool{"ClusterRole": true, "ClusterRoleBinding": t
 // settings is what the rig sets in Argo CD's ConfigMaps and Secrets, by name of the object.
 type settings map[string]map[string]string
 
-// applicationHealth is the customization that Argo CD's documentation gives: without it an Application has no health,
-// and a parent's sync is done when its children are applied.
-const applicationHealth = `hs = {status = "Progressing", message = ""}
-if obj.status ~= nil and obj.status.health ~= nil then
-  hs.status = obj.status.health.status
-  hs.message = obj.status.health.message or ""
-end
-return hs
-`
-
 func argocdSettings(url, account, password string, o Options) (settings, error) {
 	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.MinCost)
 	if err != nil {
@@ -71,7 +63,11 @@ func argocdSettings(url, account, password string, o Options) (settings, error) 
 		},
 	}
 	if o.AppHealth {
-		s["argocd-cm"]["resource.customizations.health.argoproj.io_Application"] = applicationHealth
+		lua, err := fixtures.ApplicationHealth()
+		if err != nil {
+			return nil, err
+		}
+		s["argocd-cm"]["resource.customizations.health.argoproj.io_Application"] = lua
 	}
 	return s, nil
 }

@@ -55,6 +55,12 @@ impl Seen {
         kind.map_or("", |kind| kind.to_str().unwrap())
     }
 
+    /// What it wants.
+    fn accepts(&self) -> &str {
+        let accepts = self.headers.get("accept");
+        accepts.map_or("", |accepts| accepts.to_str().unwrap())
+    }
+
     fn is_framed(&self) -> bool {
         self.kind().starts_with("application/grpc")
     }
@@ -92,6 +98,8 @@ struct State {
     sets: BTreeMap<String, Value>,
     /// Kubernetes' events, by application.
     events: BTreeMap<String, Value>,
+    /// Bodies that tests gave, by path and content type.
+    bodies: BTreeMap<(String, String), Vec<u8>>,
     seen: Vec<Seen>,
     offences: Vec<String>,
     untouchable: Untouchable,
@@ -188,6 +196,12 @@ impl ArgoCd {
     /// What Kubernetes keeps as the events of `name`.
     pub(crate) fn has_events(&self, name: &str, events: Value) {
         self.state().events.insert(name.to_owned(), events);
+    }
+
+    /// What a request to `path` gets, as `kind`.
+    pub(crate) fn says(&self, path: &str, kind: &str, body: impl Into<Vec<u8>>) {
+        let key = (path.to_owned(), kind.to_owned());
+        self.state().bodies.insert(key, body.into());
     }
 
     /// The operation of `name` ends.
@@ -305,6 +319,15 @@ impl ArgoCd {
         if !is_watch && !seen.is_forwarded() {
             let delay = self.state().delay;
             tokio::time::sleep(delay).await;
+        }
+        let path = seen.path.split('?').next().unwrap_or_default();
+        let kinds = [seen.kind(), seen.accepts(), "application/json"];
+        let body = kinds.iter().find_map(|kind| {
+            let key = (path.to_owned(), (*kind).to_owned());
+            Some((*kind, self.state().bodies.get(&key).cloned()?))
+        });
+        if let Some((kind, body)) = body {
+            return answer::given(kind, body);
         }
         if seen.is_framed() {
             answer::framed(&seen, self.call(&seen))

@@ -103,7 +103,6 @@ class Stage:
         made["metadata"]["name"] = name
         template = made["spec"]["template"]
         template["metadata"]["name"] = f"{name}-child-{{{{environment}}}}"
-        template["metadata"]["labels"]["syncgate.dev/component"] = "doors"
         template["spec"]["source"]["kustomize"]["namePrefix"] = f"{name}-child-{{{{environment}}}}-"
         template["spec"].pop("syncPolicy")
         if policy:

@@ -51,16 +51,16 @@ impl Form {
             )
         };
         match self {
-            Self::Events => names
-                .iter()
-                .map(|n| format!("data: {} \n\n\n", event(n)))
-                .collect::<String>()
-                .into(),
-            Self::Lines => names
-                .iter()
-                .map(|n| event(n) + "\n")
-                .collect::<String>()
-                .into(),
+            Self::Events => {
+                let events = names
+                    .iter()
+                    .map(|n| ["data: ", &event(n), " \n\n\n"].concat());
+                events.collect::<Vec<_>>().concat().into()
+            }
+            Self::Lines => {
+                let lines = names.iter().map(|n| event(n) + "\n");
+                lines.collect::<Vec<_>>().concat().into()
+            }
             Self::Whole => {
                 let items: Vec<_> = names.iter().map(json).collect();
                 format!(

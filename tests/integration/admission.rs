@@ -10,17 +10,17 @@ use syncgate::store::DecisionFilter;
 
 use crate::world::{Call, FIRST, SECOND, Said, Wire, World, eventually};
 
-const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";
+pub(crate) const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";
 const SERVER: &str = "system:serviceaccount:argocd:argocd-server";
 /// By kubectl.
 const ADMIN: (&str, &[&str]) = ("kubernetes-admin", &["system:masters"]);
 
 /// A question of the API server.
-struct Review(Value);
+pub(crate) struct Review(Value);
 
 impl Review {
     /// Of a write of an Application.
-    fn of(user: &str, before: &Value, after: &Value) -> Self {
+    pub(crate) fn of(user: &str, before: &Value, after: &Value) -> Self {
         let verb = if before.is_null() { "CREATE" } else { "UPDATE" };
         Self(json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
@@ -53,7 +53,7 @@ async fn send(world: &World, method: &str, path: &str, body: &str) -> Said {
 }
 
 /// The `response` of the answer.
-async fn ask(world: &World, review: Review) -> Value {
+pub(crate) async fn ask(world: &World, review: Review) -> Value {
     let said = send(
         world,
         "POST",
@@ -79,7 +79,7 @@ fn assert_allowed(response: &Value) {
 }
 
 /// The application as it is, and with the operation by which the controller syncs it to `commit`.
-fn auto_sync(world: &World, name: &str, commit: &str) -> (Value, Value) {
+pub(crate) fn auto_sync(world: &World, name: &str, commit: &str) -> (Value, Value) {
     let before = world.outside.argocd.application(name);
     let mut after = before.clone();
     after["operation"] = json!({

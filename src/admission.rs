@@ -1,9 +1,9 @@
 //! The admission door: the API server of the cluster asks about every write of Argo CD's objects.
 //!
-//! In: `AdmissionReview`s about Applications, ApplicationSets and AppProjects, over TLS. Out: yes, or
-//! no with the one sentence that Argo CD shows in the application's conditions and kubectl to its
-//! user. What reaches the cluster past the API door is decided here by the same policies: automatic
-//! syncs, ApplicationSets, kubectl. What a permitted call leads to is recognised by its intent
+//! In: an `AdmissionReview` of an application, a set or a project, over TLS. Out: yes, or no with the
+//! one sentence that Argo CD shows in the application's conditions and kubectl to its user. What
+//! reaches the cluster past the API door is decided here by the same policies: automatic syncs, what
+//! sets generate, kubectl. What a permitted call leads to is recognised by its intent
 //! ([`crate::intent`]) and not decided twice. The caller is the user whom the API server names.
 //!
 //! Refused: a status that anybody but Argo CD writes, whatever fails here or behind, and what is not
@@ -25,7 +25,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{Method, Request, Response, StatusCode};
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -59,14 +59,40 @@ const PATH: &str = "/validate";
 const MAX_BYTES: usize = 8 << 20;
 /// How long an answer may take. The API server waits no longer than 30 seconds.
 const LONGEST: Duration = Duration::from_secs(25);
+/// How many applications are known to have been asked about.
+const ASKED: u64 = 100_000;
 /// How policies and records call this door.
 const WIRE: &str = "admission";
 
 /// What the requests at this door share.
-#[derive(Default)]
 pub struct Shared {
     plans: Plans,
     again: again::Again,
+    /// The applications whose operations were reviewed lately, with when that was last.
+    asked: moka::sync::Cache<AppRef, Timestamp>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            plans: Plans::default(),
+            again: again::Again::default(),
+            asked: moka::sync::Cache::builder()
+                .max_capacity(ASKED)
+                .time_to_live(intent::VALID * 10)
+                .build(),
+        }
+    }
+}
+
+impl Shared {
+    /// Whether the start of an operation of `application` has been reviewed since `decision` was begun.
+    #[must_use]
+    pub fn was_asked(&self, application: &AppRef, decision: DecisionId) -> bool {
+        let begun = i64::try_from(decision.0.timestamp_ms()).unwrap_or(i64::MAX);
+        let asked = self.asked.get(application);
+        asked.is_some_and(|at| at.as_millisecond() >= begun)
+    }
 }
 
 /// Answers one request at the listener of this door.
@@ -222,7 +248,7 @@ impl Asked {
         };
         draft.operation(operation, Effect::Deploy, Form::Rest, WIRE);
         let application = self.application();
-        draft.facts(vec![application.clone()], self.about(change));
+        draft.facts(vec![application.clone()], self.about(change, None));
         let caller = self.caller(draft)?;
         let is_argocd = self.is_argocd(&caller);
         match change::status(&review.before, &review.after) {
@@ -237,13 +263,15 @@ impl Asked {
                 });
             }
         }
-        if !change.is_any() {
+        if !change.concerns(is_argocd) {
             return Ok(Told::default());
         }
+        if change.starts && !self.review.dry_run {
+            let now = self.app.clock.now();
+            self.app.admission.asked.insert(application.clone(), now);
+        }
         if is_argocd && let Some(intended) = self.intended(change).await? {
-            let mut facts = self.about(change);
-            facts["intended_by"] = json!(intended.to_string());
-            draft.facts(vec![application], facts);
+            draft.facts(vec![application], self.about(change, Some(intended)));
             return self.recorded(draft, Word::Answer, Vec::new()).await;
         }
         let planned = self.planned(&caller).await?;
@@ -313,12 +341,14 @@ impl Asked {
         }
     }
 
-    fn about(&self, change: Change) -> Value {
+    /// What the record says of the write.
+    fn about(&self, change: Change, intended_by: Option<DecisionId>) -> Value {
         let start = change
             .starts
             .then(|| Start::of_operation(&self.review.after))
             .flatten();
         json!({
+            "intended_by": intended_by.map(|decision| decision.to_string()),
             "starts": change.starts,
             "respecifies": change.respecifies,
             "dry_run": start.as_ref().is_some_and(|start| start.dry_run),

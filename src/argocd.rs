@@ -6,7 +6,8 @@
 //! is not in the table, and whatever two readers could read differently. Never: a guess.
 //!
 //! A request goes through [`classify`] (head, by [`path`] and [`table`]), [`framing`] (gRPC bodies)
-//! and [`request`] (body to call). [`client`] asks the upstream on the gate's own account, and
+//! and [`request`] (body to call; what callers write in [`written`]). [`change`] is the list of what
+//! calls can do, and whether that needs evidence. [`client`] asks the upstream on the gate's own account, and
 //! [`answers`] are the answers that the gate gives or changes itself.
 
 pub mod answers;

@@ -13,11 +13,11 @@ use crate::argocd::client::Refresh;
 use crate::argocd::operation::Operation;
 use crate::argocd::request::INFO_DECISION;
 use crate::draft::Draft;
-use crate::gate::ApplicationPlan;
+use crate::gate::{AppFacts, ApplicationPlan, Resolved};
 use crate::intent::Intent;
 use crate::json;
-use crate::names::{AppRef, Commit, DecisionId, SourceDigest};
-use crate::planner::{Plan, Planned};
+use crate::names::{AppRef, Commit, Component, DecisionId, SourceDigest};
+use crate::planner::{self, Plan, Planned};
 use crate::policy::Mode;
 use crate::record::{Durability, Outcome, Word};
 use crate::respond::Rejection;
@@ -84,6 +84,41 @@ fn deployment(decision: DecisionId, planned: &Planned) -> Option<DeploymentRow> 
     })
 }
 
+/// Stores what runs of `application` since before the gate as what may come back: the gate stops nobody from
+/// keeping what is there. To be called at the first look only.
+///
+/// # Errors
+/// [`store::Error`].
+pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error> {
+    let (facts, _) = planner::facts(app, application);
+    let (Some(environment), Ok(component)) = (
+        planner::environment(app, &facts),
+        Component::parse(facts.component.clone()),
+    ) else {
+        return Ok(());
+    };
+    let Ok(known) = AppFacts::from_json(application) else {
+        return Ok(());
+    };
+    // What could not be pinned cannot be recognised either.
+    let Some(Ok(sources)) = known.deployed.as_ref().map(Resolved::pinned) else {
+        return Ok(());
+    };
+    let ran = known.deployed.unwrap_or_default();
+    let row = DeploymentRow {
+        decision: DecisionId::new(app.clock.now()),
+        application: facts.app,
+        uid: known.uid,
+        environment: environment.name.clone(),
+        component,
+        commits: sources.into_iter().map(|source| source.commit).collect(),
+        source_digest: ApplicationPlan::digests(&ran.sources.list, &[]).0,
+        started_at: None,
+        state: DeploymentState::Succeeded,
+    };
+    app.store.upsert_deployment(row).await
+}
+
 /// Whether exactly these commits and parameters were permitted and ran in this environment, and no
 /// later deployment of them failed.
 ///
@@ -116,8 +151,10 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
     let Some(planned) = plan.applications.first() else {
         return Ok(());
     };
-    // What Argo CD resolves itself, the admission door has looked at.
-    let starts = planned.sync.is_some_and(|options| !options.dry_run) && !planned.moving;
+    let starts = planned.sync.is_some_and(|options| !options.dry_run);
+    if starts && planned.moving {
+        return looked_at(app, decision, &planned.facts.app).await;
+    }
     let Some(pinned) = planned
         .plan
         .as_ref()
@@ -150,8 +187,22 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
     if as_checked {
         Ok(())
     } else {
-        Err(undo(app, decision, &pinned.application).await)
+        let why = "was changed by another writer while it was checked";
+        Err(undo(app, decision, &pinned.application, why).await)
     }
+}
+
+/// What Argo CD resolves itself, the admission door must have looked at: where nobody asked it, its webhook is
+/// not installed.
+///
+/// # Errors
+/// [`Rejection::Conflict`]; the operation is terminated then.
+async fn looked_at(app: &App, decision: DecisionId, application: &AppRef) -> Result<(), Rejection> {
+    if app.admission.was_asked(application, decision) {
+        return Ok(());
+    }
+    let why = "is synced by Argo CD itself, and the admission door was not asked about it: install its webhook";
+    Err(undo(app, decision, application, why).await)
 }
 
 fn is_rollback(plan: &Plan) -> bool {
@@ -172,8 +223,8 @@ pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value>
 }
 
 /// Ends an operation that is not what was checked, on record as the gate's own act.
-async fn undo(app: &App, decision: DecisionId, application: &AppRef) -> Rejection {
-    tracing::error!(%decision, %application, "another writer changed what is rolled out");
+async fn undo(app: &App, decision: DecisionId, application: &AppRef, why: &str) -> Rejection {
+    tracing::error!(%decision, %application, why, "not what was permitted");
     let outcome = match terminate(app, decision, application).await {
         Ok(()) => "was terminated",
         Err(error) => {
@@ -182,10 +233,7 @@ async fn undo(app: &App, decision: DecisionId, application: &AppRef) -> Rejectio
         }
     };
     Rejection::Conflict {
-        sentence: format!(
-            "{} was changed by another writer while it was checked; its operation {outcome}",
-            application.name
-        ),
+        sentence: format!("{} {why}; its operation {outcome}", application.name),
         next: None,
     }
 }

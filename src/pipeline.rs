@@ -31,7 +31,7 @@ use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{deployed, filtered, local, own, terminal};
+use crate::{deployed, extension, filtered, local, own, terminal};
 
 /// The longest message of somebody who is not signed in.
 const ANONYMOUS_BYTES: usize = 64 << 10;
@@ -71,6 +71,12 @@ pub async fn handle(
             let answered = match what {
                 NonApi::Terminal => {
                     terminal::open(&app, &mut draft, &query, &forward_path, request).await
+                }
+                NonApi::Extensions => {
+                    extension::call(&app, &mut draft, &forward_path, request).await
+                }
+                NonApi::Webhook => {
+                    extension::webhook(&app, &mut draft, &forward_path, request).await
                 }
                 _ => beside_api(&app, &mut draft, what, &forward_path, request).await,
             };
@@ -284,7 +290,7 @@ fn busy(application: &crate::names::AppRef) -> Rejection {
 
 /// Asks the policies about `plan`, for `call`. A refusal tells of missing tests only where tests are
 /// all that is missing.
-fn ask<T>(
+pub(crate) fn ask<T>(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
@@ -369,11 +375,8 @@ async fn send(
             .await
             .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
-    match row.handling {
-        Handling::Filter => filtered::filter(app, caller, permitted.call(), response)
-            .inspect_err(|rejection| draft.refused_late(rejection)),
-        Handling::Answer(_) | Handling::Forward | Handling::Refuse(_) => Ok(response),
-    }
+    filtered::filter(app, caller, permitted.call(), response)
+        .inspect_err(|rejection| draft.refused_late(rejection))
 }
 
 /// The request as it is sent on: path and body written anew from what was decided on; of the
@@ -413,7 +416,7 @@ fn rewrite(
     let path = match filtered::layout(call.operation) {
         Some(layout) => {
             filter::prepare_request(&mut head.headers);
-            with_fields(layout, &call.forward_path)
+            filtered::forward_path(layout, &call.forward_path)
         }
         None => call.forward_path,
     };
@@ -424,19 +427,6 @@ fn rewrite(
         None => body::full(body),
     };
     Ok(Request::from_parts(head, body))
-}
-
-/// A `fields` parameter must not leave out what a filter decides by.
-fn with_fields(layout: filter::Layout, path: &str) -> String {
-    match path.split_once('?') {
-        Some((bare, query)) => {
-            match filter::needs_fields_rewrite::<filter::AppFacts>(layout, query) {
-                Some(query) => format!("{bare}?{query}"),
-                None => path.to_owned(),
-            }
-        }
-        None => path.to_owned(),
-    }
 }
 
 /// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;

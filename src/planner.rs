@@ -39,7 +39,7 @@ use crate::policy::{
 };
 use crate::respond::Rejection;
 
-pub use about::{about, environment, gate_facts};
+pub use about::{about, environment, facts, gate_facts};
 use rollout::{At, Planning};
 use write::Write;
 

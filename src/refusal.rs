@@ -35,20 +35,8 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
     let verb = verb(plan.action);
     let called = plan.applications.first().map(|planned| &planned.facts.app);
     if let (true, Some(called)) = (denial.evidence, called) {
-        let refused: Vec<gate::Refused<'_>> = plan
-            .applications
-            .iter()
-            .filter_map(|planned| match &planned.finding {
-                Some(Finding::Blocked { gaps }) => Some(gate::Refused {
-                    application: &planned.facts.app,
-                    plan: planned.plan.as_ref(),
-                    gaps,
-                }),
-                _ => None,
-            })
-            .collect();
         return Rejection::Evidence {
-            sentence: gate::sentence(&verb, called, &refused),
+            sentence: gate::sentence(&verb, called, &blocked(plan)),
         };
     }
     let advice = denial.advice();
@@ -70,35 +58,44 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
         (_, []) => String::new(),
         (None, [one]) => format!(" of {} in {}", one.facts.app.name, one.facts.environment),
         (None, [first, ..]) => {
-            let denied = plan.applications.iter().zip(&denial.answers);
-            let mut denied: Vec<String> = denied
-                .filter(|(_, answer)| !answer.allowed)
-                .map(|(planned, _)| {
-                    let facts = &planned.facts;
-                    format!(
-                        "{} of {} in {}",
-                        self::verb(planned.action),
-                        facts.app.name,
-                        facts.environment
-                    )
-                })
-                .collect();
-            denied.dedup();
-            let (named, more) = denied.split_at(denied.len().min(NAMED));
-            let more = if more.is_empty() {
-                String::new()
-            } else {
-                format!(" and {} more", more.len())
-            };
-            let named = named.join(", ");
-            format!(
-                " of {} (which comes to {named}{more})",
-                first.facts.app.name
-            )
+            let name = &first.facts.app.name;
+            format!(" of {name} (which comes to {})", denied(plan, denial))
         }
     };
     Rejection::Policy {
         sentence: format!("{verb}{what} refused for {}{advice}", caller.display()),
+    }
+}
+
+/// What lacks its tests.
+fn blocked(plan: &Plan) -> Vec<gate::Refused<'_>> {
+    let all = plan.applications.iter();
+    all.filter_map(|planned| match &planned.finding {
+        Some(Finding::Blocked { gaps }) => Some(gate::Refused {
+            application: &planned.facts.app,
+            plan: planned.plan.as_ref(),
+            gaps,
+        }),
+        _ => None,
+    })
+    .collect()
+}
+
+/// What of a plan with several applications is denied, the first few by name.
+fn denied(plan: &Plan, denial: &Denial) -> String {
+    let all = plan.applications.iter().zip(&denial.answers);
+    let mut denied: Vec<String> = all
+        .filter(|(_, answer)| !answer.allowed)
+        .map(|(planned, _)| {
+            let (verb, facts) = (verb(planned.action), &planned.facts);
+            format!("{verb} of {} in {}", facts.app.name, facts.environment)
+        })
+        .collect();
+    denied.dedup();
+    let (told, more) = denied.split_at(denied.len().min(NAMED));
+    match more.len() {
+        0 => told.join(", "),
+        more => format!("{} and {more} more", told.join(", ")),
     }
 }
 
@@ -121,6 +118,13 @@ fn may_see(app: &App, caller: &Caller, planned: &Planned) -> bool {
 /// `ApplicationService.Sync` as people say it.
 fn verb(action: &str) -> String {
     match action.split_once('.') {
+        Some(("ApplicationService", "PatchResource")) => "patch of a resource".to_owned(),
+        Some(("ApplicationService", "DeleteResource")) => "deletion of a resource".to_owned(),
+        Some(("ApplicationService", "RunResourceAction" | "RunResourceActionV2")) => {
+            "action on a resource".to_owned()
+        }
+        Some(("ApplicationService", "TerminateOperation")) => "termination".to_owned(),
+        Some(("ApplicationService", "UpdateSpec")) => "update".to_owned(),
         Some(("ApplicationService" | "Application", method)) => method.to_lowercase(),
         _ => action.to_owned(),
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{Request, Response};
 
 use crate::app::App;
+use crate::argocd::classify::Wire;
 use crate::argocd::operation::Effect;
 use crate::argocd::path::Query;
 use crate::argocd::request::AppTarget;
@@ -16,11 +17,9 @@ use crate::body::Body;
 use crate::draft::Draft;
 use crate::forward::{Channel, Detach, Outbound, SendAs, Shape};
 use crate::names::AppRef;
-use crate::pipeline::{authenticate, sign_in};
+use crate::pipeline::{ask, authenticate, sign_in};
 use crate::planner::{self, Plan};
-use crate::policy::{Decision, decide};
 use crate::record::{Durability, Word};
-use crate::refusal;
 use crate::respond::Rejection;
 
 const ACTION: &str = "Application.Terminal";
@@ -55,17 +54,7 @@ pub(crate) async fn open(
         applications: vec![planned],
         administers: Vec::new(),
     };
-    let policies = app.policies.current();
-    draft.planned(&plan, &policies);
-    let questions = plan.questions(&caller, "rest", app.clock.now());
-    let permitted = match decide(&policies, &questions, ()) {
-        Decision::Allow(permitted) => permitted,
-        Decision::Deny(denial) => {
-            draft.denied(&denial);
-            return Err(refusal::of(app, &plan, &caller, &denial));
-        }
-    };
-    draft.permitted(&permitted);
+    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ())?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;
     let record = draft
         .open(app, Word::Permit, Durability::BeforeProceeding)

@@ -16,7 +16,7 @@ mod explain;
 mod ran;
 mod rebuild;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ use tokio::sync::mpsc;
 
 use self::ran::{Object, Ran};
 use crate::app::App;
-use crate::config::{Assignment, Traits};
+use crate::deployed;
 use crate::index::Changed;
-use crate::json;
 use crate::names::DecisionId;
+use crate::planner;
 use crate::record;
 use crate::store::{self, Judgement, Look, NewNotice, OperationRow};
 use crate::telemetry::chain;
@@ -171,6 +171,9 @@ impl Watcher {
         if !found.is_empty() {
             alarm::record_baseline(&self.app, &found).await?;
         }
+        for (_, change) in looks {
+            deployed::baseline(&self.app, &change.application).await?;
+        }
         if !rows.is_empty() {
             self.app.store.add_looks(rows).await?;
         }
@@ -188,7 +191,7 @@ impl Watcher {
         last: Option<Timestamp>,
     ) -> Result<(), Error> {
         let new = self.new_operations(object, change, last).await;
-        let environment = environment(&self.app, object, &change.application);
+        let environment = planner::facts(&self.app, &change.application).0.environment;
         let mut look = Look {
             uid: object.uid.clone(),
             operations: Vec::new(),
@@ -309,31 +312,6 @@ impl Watcher {
             judged_at: self.app.clock.now(),
         }
     }
-}
-
-/// The name of the environment that the application belongs to now.
-fn environment(app: &App, object: &Object, application: &Value) -> String {
-    let labels = json::at(application, "/metadata/labels").as_object();
-    let labels: BTreeMap<String, String> = labels
-        .into_iter()
-        .flatten()
-        .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-        .collect();
-    let text = |pointer| json::text(application, pointer);
-    let cluster = match text("/spec/destination/server") {
-        "" => text("/spec/destination/name"),
-        server => server,
-    };
-    let traits = Traits {
-        application: &object.application,
-        project: text("/spec/project"),
-        cluster,
-        namespace: text("/spec/destination/namespace"),
-        labels: &labels,
-    };
-    Assignment::of(&app.config.environments, traits)
-        .name()
-        .to_owned()
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ const PARALLEL: usize = 16;
 pub(crate) enum Kind {
     /// `ApplicationService.Get` over HTTP/2.
     GrpcRead,
+    /// `GET /api/v1/applications` over HTTP/1.1: everything that there is.
+    List,
     /// `GET /api/v1/applications/NAME` over HTTP/1.1.
     RestRead,
     /// `POST /api/v1/applications/NAME/sync` over HTTP/1.1, each of another application.
@@ -78,7 +80,7 @@ async fn call(
     let (url, token) = (&order.url, &order.token);
     let name = match order.kind {
         Kind::Sync => crate::name(number),
-        Kind::GrpcRead | Kind::RestRead => crate::name(0),
+        Kind::GrpcRead | Kind::List | Kind::RestRead => crate::name(0),
     };
     let request = match order.kind {
         Kind::GrpcRead => Request::post(format!("{url}/application.ApplicationService/Get"))
@@ -87,6 +89,9 @@ async fn call(
             .header("te", "trailers")
             .header("token", token)
             .body(body::full(query(&name)?))?,
+        Kind::List => Request::get(format!("{url}/api/v1/applications"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(body::empty())?,
         Kind::RestRead => Request::get(format!("{url}/api/v1/applications/{name}"))
             .header("authorization", format!("Bearer {token}"))
             .body(body::empty())?,

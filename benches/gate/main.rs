@@ -10,6 +10,7 @@
 //! - A gated sync. The gate reads the application afresh, finds the evidence, asks Cedar, stores the
 //!   deployment and the opening entry durably, pins the commit, forwards, reads what became of it,
 //!   and closes the record; up to two seconds of settling after the last sync are counted too.
+//! - A list of 2,000 applications, about each of which the gate asks Cedar once a minute.
 //!
 //! On 2026-11-23, on 2 shared cores, in one run of 22 s: a REST read 58 us without the gate, 104 us and
 //! 362 us for the gate with it (8.0 times in all); a gRPC read 39 us without, 64 us and 338 us with it
@@ -56,6 +57,8 @@ const AUDIENCE: &str = "argocd-cli";
 /// The application whose tests have passed.
 const TESTED: &str = "checkout-staging";
 const COMMIT: &str = "9ab12cd3e4f5061728394a5b6c7d8e9f0a1b2c3d";
+/// How many applications a list holds.
+const LISTED: usize = 2_000;
 /// The kernel's unit of process times (`USER_HZ`), the same on all common systems.
 const TICK: Duration = Duration::from_millis(10);
 /// What follows a sync once a second, twice.
@@ -86,7 +89,11 @@ struct Place {
 }
 
 async fn measure(measured: bool) -> anyhow::Result<()> {
-    let (reads, syncs) = if measured { (20_000, 300) } else { (50, 5) };
+    let (reads, syncs, lists) = if measured {
+        (20_000, 300, 100)
+    } else {
+        (50, 5, 2)
+    };
     let mut upstream = Helper::start(&["upstream", &(2 * syncs).to_string()])?;
     let place: Place = upstream.read().await?;
     let folder = tempfile::tempdir()?;
@@ -103,7 +110,12 @@ async fn measure(measured: bool) -> anyhow::Result<()> {
         ("REST read", Kind::RestRead, reads),
         ("gRPC read", Kind::GrpcRead, reads),
         ("gated sync", Kind::Sync, syncs),
+        ("list of 2,000", Kind::List, lists),
     ] {
+        if kind == Kind::List && measured {
+            let first = world.run(&bound.public, kind, 0, 1).await?.apart;
+            println!("{what}: the first takes {first:.0?}, with a question to Cedar for each");
+        }
         // Connections are opened and code is warm before anything is counted.
         for url in [&place.url, &bound.public] {
             world.run(url, kind, count, count / 10).await?;
@@ -112,7 +124,10 @@ async fn measure(measured: bool) -> anyhow::Result<()> {
         let gated = world.run(&bound.public, kind, 0, count).await?;
         let ratio = (gated.ends + gated.gate).as_secs_f64() / direct.ends.as_secs_f64();
         if measured {
-            println!("{what}: without {direct}; with {gated}; {ratio:.1} times");
+            let added = gated.apart.saturating_sub(direct.apart);
+            println!(
+                "{what}: without {direct}; with {gated}; {ratio:.1} times; {added:.0?} more apart"
+            );
         } else {
             println!("{what}: answered, too few to measure");
         }

@@ -26,6 +26,8 @@ const MESSAGE: usize = 1024;
 
 struct Upstream {
     applications: usize,
+    /// The answer to a list, made once.
+    list: Bytes,
     jwks: String,
     /// What a sync left behind, by application.
     operations: Mutex<HashMap<String, Value>>,
@@ -38,6 +40,7 @@ pub(crate) async fn run(applications: usize) -> anyhow::Result<()> {
     let (token, jwks) = token(&url)?;
     let upstream = Arc::new(Upstream {
         applications,
+        list: list(),
         jwks,
         operations: Mutex::default(),
     });
@@ -82,6 +85,9 @@ async fn answer(upstream: Arc<Upstream>, request: Request<Body>) -> Response<Bod
     };
     match (&head.method, path.as_slice()) {
         (&Method::GET, ["keys"]) => json(upstream.jwks.clone()),
+        (&Method::GET, ["api", "v1", "applications"]) => {
+            typed("application/json", body::full(upstream.list.clone()))
+        }
         (&Method::GET, ["api", "v1", "applications", name]) => json(upstream.application(name)),
         (&Method::POST, ["api", "v1", "applications", name, "sync"]) => {
             upstream.sync(name, &body);
@@ -128,6 +134,14 @@ impl Upstream {
         let lines = stream::iter(lines).chain(stream::pending());
         typed("application/json", body::boxed(StreamBody::new(lines)))
     }
+}
+
+fn list() -> Bytes {
+    let items = (0..crate::LISTED).map(|n| application(&crate::name(n), None));
+    let items: Vec<Value> = items.collect();
+    json!({"metadata": {"resourceVersion": "1"}, "items": items})
+        .to_string()
+        .into()
 }
 
 fn message() -> Response<Body> {

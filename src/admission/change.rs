@@ -18,6 +18,8 @@ pub(super) struct Change {
     pub(super) starts: bool,
     /// Project, destination, sources, hydrator, sync policy or labels are others, or new.
     pub(super) respecifies: bool,
+    /// An operation that has not begun is taken back. Argo CD does that when it begins.
+    pub(super) withdraws: bool,
 }
 
 impl Change {
@@ -27,12 +29,13 @@ impl Change {
         Self {
             starts: !operation.is_null() && differ(before, after, "/operation"),
             respecifies: before.is_null() || write_digest(before) != write_digest(after),
+            withdraws: operation.is_null() && !at(before, "/operation").is_null(),
         }
     }
 
-    /// Whether there is anything to decide.
-    pub(super) fn is_any(self) -> bool {
-        self.starts || self.respecifies
+    /// Whether there is anything to decide, of a write by Argo CD itself or by somebody else.
+    pub(super) fn concerns(self, is_argocd: bool) -> bool {
+        self.starts || self.respecifies || (self.withdraws && !is_argocd)
     }
 }
 
@@ -102,6 +105,7 @@ mod tests {
         let started = Change {
             starts: true,
             respecifies: false,
+            withdraws: false,
         };
         for operation in [json!({}), json!({"sync": {"revision": "x"}})] {
             let after = changed("/operation", operation);
@@ -148,12 +152,13 @@ mod tests {
             ("/operation", json!(null)),
         ] {
             let change = Change::of(&before, &changed(pointer, value));
-            assert!(!change.is_any(), "{pointer}");
+            assert!(!change.concerns(false), "{pointer}");
         }
         // Argo CD takes an operation away when it begins.
         let pending = changed("/operation", json!({"sync": {}}));
-        assert!(!Change::of(&pending, &before).is_any());
-        assert!(!Change::of(&pending, &pending).is_any());
+        let taken_back = Change::of(&pending, &before);
+        assert!(!taken_back.concerns(true) && taken_back.concerns(false));
+        assert!(!Change::of(&pending, &pending).concerns(false));
         let other = changed("/operation", json!({"sync": {"prune": true}}));
         assert!(Change::of(&pending, &other).starts);
     }

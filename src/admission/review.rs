@@ -180,12 +180,15 @@ pub(super) struct Told {
 impl Told {
     /// The answer to the review `uid`.
     pub(super) fn to_json(&self, uid: &str) -> Vec<u8> {
-        let mut response = json!({ "uid": uid, "allowed": self.denied.is_none() });
-        if let Some(message) = &self.denied {
-            response["status"] = json!({ "code": 403, "message": message, "reason": "Forbidden" });
-        }
-        if !self.warnings.is_empty() {
-            response["warnings"] = json!(self.warnings);
+        let status = |message| json!({ "code": 403, "message": message, "reason": "Forbidden" });
+        let mut response = json!({
+            "uid": uid,
+            "allowed": self.denied.is_none(),
+            "status": self.denied.as_ref().map(status),
+            "warnings": self.warnings,
+        });
+        if let Value::Object(fields) = &mut response {
+            fields.retain(|_, said| !said.is_null() && *said != json!([]));
         }
         let review = json!({
             "apiVersion": "admission.k8s.io/v1",

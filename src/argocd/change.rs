@@ -11,7 +11,7 @@ mod actions;
 use serde::{Serialize, Serializer};
 use serde_json::{Map, Value, json};
 
-pub use actions::of_action;
+pub use actions::{built_in, of_action};
 
 /// What must be there before a change goes through.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -95,10 +95,10 @@ changes! {
     DestinationPlain "destination-plain" Policy;
     /// Automated sync is switched off.
     Disarm "disarm" Policy;
-    /// A sync that changes nothing.
-    DrySync "dry-sync" Policy;
     /// A rollback that changes nothing.
     DryRollback "dry-rollback" Policy;
+    /// A sync that changes nothing.
+    DrySync "dry-sync" Policy;
     /// A request to the back end of an extension of the web UI.
     Extension "extension" Policy;
     /// Another delivery tool is made to fetch or roll out what the gate knows nothing of.

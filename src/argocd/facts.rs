@@ -5,12 +5,12 @@ use prost_reflect::{Kind, MessageDescriptor};
 use serde_json::{Value, json};
 
 use super::table::{Field, ROWS};
-use super::{proto, written};
+use super::{change, proto, written};
 
 /// Every method with its REST bindings and the fields that name its application, and every message
 /// with its fields. `messages` are by their bare names; they are parts of the upstream's messages,
 /// `ApplicationSyncRequest` and all in it is complete. `written` are complete but for what callers
-/// may not write.
+/// may not write. `actions` are the built-in ones.
 #[must_use]
 pub fn table_facts() -> Value {
     let methods: Vec<Value> = ROWS
@@ -41,7 +41,13 @@ pub fn table_facts() -> Value {
         .filter(|message| !message.is_map_entry())
         .map(|message| (message.name().to_owned(), fields(&message)))
         .collect();
-    json!({ "version": "3.6", "methods": methods, "messages": messages, "written": written })
+    json!({
+        "version": "3.6",
+        "methods": methods,
+        "messages": messages,
+        "written": written,
+        "actions": change::built_in().collect::<Vec<_>>(),
+    })
 }
 
 fn fields(message: &MessageDescriptor) -> Value {

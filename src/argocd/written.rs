@@ -9,7 +9,7 @@
 //!
 //! The normal form leaves out what Go's `omitempty` does: `null`, `""`, `[]`, `{}`, `false` and `0`,
 //! but not behind a pointer, where absent means something else. Free-form values (`valuesObject`,
-//! labels) stay as they are.
+//! labels, generators inside of a matrix) stay as they are.
 
 mod normal;
 mod wire;

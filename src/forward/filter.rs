@@ -1,20 +1,27 @@
-//! Lists and watches carry only what the caller may see.
+//! Answers carry only what the caller may see.
 //!
-//! In: the upstream's answer to a List or Watch, as gRPC, gRPC-Web, JSON, JSON lines or server-sent
-//! events, and a predicate over the facts of an object. Out: the same answer without the objects
-//! that the predicate refuses; the others are copied byte by byte. Anything that is not understood
-//! (an unknown framing, field or key, a compressed frame, an object without a name) ends the
-//! answer with an error: nothing passes unread. One message is held at a time, up to 200 MiB.
+//! In: the upstream's answer to a list, watch or tree, as gRPC, gRPC-Web, JSON, JSON lines or
+//! server-sent events; a [`Layout`], which says where its objects are; and a [`Rule`], which says what
+//! of each object may be seen. Out: the same answer without the rest; what stays whole is copied byte
+//! by byte. Anything that is not understood (an unknown framing, field or key, a compressed frame, an
+//! object without a name) ends the answer with an error: nothing passes unread. One message is held at
+//! a time, up to 200 MiB.
 //!
-//! A list has its objects under a repeated field, an event has one object; see [`Layout`]. What of
-//! an object is looked at is its [`Facts`].
+//! | module | knows |
+//! |---|---|
+//! | `applications`, `resources` | what of an object is looked at: the rules |
+//! | `frames` | where one message ends and the next begins |
+//! | `protobuf`, `json` | where the objects are in a message |
+//! | `fields` | the parameter by which callers choose what is sent of an object |
 
+mod applications;
 mod fields;
 mod frames;
 mod json;
 mod protobuf;
+mod resources;
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -22,138 +29,154 @@ use bytes::Bytes;
 use http::header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, Response};
 use http_body::Frame;
-use serde::Deserialize;
 
+use self::fields::Fields;
 use self::frames::{Framing, Splitter};
 use crate::body::{self, Body, BoxError};
 
-pub use self::fields::needs_fields_rewrite;
+pub use self::applications::{AppFacts, Applications, Destination};
+pub use self::fields::forward_query;
+pub use self::resources::{Diffs, Named, Nodes};
 
 /// Where a message keeps its objects.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Layout {
-    /// Many objects (a list) or one (an event).
-    repeated: bool,
-    /// The protobuf field.
-    field: u64,
-    /// The JSON key.
+    /// Whether the answer is a stream of messages; in JSON each is then the `result` of an object.
+    streamed: bool,
+    /// Everything that the message may have.
+    parts: &'static [Part],
+    /// How `fields` chooses, on REST.
+    fields: Fields,
+}
+
+/// One field of a message.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    /// Its number in protobuf; absent there if it has none.
+    field: Option<u64>,
+    /// Its key in JSON.
     key: &'static str,
-    /// What stands before an object's paths in the `fields` parameter.
-    fields_prefix: &'static str,
+    holds: Holds,
+}
+
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Holds {
+    /// Objects, of which those stay that may be seen. It is always there.
+    List,
+    /// The same, and absent where there are none.
+    Objects,
+    /// The one object that the message is about: the message goes with it.
+    Only,
+    /// No object.
+    Plain,
+}
+
+impl Part {
+    const fn new(field: u64, key: &'static str, holds: Holds) -> Self {
+        Self {
+            field: Some(field),
+            key,
+            holds,
+        }
+    }
+
+    const fn only_json(key: &'static str) -> Self {
+        Self {
+            field: None,
+            key,
+            holds: Holds::Plain,
+        }
+    }
 }
 
 /// `ApplicationList`.
-pub const APPLICATION_LIST: Layout = Layout {
-    repeated: true,
-    field: 2,
-    key: "items",
-    fields_prefix: "items",
+pub static APPLICATION_LIST: Layout = Layout {
+    streamed: false,
+    parts: &[
+        Part::new(1, "metadata", Holds::Plain),
+        Part::new(2, "items", Holds::List),
+        Part::only_json("apiVersion"),
+        Part::only_json("kind"),
+    ],
+    fields: Fields::OfList {
+        prefix: "items",
+        needed: applications::PATHS,
+    },
 };
 
-/// `ApplicationWatchEvent`.
-pub const APPLICATION_EVENT: Layout = Layout {
-    repeated: false,
-    field: 2,
-    key: "application",
-    fields_prefix: "result.application",
+/// A stream of `ApplicationWatchEvent`.
+pub static APPLICATION_EVENT: Layout = Layout {
+    streamed: true,
+    parts: &[
+        Part::new(1, "type", Holds::Plain),
+        Part::new(2, "application", Holds::Only),
+    ],
+    fields: Fields::Of {
+        prefixes: &["result.application"],
+        needed: applications::PATHS,
+    },
 };
 
-/// What a predicate sees of an object.
-pub trait Facts: Sized {
-    /// The JSON paths of an object that the facts are read from.
-    const PATHS: &'static [&'static str];
+/// What both kinds of answers with an `ApplicationTree` have.
+const TREE: &[Part] = &[
+    Part::new(1, "nodes", Holds::Objects),
+    Part::new(2, "orphanedNodes", Holds::Objects),
+    Part::new(3, "hosts", Holds::Plain),
+    Part::new(4, "shardsCount", Holds::Plain),
+];
 
-    /// The facts of an object in protobuf.
+/// `ApplicationTree`. Argo CD takes no `fields` for it.
+pub static APPLICATION_TREE: Layout = Layout {
+    streamed: false,
+    parts: TREE,
+    fields: Fields::Ignored,
+};
+
+/// A stream of `ApplicationTree`.
+pub static APPLICATION_TREES: Layout = Layout {
+    streamed: true,
+    parts: TREE,
+    fields: Fields::Of {
+        prefixes: &["result.nodes", "result.orphanedNodes"],
+        needed: resources::NODE_PATHS,
+    },
+};
+
+/// `ApplicationSetTree`.
+pub static APPLICATION_SET_TREE: Layout = Layout {
+    streamed: false,
+    parts: &[Part::new(1, "nodes", Holds::Objects)],
+    fields: Fields::Ignored,
+};
+
+/// `ManagedResourcesResponse`.
+pub static MANAGED_RESOURCES: Layout = Layout {
+    streamed: false,
+    parts: &[Part::new(1, "items", Holds::Objects)],
+    fields: Fields::Of {
+        prefixes: &["items"],
+        needed: resources::PATHS,
+    },
+};
+
+/// What of an object may be seen: nothing; the object as it is, where it may be seen whole; else what
+/// of it may.
+pub type Seen<'a> = Option<Cow<'a, [u8]>>;
+
+/// Says what of an object may be seen.
+pub trait Rule: Send {
+    /// What may be seen of an object in protobuf.
     ///
     /// # Errors
     /// [`Error`] when the object is malformed or has no name.
-    fn from_protobuf(object: &[u8]) -> Result<Self, Error>;
+    fn protobuf<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error>;
 
-    /// The facts of an object in JSON.
+    /// What may be seen of an object in JSON.
     ///
     /// # Errors
     /// The same.
-    fn from_json(object: &[u8]) -> Result<Self, Error>;
-}
-
-/// The facts of an Application.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AppFacts {
-    /// `metadata.name`; never empty.
-    pub name: String,
-    /// `metadata.namespace`; empty when the answer does not tell.
-    pub namespace: String,
-    /// `spec.project`; empty means `default`.
-    pub project: String,
-    /// `metadata.uid`; absent from REST answers that chose their fields.
-    pub uid: Option<String>,
-    /// `metadata.labels`.
-    pub labels: BTreeMap<String, String>,
-    /// `spec.destination`.
-    pub destination: Destination,
-}
-
-/// Where an Application is rolled out to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct Destination {
-    /// The URL of the cluster; empty where `name` says which.
-    pub server: String,
-    /// The namespace there.
-    pub namespace: String,
-    /// The name of the cluster; empty where `server` says which.
-    pub name: String,
-}
-
-impl Facts for AppFacts {
-    const PATHS: &'static [&'static str] = &[
-        "metadata.name",
-        "metadata.namespace",
-        "metadata.uid",
-        "metadata.labels",
-        "spec.project",
-        "spec.destination",
-    ];
-
-    fn from_protobuf(object: &[u8]) -> Result<Self, Error> {
-        protobuf::application(object)
-    }
-
-    fn from_json(object: &[u8]) -> Result<Self, Error> {
-        #[derive(Deserialize)]
-        struct Application {
-            metadata: Metadata,
-            #[serde(default)]
-            spec: Spec,
-        }
-        #[derive(Deserialize)]
-        struct Metadata {
-            name: String,
-            #[serde(default)]
-            namespace: String,
-            uid: Option<String>,
-            labels: Option<BTreeMap<String, String>>,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Spec {
-            project: String,
-            destination: Destination,
-        }
-        let Application { metadata, spec } =
-            serde_json::from_slice(object).map_err(|_| Error::Malformed)?;
-        if metadata.name.is_empty() {
-            return Err(Error::NoName);
-        }
-        Ok(Self {
-            name: metadata.name,
-            namespace: metadata.namespace,
-            project: spec.project,
-            uid: metadata.uid,
-            labels: metadata.labels.unwrap_or_default(),
-            destination: spec.destination,
-        })
-    }
+    fn json<'a>(&self, object: &'a [u8]) -> Result<Seen<'a>, Error>;
 }
 
 /// Why an answer cannot be filtered, and so not be shown.
@@ -195,8 +218,8 @@ pub enum Error {
         /// The key.
         key: String,
     },
-    /// A content type that lists and watches do not have.
-    #[error("the upstream sent a list as `{kind}`")]
+    /// A content type that such answers do not have.
+    #[error("the upstream sent an answer as `{kind}`")]
     UnknownKind {
         /// The content type.
         kind: String,
@@ -209,20 +232,17 @@ pub fn prepare_request(headers: &mut HeaderMap) {
     headers.remove("grpc-accept-encoding");
 }
 
-/// `response` with only the objects that `permit` says yes to. A status that is no success is
-/// Argo CD's own refusal, holds no objects, and passes.
+/// `response` with only what `rule` leaves of its objects, which answers a request with `query`. A
+/// status that is no success is Argo CD's own refusal, holds no objects, and passes.
 ///
 /// # Errors
 /// [`Error`] when the head shows that the body cannot be read. Later errors break off the body.
-pub fn filter<F, P>(
+pub fn filter(
     response: Response<Body>,
-    layout: Layout,
-    permit: P,
-) -> Result<Response<Body>, Error>
-where
-    F: Facts + 'static,
-    P: Fn(&F) -> bool + Send + 'static,
-{
+    layout: &'static Layout,
+    query: &str,
+    rule: impl Rule + 'static,
+) -> Result<Response<Body>, Error> {
     if !response.status().is_success() {
         return Ok(response);
     }
@@ -232,14 +252,14 @@ where
     head.headers.remove(ETAG);
     let filtered = Filtered {
         inner,
-        splitter: Splitter::new(framing, layout),
-        permit: Box::new(permit),
+        splitter: Splitter::new(framing, layout, layout.fields.asked(query)),
+        rule: Box::new(rule),
         state: State::Reading,
     };
     Ok(Response::from_parts(head, body::boxed(filtered)))
 }
 
-fn framing(headers: &HeaderMap, layout: Layout) -> Result<Framing, Error> {
+fn framing(headers: &HeaderMap, layout: &Layout) -> Result<Framing, Error> {
     let encoding = headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes);
     if !matches!(encoding, None | Some(b"identity")) {
         return Err(Error::Compressed);
@@ -254,9 +274,9 @@ fn framing(headers: &HeaderMap, layout: Layout) -> Result<Framing, Error> {
     {
         b"application/grpc" => Ok(Framing::Grpc),
         b"application/grpc-web+proto" => Ok(Framing::GrpcWeb),
-        b"application/json" if layout.repeated => Ok(Framing::Whole),
+        b"application/json" if !layout.streamed => Ok(Framing::Whole),
         b"application/json" => Ok(Framing::Lines),
-        b"text/event-stream" if !layout.repeated => Ok(Framing::Events),
+        b"text/event-stream" if layout.streamed => Ok(Framing::Events),
         _ => Err(Error::UnknownKind {
             kind: String::from_utf8_lossy(kind).into_owned(),
         }),
@@ -264,10 +284,10 @@ fn framing(headers: &HeaderMap, layout: Layout) -> Result<Framing, Error> {
 }
 
 /// A body of which only permitted messages come out.
-struct Filtered<F> {
+struct Filtered {
     inner: Body,
     splitter: Splitter,
-    permit: Box<dyn Fn(&F) -> bool + Send>,
+    rule: Box<dyn Rule>,
     state: State,
 }
 
@@ -278,23 +298,23 @@ enum State {
     Ended,
 }
 
-impl<F: Facts> Filtered<F> {
+impl Filtered {
     /// Takes a frame in; gives messages that became complete by it.
     fn take(&mut self, frame: Option<Frame<Bytes>>) -> Result<Option<Bytes>, Error> {
         let trailers = match frame.map(Frame::into_data) {
             Some(Ok(data)) => {
                 self.splitter.push(&data)?;
-                return self.splitter.next(&*self.permit);
+                return self.splitter.next(&*self.rule);
             }
             Some(Err(frame)) => frame.into_trailers().ok(),
             None => None,
         };
         self.state = State::Ending(trailers);
-        self.splitter.end(&*self.permit)
+        self.splitter.end(&*self.rule)
     }
 }
 
-impl<F: Facts> http_body::Body for Filtered<F> {
+impl http_body::Body for Filtered {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -311,7 +331,7 @@ impl<F: Facts> http_body::Body for Filtered<F> {
                     this.state = State::Ended;
                     return Poll::Ready(trailers);
                 }
-                State::Reading => match this.splitter.next(&*this.permit) {
+                State::Reading => match this.splitter.next(&*this.rule) {
                     Ok(None) => {
                         match std::task::ready!(Pin::new(&mut this.inner).poll_frame(context)) {
                             Some(Err(error)) => {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::Planned;
 use crate::app::App;
+use crate::argocd::change::is_armed;
 use crate::config::{self, Assignment, Environment, Traits};
 use crate::gate::AppFacts;
 use crate::identity::{Caller, Subject};
@@ -24,11 +25,34 @@ pub fn about(
     action: &'static str,
     application: &Value,
 ) -> Result<Planned, Rejection> {
-    let text = |pointer| json::text(application, pointer);
-    if text("/metadata/name").is_empty() {
+    if json::text(application, "/metadata/name").is_empty() {
         tracing::error!("Argo CD gave an application without a name");
         return Err(Rejection::UpstreamFailed);
     }
+    let (mut facts, mode) = facts(app, application);
+    facts.tested_by_caller = tests(app, caller, &facts.app);
+    let retry = json::at(application, "/spec/syncPolicy/retry");
+    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
+    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
+        tracing::error!(application = %facts.app, %error, "the retry strategy cannot be read");
+        Rejection::UpstreamFailed
+    })?;
+    Ok(Planned {
+        action,
+        facts,
+        mode,
+        plan: None,
+        finding: None,
+        sync: None,
+        spec_retry,
+        writes: Vec::new(),
+        moving: false,
+    })
+}
+
+/// What policies know of `application` whoever asks, and what its environment does with a refusal.
+pub fn facts(app: &App, application: &Value) -> (ApplicationFacts, Mode) {
+    let text = |pointer| json::text(application, pointer);
     let reference = reference(app, application);
     let labels = labels(application);
     let cluster = match text("/spec/destination/server") {
@@ -58,27 +82,11 @@ pub fn about(
             .unwrap_or_default(),
         cluster: cluster.to_owned(),
         destination_namespace: traits.namespace.to_owned(),
-        auto_sync: is_automated(application),
-        tested_by_caller: tests(app, caller, &reference),
+        auto_sync: is_armed(application),
+        tested_by_caller: false,
         labels,
     };
-    let retry = json::at(application, "/spec/syncPolicy/retry");
-    // Not understood, it could bring back the refresh by which a retry takes a newer commit.
-    let spec_retry = serde_json::from_value(retry.clone()).map_err(|error| {
-        tracing::error!(application = %reference, %error, "the retry strategy cannot be read");
-        Rejection::UpstreamFailed
-    })?;
-    Ok(Planned {
-        action,
-        facts,
-        mode: mode(assignment),
-        plan: None,
-        finding: None,
-        sync: None,
-        spec_retry,
-        writes: Vec::new(),
-        moving: false,
-    })
+    (facts, mode(assignment))
 }
 
 /// The name of `application` as configuration and policies have it: without a namespace where that is
@@ -91,12 +99,6 @@ pub(super) fn reference(app: &App, application: &Value) -> AppRef {
         }),
         name: json::text(application, "/metadata/name").to_owned(),
     }
-}
-
-/// Whether Argo CD syncs `application` by itself; without `enabled` it does.
-pub(super) fn is_automated(application: &Value) -> bool {
-    let automated = json::at(application, "/spec/syncPolicy/automated");
-    automated.is_object() && automated["enabled"] != json!(false)
 }
 
 fn labels(application: &Value) -> BTreeMap<String, String> {

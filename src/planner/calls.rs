@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::about::{about, is_automated, reference, requires_tests};
+use super::about::{about, reference, requires_tests};
 use super::contents::{in_place_of, refused_set, resources};
 use super::pin::Commits;
 use super::rollout::{At, How, Planning, Rollout};
 use super::write::Write;
 use super::{Plan, Planned, ask, unchecked};
 use crate::app::App;
+use crate::argocd::change::{Change as Kind, Needs, is_armed, of_action, toggled};
 use crate::argocd::client::Refresh;
 use crate::argocd::operation::Operation;
 use crate::argocd::request::{
@@ -227,7 +228,7 @@ impl Planning<'_> {
 
     /// `live`, compared with Git anew where automated sync would take up what is written now.
     async fn refreshed(&self, live: Value, written: &Value) -> Result<Value, Rejection> {
-        if !is_automated(written) {
+        if !is_armed(written) {
             return Ok(live);
         }
         let target = AppTarget {
@@ -259,7 +260,7 @@ impl Planning<'_> {
                 Vec::new()
             }
             _ => {
-                planned.finding = self.workload_changed(&live, &planned, resource).await?;
+                self.workload_changed(&live, &mut planned, resource).await?;
                 Vec::new()
             }
         };
@@ -273,47 +274,57 @@ impl Planning<'_> {
     async fn workload_changed(
         &mut self,
         live: &Value,
-        planned: &Planned,
+        planned: &mut Planned,
         resource: &ResourceCall,
-    ) -> Result<Option<Finding>, Rejection> {
+    ) -> Result<(), Rejection> {
+        let required = requires_tests(self.app, &planned.facts);
         let own = |why: &str| {
-            Some(if requires_tests(self.app, &planned.facts) {
+            Some(if required {
                 unchecked(why)
             } else {
                 Finding::Exempt
             })
         };
         let action = match &resource.change {
-            ResourceChange::Delete => return Ok(None),
+            ResourceChange::Delete => return Ok(()),
             ResourceChange::Patch(_) => {
-                return Ok(own(
+                planned.finding = own(
                     "a patch of a resource rolls out what is in no commit; change it in Git and sync",
-                ));
+                );
+                return Ok(());
             }
             ResourceChange::Action { name, .. } => name,
         };
-        match action_kind(&resource.group, &resource.kind, action) {
-            ActionKind::Disturbs => Ok(None),
-            ActionKind::Unknown => Ok(own(
-                "nothing is known of this action; what it rolls out cannot be checked",
-            )),
-            ActionKind::Moves => {
-                let deployed = json::at(live, "/status/history").as_array();
-                let Some(deployed) = deployed.and_then(|entries| entries.last()) else {
-                    return Ok(own("nothing is known of what was rolled out before"));
-                };
-                let rolled_out = self
-                    .rollout(Rollout {
-                        action: planned.action,
-                        application: live,
-                        live: Some(live),
-                        commits: Commits::Recorded(deployed),
-                        how: How::default(),
-                    })
-                    .await?;
-                Ok(rolled_out.into_iter().next().and_then(|one| one.finding))
+        let deployed = json::at(live, "/status/history").as_array();
+        let deployed = deployed.and_then(|entries| entries.last());
+        planned.finding = match (
+            of_action(&resource.group, &resource.kind, action, live),
+            deployed,
+        ) {
+            (change, _) if change.needs() != Needs::Evidence => None,
+            (Kind::ForeignRollout | Kind::MergePullRequest | Kind::UnknownAction, _) => {
+                own("what this action rolls out is in no commit that was tested")
             }
-        }
+            (_, None) => own("nothing is known of what was rolled out before"),
+            // It carries on with what was rolled out last.
+            (_, Some(deployed)) => {
+                let rolled_out = Rollout {
+                    action: planned.action,
+                    application: live,
+                    live: Some(live),
+                    commits: Commits::Recorded(deployed),
+                    how: How::default(),
+                };
+                let mut rolled_out = self.rollout(rolled_out).await?.into_iter();
+                if let Some(itself) = rolled_out.next() {
+                    planned.plan = itself.plan;
+                    itself.finding
+                } else {
+                    None
+                }
+            }
+        };
+        Ok(())
     }
 
     async fn child_changed(&mut self, resource: &ResourceCall) -> Result<Vec<Planned>, Rejection> {
@@ -451,29 +462,8 @@ fn known(patch: &ResourcePatch, to: &Value) -> Result<Value, Rejection> {
     }
 }
 
-/// The application as Argo CD's action `toggle-auto-sync` leaves it.
-fn toggled(live: &Value) -> Value {
-    let mut after = live.clone();
-    let enabled = json!(!is_automated(live));
-    json::set(&mut after, "/spec/syncPolicy/automated/enabled", enabled);
-    after
-}
-
 fn joined(below: &Value, above: &Value) -> Value {
     let mut all = below.as_object().cloned().unwrap_or_default();
     all.extend(above.as_object().cloned().unwrap_or_default());
     Value::Object(all)
-}
-
-enum ActionKind {
-    Disturbs,
-    Moves,
-    Unknown,
-}
-fn action_kind(_: &str, _: &str, action: &str) -> ActionKind {
-    match action {
-        "abort" | "pause" | "restart" | "scale" | "suspend" | "terminate" => ActionKind::Disturbs,
-        "resume" | "promote-full" | "retry" | "skip-current-step" => ActionKind::Moves,
-        _ => ActionKind::Unknown,
-    }
 }

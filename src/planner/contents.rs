@@ -253,7 +253,7 @@ pub(super) fn refused_set(name: &str, error: &Error) -> Rejection {
     );
     match error {
         Error::BadAnswer(said) => Rejection::BadRequest {
-            sentence: format!("argo cd cannot tell what {name} would make: {said}"),
+            sentence: format!("argo cd cannot tell about {name}: {said}"),
         },
         Error::Timeout { .. } => Rejection::UpstreamTimeout,
         Error::Unreachable { .. } => Rejection::UpstreamUnreachable,

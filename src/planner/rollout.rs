@@ -229,7 +229,7 @@ impl<'a> Planning<'a> {
     /// Whether Argo CD will resolve the target revision itself: with automated sync on it takes no other.
     fn is_moving(&self, rollout: &Rollout<'_>, plan: &ApplicationPlan) -> bool {
         matches!(rollout.commits, Commits::Asked(_))
-            && super::about::is_automated(rollout.application)
+            && crate::argocd::change::is_armed(rollout.application)
             && plan
                 .sources
                 .iter()

@@ -9,11 +9,12 @@
 
 use serde_json::{Value, json};
 
-use super::about::{about, environment, is_automated, requires_tests, tests_anywhere};
+use super::about::{about, environment, requires_tests, tests_anywhere};
 use super::contents::{resources, sources};
 use super::pin::Commits;
 use super::rollout::{At, How, Planning, Rollout};
 use super::{Planned, unchecked};
+use crate::argocd::change::is_armed;
 use crate::gate::Finding;
 use crate::json;
 use crate::names::AppRef;
@@ -134,8 +135,8 @@ impl Planning<'_> {
             after.finding = self.misplaced(before.as_ref(), &after, &change);
         }
         after.writes.push(crate::intent::write_digest(write.after));
-        if let Some(mut before) = before.filter(|before| before.facts != after.facts) {
-            before.finding.clone_from(&after.finding);
+        // Of the application as it is, only whether the caller may touch it is asked.
+        if let Some(before) = before.filter(|before| before.facts != after.facts) {
             all.insert(0, before);
         }
         if changes {
@@ -274,7 +275,7 @@ impl Change {
                 created: true,
                 sources: true,
                 place: true,
-                arms: is_automated(after),
+                arms: is_armed(after),
                 retries_newer: true,
                 anything: true,
             };
@@ -308,7 +309,7 @@ impl Change {
                 || targets(live) != targets(after)
                 || changes("/spec/sourceHydrator"),
             place: before_facts.is_some_and(|before| place(before) != place(after_facts)),
-            arms: is_automated(after) && !is_automated(live),
+            arms: is_armed(after) && !is_armed(live),
             retries_newer: retries(after) && !retries(live),
             anything: [
                 "/spec",
@@ -325,7 +326,7 @@ impl Change {
 /// Whether automated sync takes the change up. What a parent touches and is not in sync, it takes up too.
 fn takes_up(write: &Write<'_>, change: &Change) -> bool {
     let behind = || json::text(write.after, "/status/sync/status") != "Synced";
-    is_automated(write.after)
+    is_armed(write.after)
         && (change.created
             || change.sources
             || change.place

@@ -49,7 +49,8 @@ const STAGING: [&str; 4] = [
 ];
 const WATCH: &str = "/api/v1/stream/applications";
 
-async fn world() -> (World, String) {
+/// A gate, and the token of a partner.
+pub(crate) async fn world() -> (World, String) {
     let outside = Outside::start().await;
     outside.write_policy("partner.cedar", PARTNER);
     outside.write_policy("partner.cases.json", CASES);

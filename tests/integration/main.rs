@@ -18,6 +18,12 @@ mod odd_requests;
 mod wires;
 // What is decided
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
+mod changes;
+#[cfg(test)]
+mod children;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod lists;

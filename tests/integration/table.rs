@@ -10,9 +10,11 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 5] = [
+const OWN: [(&str, &str); 7] = [
     ("Application.Refresh", "write"),
+    ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
+    ("ArgoCd.Webhook", "write"),
     ("Log.read", "read"),
     ("Run.read", "read"),
     ("Run.report", "report"),

@@ -132,6 +132,27 @@ impl Outside {
         file
     }
 
+    /// Adds to the configuration, at its end. Gives its file.
+    pub(crate) fn add_config(&self, text: &str) -> PathBuf {
+        let file = self.path().join("syncgate.toml");
+        let text = text
+            .replace("@PEOPLE@", &self.issuer.people())
+            .replace("@WORKLOADS@", &self.issuer.workloads());
+        let old = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, format!("{old}\n{text}")).unwrap();
+        file
+    }
+
+    /// A certificate for `localhost` and its key, `cert.pem` and `key.pem`. Gives the first.
+    fn write_certificate(&self) -> PathBuf {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let certificate = self.path().join("cert.pem");
+        std::fs::write(&certificate, made.cert.pem()).unwrap();
+        let key = self.path().join("key.pem");
+        std::fs::write(key, made.signing_key.serialize_pem()).unwrap();
+        certificate
+    }
+
     // Who is who
 
     /// An engineer: deploys to staging.
@@ -191,6 +212,8 @@ pub(crate) struct World {
     pub(crate) outside: Outside,
     pub(crate) app: Arc<App>,
     pub(crate) gate: Gate,
+    /// Where the API server of the cluster asks, if it does.
+    pub(crate) door: Option<Gate>,
 }
 
 impl World {
@@ -221,16 +244,33 @@ impl World {
     /// A gate with TLS.
     pub(crate) async fn with_tls() -> Self {
         let outside = Outside::start().await;
-        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        let (certificate, key) = (
-            outside.path().join("cert.pem"),
-            outside.path().join("key.pem"),
-        );
-        std::fs::write(&certificate, made.cert.pem()).unwrap();
-        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        let certificate = outside.write_certificate();
         let tls = "certificate = \"cert.pem\"\nkey = \"key.pem\"";
         let config = Config::load(&outside.write_config(tls)).unwrap();
         Self::start(outside, config, Some(&certificate)).await
+    }
+
+    /// A gate with an admission door, and with `lines` in its section.
+    pub(crate) async fn with_admission(lines: &str) -> Self {
+        Self::admitting(lines, |_| {}).await
+    }
+
+    /// A gate with an admission door, and with no Argo CD that answers.
+    pub(crate) async fn with_admission_alone() -> Self {
+        let nowhere = |config: &mut Config| {
+            config.upstream.url = "http://127.0.0.1:9".parse().unwrap();
+        };
+        Self::admitting("", nowhere).await
+    }
+
+    async fn admitting(lines: &str, edit: impl FnOnce(&mut Config)) -> Self {
+        let outside = Outside::start().await;
+        let ca = outside.write_certificate();
+        outside.write_config("");
+        outside.add_config(include_str!("world/admission.toml"));
+        let mut config = Config::load(&outside.add_config(lines)).unwrap();
+        edit(&mut config);
+        Self::start(outside, config, Some(&ca)).await
     }
 
     async fn start(outside: Outside, mut config: Config, ca: Option<&Path>) -> Self {
@@ -238,8 +278,15 @@ impl World {
         config.admin = None;
         let app = App::start(config, Clock::system(), Stop::default()).unwrap();
         let bound = syncgate::serve::bind(Arc::clone(&app)).await.unwrap();
-        let gate = Gate::new(&bound.public, ca, outside.tasks.clone());
-        Self { outside, app, gate }
+        let ca_of = |url: &str| ca.filter(|_| url.starts_with("https"));
+        let gate = |url: &String| Gate::new(url, ca_of(url), outside.tasks.clone());
+        let (door, gate) = (bound.admission.as_ref().map(gate), gate(&bound.public));
+        Self {
+            outside,
+            app,
+            gate,
+            door,
+        }
     }
 
     /// What the log says about a decision, once it is closed.

@@ -16,7 +16,7 @@ use Change::{
 
 /// Group, kind, action, and what it does. Sorted.
 #[rustfmt::skip]
-pub(super) const ACTIONS: [(&str, &str, &str, Change); 103] = [
+pub(super) const ACTIONS: [(&str, &str, &str, Change); 102] = [
     ("apps", "DaemonSet", "restart", Restart),
     ("apps", "Deployment", "pause", Pause),
     ("apps", "Deployment", "restart", Restart),
@@ -103,7 +103,6 @@ pub(super) const ACTIONS: [(&str, &str, &str, Change); 103] = [
     ("postgresql.cnpg.io", "Cluster", "resume", ForeignRollout),
     ("postgresql.cnpg.io", "Cluster", "suspend", Pause),
     ("promoter.argoproj.io", "PullRequest", "merge", MergePullRequest),
-    ("psmdb.percona.com", "PerconaServerMongoDB", "pause", Pause),
     ("psmdb.percona.com", "PerconaServerMongoDB", "unpause", Start),
     ("source.toolkit.fluxcd.io", "Bucket", "reconcile", ForeignRollout),
     ("source.toolkit.fluxcd.io", "Bucket", "resume", ForeignRollout),
@@ -122,13 +121,25 @@ pub(super) const ACTIONS: [(&str, &str, &str, Change); 103] = [
     ("source.toolkit.fluxcd.io", "OCIRepository", "suspend", Pause),
 ];
 
+/// The built-in actions by `GROUP/KIND/ACTION`, the toggle of automated sync among them.
+pub fn built_in() -> impl Iterator<Item = String> {
+    ACTIONS
+        .iter()
+        .map(|(group, kind, action, _)| (*group, *kind, *action))
+        .chain([TOGGLE])
+        .map(|(group, kind, action)| format!("{group}/{kind}/{action}"))
+}
+
+/// The one action whose effect depends on the object.
+const TOGGLE: (&str, &str, &str) = ("argoproj.io", "Application", "toggle-auto-sync");
+
 /// Which kind of change the action `action` is on `live`, an object of `group` and `kind`.
 ///
 /// An ended `AnalysisRun` counts as passed where nothing has failed yet, so that its Rollout goes on.
 /// Resuming another delivery tool lets it fetch and roll out what no commit here says.
 #[must_use]
 pub fn of_action(group: &str, kind: &str, action: &str, live: &Value) -> Change {
-    if (group, kind, action) == ("argoproj.io", "Application", "toggle-auto-sync") {
+    if (group, kind, action) == TOGGLE {
         return if is_armed(live) {
             Change::ToggleAutoSyncOff
         } else {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use serde_json::{Map, Value};
 
-use super::{Error, Source, shown};
+use super::source::Source;
+use super::{Error, shown};
 use crate::argocd::operation::Operation;
 use crate::argocd::table::Rest;
 use crate::argocd::{framing, json, protobuf, written};

@@ -21,7 +21,7 @@ const MAX_OPERATIONS: usize = 1_000;
 
 /// Why a patch is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum PatchFault {
     /// It does not fit the object.
     #[error("the patch does not fit: {0}")]
     Apply(String),
@@ -93,15 +93,17 @@ impl Patch {
     /// # Errors
     /// [`Error::Patch`], which names what is not taken.
     pub fn json(text: &str) -> Result<Self, Error> {
-        let Value::Array(operations) = json::read_free(text.as_bytes()).map_err(Fault::Json)?
+        let Value::Array(operations) =
+            json::read_free(text.as_bytes()).map_err(PatchFault::Json)?
         else {
-            return Err(Fault::Shape("a list of operations").into());
+            return Err(PatchFault::Shape("a list of operations").into());
         };
         if operations.len() > MAX_OPERATIONS {
-            return Err(Fault::Shape("as short as patches are").into());
+            return Err(PatchFault::Shape("as short as patches are").into());
         }
         let read = |(place, operation)| operation_of(place, operation);
-        let operations: Result<_, Fault> = operations.into_iter().enumerate().map(read).collect();
+        let operations: Result<_, PatchFault> =
+            operations.into_iter().enumerate().map(read).collect();
         Ok(Self::Json(json_patch::Patch(operations?)))
     }
 
@@ -110,9 +112,9 @@ impl Patch {
     /// # Errors
     /// [`Error::Patch`], which names what is not taken.
     pub fn merge(text: &str) -> Result<Self, Error> {
-        let patch = json::read_free(text.as_bytes()).map_err(Fault::Json)?;
+        let patch = json::read_free(text.as_bytes()).map_err(PatchFault::Json)?;
         if !patch.is_object() {
-            return Err(Fault::Shape("an object").into());
+            return Err(PatchFault::Shape("an object").into());
         }
         no_null_in_lists(&patch, "", false)?;
         Ok(Self::Merge(patch))
@@ -126,7 +128,7 @@ impl Patch {
         let mut out = to.clone();
         match self {
             Self::Json(patch) => json_patch::patch_unsafe(&mut out, patch)
-                .map_err(|error| Fault::Apply(shown(&error.to_string())))?,
+                .map_err(|error| PatchFault::Apply(shown(&error.to_string())))?,
             Self::Merge(patch) => json_patch::merge(&mut out, patch),
         }
         Ok(out)
@@ -139,7 +141,7 @@ pub(super) fn read(request: Checked) -> Result<Body, Error> {
     let patch = match request.text("patchType") {
         None | Some("json") => Patch::json(patch)?,
         Some("merge") => Patch::merge(patch)?,
-        Some(_) => return Err(Fault::Shape("of the type `json` or `merge`").into()),
+        Some(_) => return Err(PatchFault::Shape("of the type `json` or `merge`").into()),
     };
     Ok(Body::Patch(ApplicationPatch {
         patch,
@@ -147,8 +149,8 @@ pub(super) fn read(request: Checked) -> Result<Body, Error> {
     }))
 }
 
-fn operation_of(place: usize, operation: Value) -> Result<PatchOperation, Fault> {
-    let fault = |what: &str| Fault::Operation {
+fn operation_of(place: usize, operation: Value) -> Result<PatchOperation, PatchFault> {
+    let fault = |what: &str| PatchFault::Operation {
         place,
         what: shown(what),
     };
@@ -180,10 +182,10 @@ fn operation_of(place: usize, operation: Value) -> Result<PatchOperation, Fault>
 }
 
 /// Refuses a pointer that is read differently; `adds` where `-` may stand for the end of a list.
-fn pointer(members: &Map<String, Value>, member: &str, adds: bool) -> Result<(), Fault> {
+fn pointer(members: &Map<String, Value>, member: &str, adds: bool) -> Result<(), PatchFault> {
     let text = members.get(member).and_then(Value::as_str);
-    let text = text.ok_or(Fault::Shape("one whose pointers are texts"))?;
-    let refused = || Fault::Pointer(shown(text));
+    let text = text.ok_or(PatchFault::Shape("one whose pointers are texts"))?;
+    let refused = || PatchFault::Pointer(shown(text));
     let mut steps = text
         .strip_prefix('/')
         .ok_or_else(refused)?
@@ -191,8 +193,8 @@ fn pointer(members: &Map<String, Value>, member: &str, adds: bool) -> Result<(),
         .peekable();
     while let Some(step) = steps.next() {
         let last = steps.peek().is_none();
-        let escapes = step.split('~').skip(1);
-        let escaped = escapes.into_iter().all(|rest| rest.starts_with(['0', '1']));
+        let mut after_tilde = step.split('~').skip(1);
+        let escaped = after_tilde.all(|rest| rest.starts_with(['0', '1']));
         // Go would count from the end, or take `+1` and `01` for 1.
         let number = step.strip_prefix(['-', '+']).unwrap_or(step);
         let digits = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
@@ -204,9 +206,9 @@ fn pointer(members: &Map<String, Value>, member: &str, adds: bool) -> Result<(),
     Ok(())
 }
 
-fn no_null_in_lists(value: &Value, place: &str, in_list: bool) -> Result<(), Fault> {
+fn no_null_in_lists(value: &Value, place: &str, in_list: bool) -> Result<(), PatchFault> {
     match value {
-        Value::Null if in_list => Err(Fault::NullInList(shown(place))),
+        Value::Null if in_list => Err(PatchFault::NullInList(shown(place))),
         Value::Array(items) => items
             .iter()
             .try_for_each(|item| no_null_in_lists(item, place, true)),

@@ -1,11 +1,13 @@
 use http::{HeaderMap, HeaderValue, Method};
 use prost::Message as _;
-use serde_json::json;
+use serde_json::{Value, json};
 
+mod patch;
 mod whole;
 
 use super::*;
 use crate::argocd::classify::{Class, GRPC, classify};
+use crate::argocd::table::Field;
 
 fn classified(method: &str, uri: &str, content_type: &'static str) -> Classified {
     let mut headers = HeaderMap::new();
@@ -25,6 +27,18 @@ fn rest(method: &str, uri: &str, body: &str) -> Result<Call, Error> {
 fn grpc(operation: Operation, message: &[u8]) -> Result<Call, Error> {
     let classified = classified("POST", operation.row().grpc, GRPC);
     Call::parse(classified, &framing::write_message(message).unwrap())
+}
+
+/// The same call as JSON over HTTP and as protobuf.
+fn both(
+    operation: Operation,
+    (method, uri, body): (&str, &str, &Value),
+    message: &[u8],
+) -> [Result<Call, Error>; 2] {
+    [
+        rest(method, uri, &body.to_string()),
+        grpc(operation, message),
+    ]
 }
 
 /// One field of length-delimited bytes; numbers below 16 only.

@@ -63,6 +63,41 @@ fn every_sample_loads() {
     }
 }
 
+#[test]
+fn the_configuration_for_a_cluster_loads_where_its_files_are_mounted() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in [
+        "argocd/ca.crt",
+        "argocd/token",
+        "cluster/ca.crt",
+        "cluster/token",
+        "tls/admission/tls.crt",
+        "tls/admission/tls.key",
+        "tls/public/tls.crt",
+        "tls/public/tls.key",
+        "config/syncgate.toml",
+    ] {
+        let path = folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("config/kubernetes/base/syncgate.toml")).unwrap();
+    let path = folder.path().join("config/syncgate.toml");
+    fs::write(&path, text).unwrap();
+    let config = Config::load(&path).unwrap_or_else(|problems| panic!("{problems}"));
+    let door = config.admission.unwrap();
+    // The conditions of the webhook name the same accounts.
+    let webhook = fs::read_to_string(root.join("config/kubernetes/webhook/webhook.yaml")).unwrap();
+    for account in &door.argocd {
+        let user = format!(
+            "system:serviceaccount:{}:{}",
+            account.namespace, account.name
+        );
+        assert!(webhook.contains(&format!("\"{user}\"")), "{user}");
+    }
+}
+
 /// An unknown key in every table makes the reader list the keys that exist there; the sample must
 /// show each.
 #[test]

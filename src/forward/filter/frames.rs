@@ -1,8 +1,11 @@
 //! Where one message ends and the next begins, on each wire.
 
+use std::borrow::Cow;
+
 use bytes::{Buf as _, Bytes, BytesMut};
 
-use super::{Error, Facts, Layout, json, protobuf};
+use super::fields::Asked;
+use super::{Error, Layout, Rule, json, protobuf};
 
 /// The largest message that Argo CD sends and the CLI takes by default.
 pub(super) const MESSAGE_LIMIT: usize = 200 * 1024 * 1024;
@@ -19,14 +22,16 @@ pub(super) enum Framing {
     GrpcWeb,
     /// JSON, one event a line.
     Lines,
-    /// One JSON list, which is the whole body.
+    /// One JSON message, which is the whole body.
     Whole,
 }
 
 /// Collects bytes until a message is there, and filters it.
 pub(super) struct Splitter {
     framing: Framing,
-    layout: Layout,
+    layout: &'static Layout,
+    /// What the caller chose of JSON, where more was asked of the upstream.
+    asked: Option<Asked>,
     buffer: BytesMut,
     /// Bytes of the buffer in which no line end was found.
     searched: usize,
@@ -35,10 +40,11 @@ pub(super) struct Splitter {
 }
 
 impl Splitter {
-    pub(super) fn new(framing: Framing, layout: Layout) -> Self {
+    pub(super) fn new(framing: Framing, layout: &'static Layout, asked: Option<Asked>) -> Self {
         Self {
             framing,
             layout,
+            asked,
             buffer: BytesMut::new(),
             searched: 0,
             dropped: false,
@@ -61,29 +67,24 @@ impl Splitter {
     }
 
     /// The next message that may be seen, framed; none when more bytes are needed for one.
-    pub(super) fn next<F: Facts>(
-        &mut self,
-        permit: &dyn Fn(&F) -> bool,
-    ) -> Result<Option<Bytes>, Error> {
+    pub(super) fn next(&mut self, rule: &dyn Rule) -> Result<Option<Bytes>, Error> {
         match self.framing {
-            Framing::Events | Framing::Lines => self.next_line(permit),
-            Framing::Grpc | Framing::GrpcWeb => self.next_frame(permit),
+            Framing::Events | Framing::Lines => self.next_line(rule),
+            Framing::Grpc | Framing::GrpcWeb => self.next_frame(rule),
             Framing::Whole => Ok(None),
         }
     }
 
-    /// What is left at the end of the body: all of a whole list, and of anything else nothing.
-    pub(super) fn end<F: Facts>(
-        &mut self,
-        permit: &dyn Fn(&F) -> bool,
-    ) -> Result<Option<Bytes>, Error> {
+    /// What is left at the end of the body: all of a whole message, and of anything else nothing.
+    pub(super) fn end(&mut self, rule: &dyn Rule) -> Result<Option<Bytes>, Error> {
         if self.buffer.is_empty() && self.framing != Framing::Whole {
             return Ok(None);
         }
         match self.framing {
             Framing::Whole => {
                 let text = self.buffer.split();
-                json::filter_list(&text, self.layout, permit).map(|kept| Some(kept.into()))
+                let kept = json::filter_whole(&text, self.layout, rule, self.asked.as_ref())?;
+                Ok(Some(Bytes::from(kept)))
             }
             Framing::Events | Framing::Grpc | Framing::GrpcWeb | Framing::Lines => {
                 Err(Error::CutShort)
@@ -91,10 +92,7 @@ impl Splitter {
         }
     }
 
-    fn next_frame<F: Facts>(
-        &mut self,
-        permit: &dyn Fn(&F) -> bool,
-    ) -> Result<Option<Bytes>, Error> {
+    fn next_frame(&mut self, rule: &dyn Rule) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(&[flags, a, b, c, d]) = self.buffer.first_chunk::<GRPC_HEAD>() else {
                 return Ok(None);
@@ -118,16 +116,16 @@ impl Splitter {
             }
             let mut message = frame;
             message.advance(GRPC_HEAD);
-            if let Some(kept) = protobuf::filter(&message, self.layout, permit)? {
+            if let Some(kept) = protobuf::filter(&message, self.layout, rule)? {
                 return grpc_frame(&kept).map(Some);
             }
         }
     }
 
-    fn next_line<F: Facts>(&mut self, permit: &dyn Fn(&F) -> bool) -> Result<Option<Bytes>, Error> {
+    fn next_line(&mut self, rule: &dyn Rule) -> Result<Option<Bytes>, Error> {
         while let Some(line) = self.line() {
-            if self.permits_line(&line, permit)? {
-                return Ok(Some(line));
+            if let Some(kept) = self.kept_of_line(line, rule)? {
+                return Ok(Some(kept));
             }
         }
         Ok(None)
@@ -145,25 +143,33 @@ impl Splitter {
         Some(line)
     }
 
-    fn permits_line<F: Facts>(
-        &mut self,
-        line: &[u8],
-        permit: &dyn Fn(&F) -> bool,
-    ) -> Result<bool, Error> {
+    /// What of `line` may be seen, with its line end.
+    fn kept_of_line(&mut self, line: Bytes, rule: &dyn Rule) -> Result<Option<Bytes>, Error> {
         let text = line.trim_ascii();
         if text.is_empty() {
-            return Ok(!self.dropped);
+            return Ok((!self.dropped).then_some(line));
         }
         let event = match self.framing {
-            Framing::Events if text.starts_with(b":") => return Ok(true),
+            Framing::Events if text.starts_with(b":") => return Ok(Some(line)),
             // A line that begins otherwise, or a second line of the same event, is not how Argo CD
             // writes; the JSON of the first would be incomplete and is refused as such.
             Framing::Events => text.strip_prefix(b"data:").ok_or(Error::Malformed)?,
             Framing::Grpc | Framing::GrpcWeb | Framing::Lines | Framing::Whole => text,
         };
-        let permitted = json::permits_event(event, self.layout, permit)?;
-        self.dropped = !permitted;
-        Ok(permitted)
+        let kept = json::filter_event(event, self.layout, rule, self.asked.as_ref())?;
+        self.dropped = kept.is_none();
+        let kept = match kept {
+            None => return Ok(None),
+            Some(Cow::Borrowed(_)) => return Ok(Some(line)),
+            Some(Cow::Owned(kept)) => kept,
+        };
+        // What stands around the event stays: `data: `, and a line end that may have blanks before it.
+        let begin = line.len() - line.trim_ascii_start().len() + text.len() - event.len();
+        let end = line.len() - line.trim_ascii_end().len();
+        let before = line.slice(..begin);
+        let after = line.slice(line.len() - end..);
+        let space: &[u8] = if event.starts_with(b" ") { b" " } else { b"" };
+        Ok(Some([&before, space, &kept, &after].concat().into()))
     }
 }
 

@@ -1,10 +1,9 @@
 //! Protobuf by field number: what is kept is kept byte by byte.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use bytes::BytesMut;
-
-use super::{Destination, Error, Facts, Layout};
+use super::{Destination, Error, Holds, Layout, Named, Rule, Seen};
 
 /// One field of a message.
 struct Field<'a> {
@@ -15,41 +14,121 @@ struct Field<'a> {
     whole: &'a [u8],
 }
 
-/// `message` without the objects that may not be seen; none when nothing is left of it.
-pub(super) fn filter<F: Facts>(
+/// What of `message` may be seen; none when that is nothing.
+pub(super) fn filter(
     message: &[u8],
-    layout: Layout,
-    permit: &dyn Fn(&F) -> bool,
+    layout: &Layout,
+    rule: &dyn Rule,
 ) -> Result<Option<Vec<u8>>, Error> {
-    let mut kept = BytesMut::with_capacity(message.len());
-    let mut permitted = 0_usize;
-    let mut objects = 0_usize;
+    let mut kept = Vec::with_capacity(message.len());
+    let (mut only, mut only_permitted) = (None, false);
     for field in fields(message) {
         let field = field?;
-        match (field.number, field.payload) {
-            (number, Some(object)) if number == layout.field => {
-                objects += 1;
-                if permit(&F::from_protobuf(object)?) {
-                    permitted += 1;
-                    kept.extend_from_slice(field.whole);
-                }
+        let number = field.number;
+        let part = layout.parts.iter().find(|part| part.field == Some(number));
+        match (part.map(|part| part.holds), field.payload) {
+            (Some(Holds::Plain), _) => kept.extend_from_slice(field.whole),
+            (Some(Holds::List | Holds::Objects), Some(object)) => {
+                let object = rule.protobuf(object)?;
+                put(&mut kept, &field, object);
             }
-            // The metadata of a list, or the type of an event.
-            (1, Some(_)) => kept.extend_from_slice(field.whole),
-            (number, _) => return Err(Error::UnknownField { number }),
+            (Some(Holds::Only), Some(object)) => {
+                // Readers merge a field that comes twice, so neither part tells what they will see.
+                if only.replace(number).is_some() {
+                    return Err(Error::Twice { field: number });
+                }
+                let object = rule.protobuf(object)?;
+                only_permitted = object.is_some();
+                put(&mut kept, &field, object);
+            }
+            _ => return Err(Error::UnknownField { number }),
         }
     }
-    if layout.repeated {
-        return Ok(Some(kept.to_vec()));
+    let about_one = layout.parts.iter().any(|part| part.holds == Holds::Only);
+    Ok((only_permitted || !about_one).then_some(kept))
+}
+
+/// Puts `object` where `field` was, if something of it may be seen.
+fn put(out: &mut Vec<u8>, field: &Field<'_>, object: Seen<'_>) {
+    match object {
+        None => {}
+        Some(Cow::Borrowed(_)) => out.extend_from_slice(field.whole),
+        Some(Cow::Owned(object)) => put_bytes(out, field.number, &object),
     }
-    match (objects, permitted) {
-        (1, 1) => Ok(Some(kept.to_vec())),
-        // Readers merge a field that comes twice, so neither part tells what they will see.
-        (2.., _) => Err(Error::Twice {
-            field: layout.field,
-        }),
-        (_, _) => Ok(None),
+}
+
+/// Writes a length-delimited field.
+fn put_bytes(out: &mut Vec<u8>, number: u64, payload: &[u8]) {
+    prost::encoding::encode_varint(number << 3 | 2, out);
+    prost::encoding::encode_varint(payload.len() as u64, out);
+    out.extend_from_slice(payload);
+}
+
+/// The name of a `ResourceRef`, by the numbers of its `generated.proto`.
+fn resource_ref(message: &[u8]) -> Result<Named, Error> {
+    named(message, [(1, 0), (3, 1), (4, 2), (5, 3)])
+}
+
+/// The name of a `ResourceDiff`, and what states it has.
+pub(super) fn diff(message: &[u8]) -> Result<(Named, Vec<String>), Error> {
+    let name = named(message, [(1, 0), (2, 1), (3, 2), (4, 3)])?;
+    let mut states = Vec::new();
+    for field in fields(message) {
+        let field = field?;
+        if let (5 | 6 | 9 | 10, Some(payload)) = (field.number, field.payload) {
+            states.push(text(payload)?);
+        }
     }
+    Ok((name, states))
+}
+
+/// Group, kind, namespace and name, which have the given numbers.
+fn named(message: &[u8], numbers: [(u64, usize); 4]) -> Result<Named, Error> {
+    let mut texts: [Option<&[u8]>; 4] = [None; 4];
+    for field in fields(message) {
+        let field = field?;
+        let known = numbers.iter().find(|(number, _)| *number == field.number);
+        if let (Some((number, place)), Some(payload)) = (known, field.payload)
+            && let Some(place) = texts.get_mut(*place)
+        {
+            once(place, payload, *number)?;
+        }
+    }
+    let [group, kind, namespace, name] = texts.map(|bytes| text(bytes.unwrap_or_default()));
+    Ok(Named {
+        group: group?,
+        kind: kind?,
+        namespace: namespace?,
+        name: name?,
+    })
+}
+
+/// What of a `ResourceNode` may be seen, where `hides` tells which resources may not.
+pub(super) fn node<'a>(
+    object: &'a [u8],
+    hides: &dyn Fn(&Named) -> bool,
+) -> Result<Seen<'a>, Error> {
+    let mut name = None;
+    let mut kept = Vec::new();
+    for field in fields(object) {
+        let field = field?;
+        match (field.number, field.payload) {
+            (1, Some(payload)) => {
+                once(&mut name, payload, 1)?;
+                kept.extend_from_slice(field.whole);
+            }
+            (2, Some(payload)) if hides(&resource_ref(payload)?) => {}
+            _ => kept.extend_from_slice(field.whole),
+        }
+    }
+    if hides(&resource_ref(name.unwrap_or_default())?) {
+        return Ok(None);
+    }
+    Ok(Some(if kept.len() == object.len() {
+        Cow::Borrowed(object)
+    } else {
+        Cow::Owned(kept)
+    }))
 }
 
 /// The facts of `argoproj.io/Application`, by the numbers of its `generated.proto`.

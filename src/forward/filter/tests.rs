@@ -7,6 +7,9 @@ use proptest::prelude::{any, prop_assert_eq, proptest};
 
 use super::*;
 
+mod properties;
+mod trees;
+
 const VISIBLE: &str = r#"{"metadata":{"name":"visible","namespace":"argocd","uid":"u-1","labels":{"team":"a"}},"spec":{"project":"shop","destination":{"server":"https://k","namespace":"n"}},"status":{"note":"  [1, 2] "}}"#;
 const HIDDEN: &str = r#"{"metadata":{"name":"hidden","labels":null},"spec":{"project":"secret"}}"#;
 
@@ -55,12 +58,17 @@ fn cut(bytes: &[u8], size: usize) -> Body {
     body::boxed(StreamBody::new(futures_util::stream::iter(chunks)))
 }
 
+/// The rule of these tests.
+fn visible() -> impl Rule {
+    Applications(|app: &AppFacts| app.name == "visible")
+}
+
 /// `bytes` filtered, the same however they are cut.
-async fn filtered(kind: &str, layout: Layout, bytes: &[u8]) -> Result<Vec<u8>, String> {
+async fn filtered(kind: &str, layout: &'static Layout, bytes: &[u8]) -> Result<Vec<u8>, String> {
     let mut results = Vec::new();
     for size in [1, 2, 7, 64, bytes.len().max(1)] {
         let response = answer(kind, cut(bytes, size));
-        let result = match filter(response, layout, |app: &AppFacts| app.name == "visible") {
+        let result = match filter(response, layout, "", visible()) {
             Ok(response) => {
                 let collected = response.into_body().collect().await;
                 collected
@@ -99,12 +107,12 @@ async fn a_protobuf_list_keeps_the_permitted_byte_by_byte() {
     ];
     let expected = framed(0, [metadata, field(2, &visible)].concat());
     let sent = framed(0, list.concat());
-    let kept = filtered("application/grpc", APPLICATION_LIST, &sent).await;
+    let kept = filtered("application/grpc", &APPLICATION_LIST, &sent).await;
     assert_eq!(kept.unwrap(), expected);
 
     let trailer = framed(0x80, "grpc-status: 0\r\n");
     let sent = [sent, trailer.clone()].concat();
-    let kept = filtered("application/grpc-web+proto", APPLICATION_LIST, &sent).await;
+    let kept = filtered("application/grpc-web+proto", &APPLICATION_LIST, &sent).await;
     assert_eq!(kept.unwrap(), [expected, trailer].concat());
 }
 
@@ -117,7 +125,7 @@ async fn a_protobuf_watch_drops_whole_events() {
         event("hidden"),
         event("visible"),
     ];
-    let kept = filtered("application/grpc", APPLICATION_EVENT, &sent.concat()).await;
+    let kept = filtered("application/grpc", &APPLICATION_EVENT, &sent.concat()).await;
     assert_eq!(kept.unwrap(), [event("visible"), event("visible")].concat());
 }
 
@@ -138,7 +146,7 @@ async fn a_json_list_keeps_the_permitted_byte_by_byte() {
     ] {
         let kept = filtered(
             "application/json",
-            APPLICATION_LIST,
+            &APPLICATION_LIST,
             list(&items).as_bytes(),
         )
         .await;
@@ -152,21 +160,21 @@ async fn json_lines_and_server_sent_events_drop_whole_events() {
     let (hidden, visible) = (event(HIDDEN), event(VISIBLE));
     let error = r#"{"error":{"grpc_code":16,"message":"expired"}}"#;
     let lines = format!("{hidden}\n{visible}\n{hidden}\n{error}\n");
-    let kept = filtered("application/json", APPLICATION_EVENT, lines.as_bytes()).await;
+    let kept = filtered("application/json", &APPLICATION_EVENT, lines.as_bytes()).await;
     assert_eq!(
         String::from_utf8(kept.unwrap()).unwrap(),
         format!("{visible}\n{error}\n")
     );
 
     let events = format!(":\ndata: {hidden} \n\n\n:\ndata: {visible} \n\n\ndata: {hidden} \n\n\n");
-    let kept = filtered("text/event-stream", APPLICATION_EVENT, events.as_bytes()).await;
+    let kept = filtered("text/event-stream", &APPLICATION_EVENT, events.as_bytes()).await;
     let expected = format!(":\n:\ndata: {visible} \n\n\n");
     assert_eq!(String::from_utf8(kept.unwrap()).unwrap(), expected);
 }
 
 // What is not understood ends the answer and shows nothing.
 
-async fn refuses(kind: &str, layout: Layout, sent: impl AsRef<[u8]>, says: &str) {
+async fn refuses(kind: &str, layout: &'static Layout, sent: impl AsRef<[u8]>, says: &str) {
     let refused = filtered(kind, layout, sent.as_ref()).await;
     let refused = refused.expect_err(&format!("{kind} {says}"));
     assert!(refused.contains(says), "{refused} does not say {says}");
@@ -175,7 +183,7 @@ async fn refuses(kind: &str, layout: Layout, sent: impl AsRef<[u8]>, says: &str)
 #[tokio::test]
 async fn protobuf_that_is_not_understood_is_refused() {
     let list = async |sent: Vec<u8>, says| {
-        refuses("application/grpc", APPLICATION_LIST, sent, says).await;
+        refuses("application/grpc", &APPLICATION_LIST, sent, says).await;
     };
     let app = application("visible");
     list(framed(1, field(2, &app)), "compressed").await;
@@ -191,14 +199,14 @@ async fn protobuf_that_is_not_understood_is_refused() {
     list(vec![0, 0xff, 0, 0, 0, 0], "more than").await;
     list(framed(0, field(2, &app))[..9].to_vec(), "inside a message").await;
     let twice = framed(0, [field(2, &app), field(2, &app)].concat());
-    refuses("application/grpc", APPLICATION_EVENT, twice, "twice").await;
+    refuses("application/grpc", &APPLICATION_EVENT, twice, "twice").await;
 }
 
 #[tokio::test]
 async fn json_that_is_not_understood_is_refused() {
     let list = async |sent: &str, says| {
         let sent = sent.replace("APP", VISIBLE);
-        refuses("application/json", APPLICATION_LIST, sent, says).await;
+        refuses("application/json", &APPLICATION_LIST, sent, says).await;
     };
     list(r#"{"items":[APP],"more":[]}"#, "`more`").await;
     list(r#"{"items":[APP],"items":[]}"#, "`items`").await;
@@ -210,22 +218,22 @@ async fn json_that_is_not_understood_is_refused() {
     list("{}", "malformed").await;
     list("", "malformed").await;
     list("<html>", "malformed").await;
-    refuses("text/html", APPLICATION_LIST, "<html>", "as `text/html`").await;
+    refuses("text/html", &APPLICATION_LIST, "<html>", "as `text/html`").await;
 }
 
 #[tokio::test]
 async fn events_that_are_not_understood_are_refused() {
     let lines = async |sent: &str, says| {
-        refuses("application/json", APPLICATION_EVENT, sent, says).await;
+        refuses("application/json", &APPLICATION_EVENT, sent, says).await;
     };
     lines("{\"result\":{\"apps\":1}}\n", "`apps`").await;
     lines("{\"error\":1,\"result\":{}}\n", "`result`").await;
     lines("{\"result\":{}}", "inside a message").await;
     let events = "text/event-stream";
-    refuses(events, APPLICATION_EVENT, "event: x\n", "malformed").await;
+    refuses(events, &APPLICATION_EVENT, "event: x\n", "malformed").await;
     refuses(
         events,
-        APPLICATION_LIST,
+        &APPLICATION_LIST,
         "data: {}\n",
         "as `text/event-stream`",
     )
@@ -241,12 +249,12 @@ proptest! {
     ) {
         let items: Vec<_> = names.iter().map(|name| field(2, application(name))).collect();
         let mut list = [field(1, field(2, "7")), items.concat()].concat();
-        let whole = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true).unwrap();
+        let whole = protobuf::filter(&list, &APPLICATION_LIST, &Applications(|_: &AppFacts| true)).unwrap();
         prop_assert_eq!(whole.unwrap(), &*list);
         // The same with one byte changed: refused, or still as it came.
         let at = at.index(list.len());
         list[at] = byte;
-        if let Ok(Some(kept)) = protobuf::filter(&list, APPLICATION_LIST, &|_: &AppFacts| true) {
+        if let Ok(Some(kept)) = protobuf::filter(&list, &APPLICATION_LIST, &Applications(|_: &AppFacts| true)) {
             prop_assert_eq!(kept, list);
         }
     }
@@ -259,7 +267,7 @@ proptest! {
         let object = |name| format!(r#"{{"metadata":{{"name":"{name}"}}{spaces}}}"#);
         let items: Vec<_> = names.iter().map(object).collect();
         let text = format!(r#"{{"metadata":{{}},{spaces}"items":[{}{spaces}]}}"#, items.join(","));
-        let none = json::filter_list(text.as_bytes(), APPLICATION_LIST, &|_: &AppFacts| false);
+        let none = json::filter_whole(text.as_bytes(), &APPLICATION_LIST, &Applications(|_: &AppFacts| false), None);
         prop_assert_eq!(none.unwrap(), br#"{"metadata":{},"items":[]}"#);
     }
 }
@@ -269,12 +277,12 @@ async fn a_compressed_body_is_refused_and_a_refusal_of_the_upstream_passes() {
     let mut response = answer("application/json", body::full("{}"));
     let gzip = HeaderValue::from_static("gzip");
     response.headers_mut().insert(CONTENT_ENCODING, gzip);
-    let refused = filter(response, APPLICATION_LIST, |_: &AppFacts| true).unwrap_err();
-    assert_eq!(refused, Error::Compressed);
+    let refused = filter(response, &APPLICATION_LIST, "", visible());
+    assert_eq!(refused.unwrap_err(), Error::Compressed);
 
     let mut response = answer("text/plain", body::full("no"));
     *response.status_mut() = StatusCode::FORBIDDEN;
-    let passed = filter(response, APPLICATION_LIST, |_: &AppFacts| false).unwrap();
+    let passed = filter(response, &APPLICATION_LIST, "", visible()).unwrap();
     assert_eq!(body::collect(passed.into_body(), 10).await.unwrap(), "no");
 }
 
@@ -286,15 +294,12 @@ async fn trailers_follow_the_last_message_and_an_answer_without_body_stays_one()
     let end = async move { Some(Ok(trailers)) };
     let body = body::boxed(body::full(message).with_trailers(end));
     let response = answer("application/grpc", body);
-    let kept = filter(response, APPLICATION_LIST, |a: &AppFacts| {
-        a.name == "visible"
-    })
-    .unwrap();
+    let kept = filter(response, &APPLICATION_LIST, "", visible()).unwrap();
     let collected = kept.into_body().collect().await.unwrap();
     assert_eq!(collected.trailers().unwrap()["grpc-status"], "0");
     assert_eq!(collected.to_bytes().as_ref(), framed(0, ""));
 
     let refusal = answer("application/grpc", body::empty());
-    let passed = filter(refusal, APPLICATION_LIST, |_: &AppFacts| false).unwrap();
+    let passed = filter(refusal, &APPLICATION_LIST, "", visible()).unwrap();
     assert!(passed.body().is_end_stream());
 }

@@ -64,7 +64,7 @@ fn automated_sync_takes_up_changes_of_sources_and_of_itself() {
             created: false,
             sources: sources(json::at(before, "/spec")) != sources(json::at(after, "/spec")),
             place: false,
-            arms: is_automated(after) && !is_automated(before),
+            arms: is_armed(after) && !is_armed(before),
             retries_newer: false,
             anything: before != after,
         };

@@ -47,9 +47,7 @@ fn permit() -> Opening {
         remote: None,
         applications: vec![app("checkout-prod")],
         planned: vec![Planned {
-            action: "ApplicationService.Sync".into(),
             application: app("checkout-prod"),
-            action: "ApplicationService.Sync".into(),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
         }],

@@ -70,7 +70,9 @@ type Facts struct {
 	Methods  []Method           `json:"methods"`
 	Messages map[string]Message `json:"messages"`
 	Enums    map[string]Enum    `json:"enums"`
-	Samples  []Sample           `json:"samples"`
+	Samples  []Sample           `json:"applications"`
+	Actions  []string           `json:"actions"`
+	Patches  []Patch            `json:"patches"`
 }
 
 // Main runs the command and returns its exit code.
@@ -96,7 +98,7 @@ func Main(args []string) int {
 
 // Collect reads all descriptors.
 func Collect() (*Facts, error) {
-	facts := &Facts{Module: module, Version: version(), Messages: map[string]Message{}, Enums: map[string]Enum{}}
+	facts := &Facts{Module: module, Version: version(), Messages: map[string]Message{}, Enums: map[string]Enum{}, Patches: patches()}
 	var err error
 	for _, name := range files {
 		var file *descriptorpb.FileDescriptorProto
@@ -119,6 +121,9 @@ func Collect() (*Facts, error) {
 		}
 	}
 	if facts.Samples, err = samples(); err != nil {
+		return nil, err
+	}
+	if facts.Actions, err = actions(); err != nil {
 		return nil, err
 	}
 	return facts, facts.addKubernetes()

@@ -68,6 +68,22 @@ pub(crate) fn rest(
     response
 }
 
+/// A body that a test gave, with the end that its kind has.
+pub(crate) fn given(kind: &str, bytes: Vec<u8>) -> Response<Body> {
+    let body = body::full(bytes);
+    let body = if kind == "application/grpc" {
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        body::boxed(body.with_trailers(async move { Some(Ok(trailers)) }))
+    } else {
+        body
+    };
+    let mut response = Response::new(body);
+    let kind = HeaderValue::try_from(kind).unwrap();
+    response.headers_mut().insert("content-type", kind);
+    response
+}
+
 fn watch(seen: &Seen, now: &[Value], events: broadcast::Receiver<Value>) -> Response<Body> {
     let accepts = seen.headers.get("accept");
     let sse = accepts.is_some_and(|accept| accept == "text/event-stream");

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Version};
@@ -54,6 +55,12 @@ impl Seen {
         kind.map_or("", |kind| kind.to_str().unwrap())
     }
 
+    /// What it wants.
+    fn accepts(&self) -> &str {
+        let accepts = self.headers.get("accept");
+        accepts.map_or("", |accepts| accepts.to_str().unwrap())
+    }
+
     fn is_framed(&self) -> bool {
         self.kind().starts_with("application/grpc")
     }
@@ -91,10 +98,14 @@ struct State {
     sets: BTreeMap<String, Value>,
     /// Kubernetes' events, by application.
     events: BTreeMap<String, Value>,
+    /// Bodies that tests gave, by path and content type.
+    bodies: BTreeMap<(String, String), Vec<u8>>,
     seen: Vec<Seen>,
     offences: Vec<String>,
     untouchable: Untouchable,
     at_forward: Option<Hook>,
+    /// How long the gate's own questions wait for their answers.
+    delay: Duration,
     after_refresh: Option<Change>,
     before_sync: Option<Change>,
 }
@@ -187,6 +198,12 @@ impl ArgoCd {
         self.state().events.insert(name.to_owned(), events);
     }
 
+    /// What a request to `path` gets, as `kind`.
+    pub(crate) fn says(&self, path: &str, kind: &str, body: impl Into<Vec<u8>>) {
+        let key = (path.to_owned(), kind.to_owned());
+        self.state().bodies.insert(key, body.into());
+    }
+
     /// The operation of `name` ends.
     pub(crate) fn finish(&self, name: &str, phase: &str) {
         self.change(name, |application| {
@@ -209,6 +226,11 @@ impl ArgoCd {
     /// What happens to an application right before a sync of it is taken, once.
     pub(crate) fn before_sync(&self, change: impl FnOnce(&mut Value) + Send + 'static) {
         self.state().before_sync = Some(Box::new(change));
+    }
+
+    /// How long the gate's own questions wait for their answers from now on.
+    pub(crate) fn answer_own_after(&self, delay: Duration) {
+        self.state().delay = delay;
     }
 
     /// What to await with each request of a caller before it is answered.
@@ -293,6 +315,19 @@ impl ArgoCd {
         };
         if let Some(hook) = hook {
             hook(seen.clone()).await;
+        }
+        if !is_watch && !seen.is_forwarded() {
+            let delay = self.state().delay;
+            tokio::time::sleep(delay).await;
+        }
+        let path = seen.path.split('?').next().unwrap_or_default();
+        let kinds = [seen.kind(), seen.accepts(), "application/json"];
+        let body = kinds.iter().find_map(|kind| {
+            let key = (path.to_owned(), (*kind).to_owned());
+            Some((*kind, self.state().bodies.get(&key).cloned()?))
+        });
+        if let Some((kind, body)) = body {
+            return answer::given(kind, body);
         }
         if seen.is_framed() {
             answer::framed(&seen, self.call(&seen))

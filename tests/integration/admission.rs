@@ -8,19 +8,19 @@ use syncgate::names::DecisionId;
 use syncgate::record::{self, Word};
 use syncgate::store::DecisionFilter;
 
-use crate::world::{Call, FIRST, SECOND, Said, Wire, World, eventually};
+use crate::world::{Call, FIRST, Gate, SECOND, Said, Wire, World, eventually};
 
 const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";
-const SERVER: &str = "system:serviceaccount:argocd:argocd-server";
+pub(crate) const SERVER: &str = "system:serviceaccount:argocd:argocd-server";
 /// By kubectl.
 const ADMIN: (&str, &[&str]) = ("kubernetes-admin", &["system:masters"]);
 
 /// A question of the API server.
-struct Review(Value);
+pub(crate) struct Review(Value);
 
 impl Review {
     /// Of a write of an Application.
-    fn of(user: &str, before: &Value, after: &Value) -> Self {
+    pub(crate) fn of(user: &str, before: &Value, after: &Value) -> Self {
         let verb = if before.is_null() { "CREATE" } else { "UPDATE" };
         Self(json!({
             "apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
@@ -46,21 +46,14 @@ impl Review {
     }
 }
 
-async fn send(world: &World, method: &str, path: &str, body: &str) -> Said {
-    let door = world.door.as_ref().unwrap();
+async fn send(door: &Gate, method: &str, path: &str, body: &str) -> Said {
     let body = Bytes::from(body.to_owned());
     door.send(Wire::Rest, method, path, &[], body).await
 }
 
 /// The `response` of the answer.
-async fn ask(world: &World, review: Review) -> Value {
-    let said = send(
-        world,
-        "POST",
-        "/validate?timeout=30s",
-        &review.0.to_string(),
-    )
-    .await;
+pub(crate) async fn ask(door: &Gate, review: Review) -> Value {
+    let said = send(door, "POST", "/validate?timeout=30s", &review.0.to_string()).await;
     assert_eq!(said.status, 200, "{said:?}");
     let answer = said.json();
     assert_eq!(answer["kind"], "AdmissionReview");
@@ -122,7 +115,7 @@ async fn automatic_sync_waits_for_its_tests_and_goes_on_by_itself() {
     let world = World::with_admission("").await;
     let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
     let review = || Review::of(CONTROLLER, &before, &after);
-    let denied = ask(&world, review()).await;
+    let denied = ask(world.door(), review()).await;
     let said = message(&denied);
     assert!(
         said.contains("checkout@3f2c1a9 has no passing 'integration' run in staging"),
@@ -147,11 +140,11 @@ async fn automatic_sync_waits_for_its_tests_and_goes_on_by_itself() {
         asked.iter().any(refreshed).then_some(())
     })
     .await;
-    assert_allowed(&ask(&world, review()).await);
+    assert_allowed(&ask(world.door(), review()).await);
     assert_eq!(log(&world).await[0].opening.word, Word::Permit);
     // Another commit has not passed.
     let (before, after) = auto_sync(&world, "checkout-prod", SECOND);
-    let denied = ask(&world, Review::of(CONTROLLER, &before, &after)).await;
+    let denied = ask(world.door(), Review::of(CONTROLLER, &before, &after)).await;
     assert!(message(&denied).contains("checkout@9ab12cd"), "{denied}");
 }
 
@@ -161,7 +154,7 @@ async fn what_automatic_sync_rolled_out_may_come_back() {
     test_in_staging(&world).await;
     let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
     eventually("a permission", || async {
-        let response = ask(&world, Review::of(CONTROLLER, &before, &after)).await;
+        let response = ask(world.door(), Review::of(CONTROLLER, &before, &after)).await;
         (response["allowed"] == true).then_some(())
     })
     .await;
@@ -200,7 +193,7 @@ async fn what_the_gate_has_let_through_is_not_decided_again() {
     after["operation"]["initiatedBy"] = json!({"username": "syncgate"});
     // Argo CD repeats a write that met another.
     for _ in 0..2 {
-        assert_allowed(&ask(&world, Review::of(SERVER, &before, &after)).await);
+        assert_allowed(&ask(world.door(), Review::of(SERVER, &before, &after)).await);
         let newest = &log(&world).await[0].opening;
         assert_eq!(newest.word, Word::Answer);
         assert_eq!(
@@ -211,8 +204,8 @@ async fn what_the_gate_has_let_through_is_not_decided_again() {
     // Something else than what was let through, and the same by somebody else, are decided.
     let mut other = after.clone();
     other["operation"]["sync"]["revision"] = json!(SECOND);
-    message(&ask(&world, Review::of(SERVER, &before, &other)).await);
-    message(&ask(&world, Review::of("nils", &before, &after)).await);
+    message(&ask(world.door(), Review::of(SERVER, &before, &other)).await);
+    message(&ask(world.door(), Review::of("nils", &before, &after)).await);
 }
 
 #[tokio::test]
@@ -227,7 +220,7 @@ async fn a_status_is_written_by_argo_cd_alone() {
         Review::of(CONTROLLER, &Value::Null, &after),
         Review::of("system:serviceaccount:other:argocd-server", &before, &after),
     ] {
-        let denied = ask(&world, review).await;
+        let denied = ask(world.door(), review).await;
         let said = message(&denied);
         assert!(said.contains("status is set by Argo CD alone"), "{said}");
         assert_eq!(
@@ -236,7 +229,7 @@ async fn a_status_is_written_by_argo_cd_alone() {
         );
     }
     let entries = log(&world).await.len();
-    assert_allowed(&ask(&world, Review::of(CONTROLLER, &before, &after)).await);
+    assert_allowed(&ask(world.door(), Review::of(CONTROLLER, &before, &after)).await);
     assert_eq!(
         log(&world).await.len(),
         entries,
@@ -249,13 +242,13 @@ async fn nothing_of_a_dry_run_is_kept() {
     let world = World::with_admission("").await;
     let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
     let review = || Review::of(CONTROLLER, &before, &after).set("dryRun", json!(true));
-    let denied = ask(&world, review()).await;
+    let denied = ask(world.door(), review()).await;
     let said = message(&denied);
     assert!(said.contains("has no passing 'integration' run"), "{said}");
     assert!(said.ends_with("a dry run, not recorded"), "{said}");
     let (before, after) = auto_sync(&world, "checkout-staging", FIRST);
     let review = Review::of(CONTROLLER, &before, &after).set("dryRun", json!(true));
-    assert_allowed(&ask(&world, review).await);
+    assert_allowed(&ask(world.door(), review).await);
     assert!(log(&world).await.is_empty());
     let pending = world.app.store.pending_deployments().await.unwrap();
     assert!(pending.is_empty(), "{pending:?}");
@@ -265,7 +258,7 @@ async fn nothing_of_a_dry_run_is_kept() {
 async fn an_environment_that_observes_warns_and_lets_through() {
     let world = World::with_admission("").await;
     let (before, after) = auto_sync(&world, "checkout-observed", FIRST);
-    let answer = ask(&world, Review::of(CONTROLLER, &before, &after)).await;
+    let answer = ask(world.door(), Review::of(CONTROLLER, &before, &after)).await;
     assert_eq!(answer["allowed"], true, "{answer}");
     let warning = answer["warnings"][0].as_str().unwrap();
     assert!(
@@ -279,12 +272,12 @@ async fn an_environment_that_observes_warns_and_lets_through() {
 async fn what_cannot_be_found_out_is_denied() {
     let world = World::with_admission_alone().await;
     let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
-    let denied = ask(&world, Review::of(CONTROLLER, &before, &after)).await;
+    let denied = ask(world.door(), Review::of(CONTROLLER, &before, &after)).await;
     let said = message(&denied);
     assert!(said.contains("Argo CD cannot be reached"), "{said}");
     // The store is gone.
     world.app.store.close().await;
-    let denied = ask(&world, Review::of(SERVER, &before, &after)).await;
+    let denied = ask(world.door(), Review::of(SERVER, &before, &after)).await;
     assert!(message(&denied).contains("the gate failed"), "{denied}");
 }
 
@@ -294,7 +287,7 @@ async fn a_plan_that_is_not_ready_in_time_goes_on_and_serves_the_next_who_asks()
     let (before, after) = auto_sync(&world, "checkout-prod", FIRST);
     let body = Review::of(CONTROLLER, &before, &after).0.to_string();
     let briefly = async || {
-        let said = send(&world, "POST", "/validate?timeout=1s", &body).await;
+        let said = send(world.door(), "POST", "/validate?timeout=1s", &body).await;
         message(&said.json()["response"]).to_owned()
     };
     let argocd = &world.outside.argocd;
@@ -327,21 +320,21 @@ async fn users_of_the_cluster_may_what_their_roles_may() {
     let before = world.outside.argocd.application("checkout-staging");
     let mut moved = before.clone();
     moved["spec"]["source"]["targetRevision"] = json!("release");
-    let denied = ask(&world, Review::of("nils", &before, &moved)).await;
+    let denied = ask(world.door(), Review::of("nils", &before, &moved)).await;
     let said = message(&denied);
     assert!(
         said.contains("update of checkout-staging in staging refused for nils"),
         "{said}"
     );
-    assert_allowed(&ask(&world, Review::by(ADMIN, &before, &moved)).await);
+    assert_allowed(&ask(world.door(), Review::by(ADMIN, &before, &moved)).await);
     let developer: (&str, &[&str]) = ("dora", &["shop-developers"]);
-    assert_allowed(&ask(&world, Review::by(developer, &before, &moved)).await);
+    assert_allowed(&ask(world.door(), Review::by(developer, &before, &moved)).await);
     let before = world.outside.argocd.application("checkout-prod");
     let mut moved = before.clone();
     moved["spec"]["source"]["targetRevision"] = json!("release");
-    message(&ask(&world, Review::by(developer, &before, &moved)).await);
+    message(&ask(world.door(), Review::by(developer, &before, &moved)).await);
     let nobody = Review::of("system:serviceaccount:argocd", &before, &moved);
-    let denied = ask(&world, nobody).await;
+    let denied = ask(world.door(), nobody).await;
     assert!(
         message(&denied).contains("is not the name of a user"),
         "{denied}"
@@ -349,12 +342,12 @@ async fn users_of_the_cluster_may_what_their_roles_may() {
     // To take an operation back is a change, too.
     let mut pending = before.clone();
     pending["operation"] = json!({"sync": {"revision": FIRST}});
-    message(&ask(&world, Review::of("nils", &pending, &before)).await);
-    assert_allowed(&ask(&world, Review::of(CONTROLLER, &pending, &before)).await);
+    message(&ask(world.door(), Review::of("nils", &pending, &before)).await);
+    assert_allowed(&ask(world.door(), Review::of(CONTROLLER, &pending, &before)).await);
     // What says nothing about what runs is everybody's.
     let mut annotated = before.clone();
     annotated["metadata"]["annotations"] = json!({"argocd.argoproj.io/refresh": "normal"});
-    assert_allowed(&ask(&world, Review::of("nils", &before, &annotated)).await);
+    assert_allowed(&ask(world.door(), Review::of("nils", &before, &annotated)).await);
 }
 
 #[tokio::test]
@@ -372,12 +365,12 @@ async fn projects_and_sets_are_written_by_who_may_change_argo_cd() {
         let review = |user: (&str, &[&str]), before: &Value, after: &Value| {
             Review::by(user, before, after).set("resource", kind.clone())
         };
-        assert_allowed(&ask(&world, review(ADMIN, &before, &after)).await);
-        assert_allowed(&ask(&world, review(ADMIN, &Value::Null, &after)).await);
-        assert_allowed(&ask(&world, review((CONTROLLER, &[]), &before, &after)).await);
+        assert_allowed(&ask(world.door(), review(ADMIN, &before, &after)).await);
+        assert_allowed(&ask(world.door(), review(ADMIN, &Value::Null, &after)).await);
+        assert_allowed(&ask(world.door(), review((CONTROLLER, &[]), &before, &after)).await);
         let developer: (&str, &[&str]) = ("dora", &["shop-developers"]);
-        message(&ask(&world, review(developer, &before, &after)).await);
-        assert_allowed(&ask(&world, review(developer, &before, &before)).await);
+        message(&ask(world.door(), review(developer, &before, &after)).await);
+        assert_allowed(&ask(world.door(), review(developer, &before, &before)).await);
     }
     assert_eq!(log(&world).await[0].opening.effect, "administer");
 }
@@ -391,7 +384,7 @@ async fn only_reviews_are_answered() {
         ("POST", "/validate", "{}", 400),
         ("POST", "/validate", "{\"kind\":\"a\",\"kind\":\"b\"}", 400),
     ] {
-        let said = send(&world, method, path, body).await;
+        let said = send(world.door(), method, path, body).await;
         assert_eq!(said.status, status, "{method} {path}");
     }
     let public = world

@@ -263,6 +263,11 @@ impl World {
         Self::admitting("", nowhere).await
     }
 
+    /// The admission door, of a gate that has one.
+    pub(crate) fn door(&self) -> &Gate {
+        self.door.as_ref().unwrap()
+    }
+
     async fn admitting(lines: &str, edit: impl FnOnce(&mut Config)) -> Self {
         let outside = Outside::start().await;
         let ca = outside.write_certificate();

@@ -108,6 +108,7 @@ struct State {
     delay: Duration,
     after_refresh: Option<Change>,
     before_sync: Option<Change>,
+    denied: bool,
 }
 
 /// The stand-in.
@@ -231,6 +232,11 @@ impl ArgoCd {
     /// How long the gate's own questions wait for their answers from now on.
     pub(crate) fn answer_own_after(&self, delay: Duration) {
         self.state().delay = delay;
+    }
+
+    /// The webhook denies the next write of an operation.
+    pub(crate) fn deny_next(&self) {
+        self.state().denied = true;
     }
 
     /// What to await with each request of a caller before it is answered.
@@ -421,6 +427,9 @@ impl ArgoCd {
         let change = self.state().before_sync.take();
         if let Some(change) = change {
             self.change(&name, change);
+        }
+        if std::mem::take(&mut self.state().denied) {
+            return Answer::Denied;
         }
         let infos: Vec<Value> = request
             .infos

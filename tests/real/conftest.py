@@ -162,10 +162,10 @@ class Guard:
         return Gate.prepare(self.rig, self.oidc.issuer, self.folder / f"guard-{next(self._number)}", setting)
 
     @contextmanager
-    def installed(self, mode: str = "enforce") -> Iterator[Gate]:
+    def installed(self, mode: str = "enforce", **environment: str) -> Iterator[Gate]:
         """A gate that runs, and whose admission door Kubernetes asks."""
         gate = self.prepare(mode)
-        gate.start()
+        gate.start(**environment)
         webhook = Webhook(self.kubernetes, gate)
         other = self.config.stash.get(_gate_log, gate.log)
         self.config.stash[_gate_log] = gate.log

@@ -17,7 +17,7 @@ from harness.doors import AUTOMATED, STAGING, Doors
 from harness.processes import eventually
 from harness.stage import Stage, start
 from harness.webhook import Webhook
-from harness.wire import Client
+from harness.wire import Client, Wire
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -203,13 +203,16 @@ def test_an_operation_in_git_starts_nothing_that_has_not_passed(stage: Stage) ->
     doors.create(parent)
     eventually("the child is there", lambda: doors.kubernetes.has_application("git-child-prod"), within=60)
 
-    operation: Json = {"operation": {"sync": {"revision": "main", "syncStrategy": {"hook": {}}}}}
-    commit = doors.repository.write(file, json.dumps({**child, **operation}), "A child that starts itself")
-    doors.compared("git-parent", commit)
+    # What the operation names is a commit, since a branch cannot be pinned; it is older than that which names it.
+    commit = doors.commit()
+    operation: Json = {"sync": {"revision": commit, "syncStrategy": {"hook": {}}}}
+    started = {**child, "spec": {**child["spec"], "revisionHistoryLimit": 7}, "operation": operation}
+    newer = doors.repository.write(file, json.dumps(started), "A child that starts itself")
+    doors.compared("git-parent", newer)
     said = told(doors, "git-parent", commit)
     assert "git-child-prod" in said
     assert doors.value("git-child-prod") is None
-    stage.prove()
+    stage.prove(commit)
     doors.rolled_out("git-child-prod", commit)
 
 
@@ -233,28 +236,40 @@ def test_installing_the_door_stops_nobody(
 
     with guard.installed() as gate:
         stage = Stage(rig, doors, gate, Client(facts, gate.url, gate.ca), people.token)
-        # It is compared, and healed; its parent heals it, too.
+        # It is compared, and a parent heals its children.
         for name in ("auto-prod", "plain-prod", "heal"):
             seen = doors.status(name)["reconciledAt"]
             refresh = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
             doors.kubernetes.patch_application(name, refresh)
             eventually(f"{name} is compared again", lambda n=name, s=seen: doors.status(n)["reconciledAt"] > s)
-        settings = path_of("configmaps", "auto-prod-settings", namespace="doors-prod")
-        value = doors.value("auto-prod")
-        doors.kubernetes.merge(settings, {"data": {"VALUE": "drifted"}})
-        eventually("the drift is healed", lambda: doors.value("auto-prod") == value, within=60)
-        doors.kubernetes.patch_application("heal-child-prod", {"spec": {"revisionHistoryLimit": 7}})
-        eventually("the child is healed", lambda: "revisionHistoryLimit" not in stage.spec("heal-child-prod"), within=60)
-        # What runs can be ended, and what has run can run again.
-        doors.kubernetes.patch_application("slow", {"status": {"operationState": {"phase": "Terminating"}}})
-        start(doors, "plain-prod", old)
-        doors.rolled_out("plain-prod", old)
+        doors.kubernetes.patch_application("heal-child-prod", {"spec": {"source": {"targetRevision": "HEAD"}}})
+        eventually(
+            "the child is healed", lambda: stage.spec("heal-child-prod")["source"]["targetRevision"] == "main", within=60
+        )
+        # The operation that ran goes on, and can be ended.
+        assert doors.status("slow")["operationState"]["phase"] == "Running"
+        answer = stage.client.call(
+            Wire.REST, "ApplicationService.TerminateOperation", {"name": "slow"}, people.token("alice")
+        )
+        assert answer.code == 0, str(answer)
+        doors.settled("slow")
         # What is new has to be tested.
         commit = doors.commit()
         doors.compared("auto-prod", commit)
         told(doors, "auto-prod", commit)
         stage.prove()
         doors.rolled_out("auto-prod", commit)
+
+
+def test_what_ran_before_the_door_is_still_healed(clean: Doors, guard: Guard) -> None:
+    doors = clean
+    doors.create(doors.application("auto-prod", "prod", AUTOMATED))
+    doors.rolled_out("auto-prod", doors.repository.head())
+    settings = path_of("configmaps", "auto-prod-settings", namespace="doors-prod")
+    value = doors.value("auto-prod")
+    with guard.installed():
+        doors.kubernetes.merge(settings, {"data": {"VALUE": "drifted"}})
+        eventually("the drift is healed", lambda: doors.value("auto-prod") == value, within=60)
 
 
 def test_who_only_observes_lets_everything_through_and_writes_it_down(

@@ -140,6 +140,7 @@ class Doors:
             self.kubernetes.delete(path_of("applications", name))
             for environment in ("staging", "prod"):
                 self.kubernetes.delete(path_of("configmaps", f"{name}-settings", namespace=f"doors-{environment}"))
+            self.kubernetes.delete(path_of("rollouts", f"{name}-app", namespace="doors-prod"))
 
     def remove_all(self) -> None:
         """Removes all that was made of this repository."""

@@ -8,12 +8,15 @@ is down can be got out of the way.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.cli import Cli
 from harness.cluster import ARGOCD, path_of
 from harness.doors import AUTOMATED, STAGING, Doors
+from harness.gate import ROOT
 from harness.processes import eventually
 from harness.stage import Stage, start
 from harness.webhook import Webhook
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from conftest import Guard, People, Rig
     from harness.cluster import Kubernetes
-    from harness.gate import Gate
     from harness.protobuf import Facts
 
 Json = dict[str, Any]
@@ -146,6 +148,90 @@ def test_kubectl_is_bound_by_evidence_too(stage: Stage) -> None:
     doors.rolled_out("plain-prod", commit)
     doors.create(doors.application("new-prod", "prod", AUTOMATED))
     doors.rolled_out("new-prod", commit)
+
+
+@pytest.fixture
+def core(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Iterator[Cli]:
+    """`argocd --core`: an API server of one's own, with one's own kubeconfig. It finds Argo CD's other parts by their
+    Pods; here these stand for what runs beside them.
+    """
+    ports = {"argocd-repo-server": (8081, "repo_server_port"), "argocd-redis": (6379, "redis_port")}
+    pods = f"/api/v1/namespaces/{ARGOCD}/pods"
+    for name, (port, key) in ports.items():
+        container = {"name": "none", "image": "rig.local/cart-tests:1", "command": ["sleep", "600"]}
+        metadata = {
+            "name": name,
+            "labels": {"app.kubernetes.io/name": name},
+            "annotations": {"rig.local/ports": f"{port}={rig['argocd'][key]}"},
+        }
+        spec = {"containers": [container], "restartPolicy": "Never"}
+        kubernetes.create(pods, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    for name in ports:
+        eventually(f"{name} is there", lambda n=name: kubernetes.get(f"{pods}/{n}")["status"].get("phase") == "Running")
+    cli = Cli(Path(rig["cli"]), rig["argocd"]["url"], Path(rig["argocd"]["ca"]), folder / "core")
+    cli.core = Path(rig["kubernetes"]["kubeconfig"])
+    yield cli
+    for name in ports:
+        kubernetes.delete(f"{pods}/{name}")
+
+
+def test_another_api_server_is_bound_too(stage: Stage, core: Cli) -> None:
+    doors = stage.doors
+    stage.plain("plain-prod")
+    commit = doors.commit()
+    doors.compared("plain-prod", commit)
+    for command in (
+        ["app", "sync", "plain-prod"],
+        ["app", "sync", "plain-prod", "--revision", commit],
+        ["app", "set", "plain-prod", "--sync-policy", "automated"],
+        ["app", "actions", "run", "plain-prod", "toggle-auto-sync", "--kind", "Application", "--resource-name", "plain-prod"],
+    ):
+        said = core.run(*command).refused()
+        assert f"@{commit[:7]} {OURS}" in said, command
+    assert doors.value("plain-prod") is None
+    stage.prove()
+    core.run("app", "sync", "plain-prod").ok()
+    doors.rolled_out("plain-prod", commit)
+
+
+@pytest.fixture(params=["without-health", "with-health"])
+def health(request: pytest.FixtureRequest, kubernetes: Kubernetes) -> Iterator[bool]:
+    """Whether an Application has a health, for which its parent's sync waits."""
+    settings = path_of("configmaps", "argocd-cm")
+    key = "resource.customizations.health.argoproj.io_Application"
+    on = request.param == "with-health"
+    lua = (ROOT / "tests/argocd/fixtures/cluster/application-health.lua").read_text()
+    kubernetes.merge(settings, {"data": {key: lua if on else None}})
+    yield on
+    kubernetes.merge(settings, {"data": {key: None}})
+
+
+def test_a_root_rolls_out_what_has_passed(stage: Stage, health: bool, people: People) -> None:
+    """Who may deploy to staging must not roll out prod by a parent in staging; nobody what has not passed."""
+    doors, at_the_gate = stage.doors, people.at(stage.gate)
+    alice, rita = (at_the_gate.new(login, token=people.token(login)) for login in ("alice", "rita"))
+    commit = doors.commit()
+    doors.create(doors.parent("root", "staging"))
+    doors.compared("root", commit)
+    said = alice.run("app", "sync", "root").refused()
+    assert "PermissionDenied" in said
+    assert "root-child-prod" in said
+    said = rita.run("app", "sync", "root").refused()
+    assert f"root-child-prod: doors@{commit[:7]} {OURS}" in said
+    assert doors.status("root").get("operationState") is None
+    assert not doors.kubernetes.has_application("root-child-prod")
+    stage.prove()
+    rita.run("app", "sync", "root").ok()
+    for name in ("root", "root-child-staging", "root-child-prod"):
+        state = doors.rolled_out(name, commit)
+        assert state["phase"] == "Succeeded", name
+    if health:
+        shown = rita.json("app", "get", "root")
+        assert isinstance(shown, dict)
+        assert {resource["name"]: resource["health"]["status"] for resource in shown["status"]["resources"]} == {
+            "root-child-staging": "Healthy",
+            "root-child-prod": "Healthy",
+        }
 
 
 def test_a_set_makes_only_what_has_passed(stage: Stage) -> None:

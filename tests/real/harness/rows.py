@@ -108,6 +108,12 @@ def _is_resumed(stage: Stage, name: str) -> None:
     assert stage.rollout(name)["spec"]["paused"] is False
 
 
+def _half_way(stage: Stage, name: str) -> None:
+    """What the controller of Argo Rollouts would have written."""
+    path = path_of("rollouts", f"{name}-app", namespace="doors-prod")
+    stage.doors.kubernetes.merge(f"{path}/status", {"status": {"observedGeneration": "1"}})
+
+
 def _is_promoted(stage: Stage, name: str) -> None:
     assert stage.rollout(name)["status"]["promoteFull"] is True
 
@@ -283,6 +289,7 @@ _NEED_EVIDENCE = [
         "ApplicationService.RunResourceActionV2",
         "promote-a-rollout",
         lambda _, tag: _rollout_action(_numbered("promoted", tag), "promote-full"),
+        before=lambda stage, tag: _half_way(stage, _numbered("promoted", tag)),
         after=lambda stage, tag: _is_promoted(stage, _numbered("promoted", tag)),
         evidence=True,
         of_old="promoted",

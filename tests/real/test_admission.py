@@ -76,7 +76,9 @@ def test_an_automated_sync_waits_for_its_evidence(stage: Stage, people: People) 
     assert doors.status("auto-prod")["sync"]["status"] == "OutOfSync"
 
     # It is on record who wanted what.
-    [denied, *_] = stage.gate.entries(people.token("sam"), "--app", "auto-prod", "--operation", "ApplicationService.Sync")
+    [denied, *_] = stage.gate.entries(
+        people.token("sam"), "--app", "auto-prod", "--operation", "ApplicationService.Sync"
+    )
     assert denied["opening"]["word"] == "deny"
     assert denied["opening"]["door"] == "admission"
     assert denied["opening"]["caller"]["display"] == "system:serviceaccount:argocd:argocd-application-controller"
@@ -122,12 +124,13 @@ def test_kubectl_is_bound_by_evidence_too(stage: Stage) -> None:
     doors.compared("plain-prod", commit)
     sync: Json = {"revision": commit, "syncStrategy": {"hook": {}}}
     local: Json = {"revision": commit, "manifests": ['{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}']}
-    for patch in (
+    tried: list[Json] = [
         {"operation": {"sync": sync}},
         {"operation": {"sync": sync, "initiatedBy": {"username": "argocd-server"}}},
         {"operation": {"sync": {**sync, "resources": [{"kind": "ConfigMap", "name": "plain-prod-settings"}]}}},
         {"spec": {"syncPolicy": AUTOMATED}},
-    ):
+    ]
+    for patch in tried:
         assert f"@{commit[:7]} {OURS}" in kubectl(kubernetes, "plain-prod", patch), patch
     for patch, why in (
         ({"operation": {"sync": local}}, "manifests"),
@@ -152,8 +155,9 @@ def test_kubectl_is_bound_by_evidence_too(stage: Stage) -> None:
 
 @pytest.fixture
 def core(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Iterator[Cli]:
-    """`argocd --core`: an API server of one's own, with one's own kubeconfig. It finds Argo CD's other parts by their
-    Pods; here these stand for what runs beside them.
+    """`argocd --core`: an API server of one's own, with one's own kubeconfig.
+
+    It finds Argo CD's other parts by their Pods; here these stand for what runs beside them.
     """
     ports = {"argocd-repo-server": (8081, "repo_server_port"), "argocd-redis": (6379, "redis_port")}
     pods = f"/api/v1/namespaces/{ARGOCD}/pods"
@@ -184,7 +188,17 @@ def test_another_api_server_is_bound_too(stage: Stage, core: Cli) -> None:
         ["app", "sync", "plain-prod"],
         ["app", "sync", "plain-prod", "--revision", commit],
         ["app", "set", "plain-prod", "--sync-policy", "automated"],
-        ["app", "actions", "run", "plain-prod", "toggle-auto-sync", "--kind", "Application", "--resource-name", "plain-prod"],
+        [
+            "app",
+            "actions",
+            "run",
+            "plain-prod",
+            "toggle-auto-sync",
+            "--kind",
+            "Application",
+            "--resource-name",
+            "plain-prod",
+        ],
     ):
         said = core.run(*command).refused()
         assert f"@{commit[:7]} {OURS}" in said, command
@@ -302,9 +316,7 @@ def test_an_operation_in_git_starts_nothing_that_has_not_passed(stage: Stage) ->
     doors.rolled_out("git-child-prod", commit)
 
 
-def test_installing_the_door_stops_nobody(
-    clean: Doors, guard: Guard, rig: Rig, people: People, facts: Facts
-) -> None:
+def test_installing_the_door_stops_nobody(clean: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> None:
     """What runs goes on, although nobody has ever tested it; what is new needs its tests."""
     doors = clean
     doors.create(doors.application(STAGING, "staging"))
@@ -330,7 +342,9 @@ def test_installing_the_door_stops_nobody(
             eventually(f"{name} is compared again", lambda n=name, s=seen: doors.status(n)["reconciledAt"] > s)
         doors.kubernetes.patch_application("heal-child-prod", {"spec": {"source": {"targetRevision": "HEAD"}}})
         eventually(
-            "the child is healed", lambda: stage.spec("heal-child-prod")["source"]["targetRevision"] == "main", within=60
+            "the child is healed",
+            lambda: stage.spec("heal-child-prod")["source"]["targetRevision"] == "main",
+            within=60,
         )
         # The operation that ran goes on, and can be ended.
         assert doors.status("slow")["operationState"]["phase"] == "Running"

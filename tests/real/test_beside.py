@@ -1,4 +1,4 @@
-"""What argocd-server serves beside its API: for people, terminals; for machines, extensions and the hook of Git hosts."""
+"""What argocd-server serves beside its API: terminals, back ends of extensions, and the hook of Git hosts."""
 
 from __future__ import annotations
 

@@ -133,8 +133,7 @@ def _root_is_rolled_out(stage: Stage, _: str) -> None:
     for environment in ("staging", "prod"):
         name = f"root-child-{environment}"
         # What a child of the same name has left is in sync without another operation.
-        synced = {"status": "Synced", "revision": stage.head}
-        eventually(f"{name} is in sync", lambda n=name: synced.items() <= stage.doors.status(n).get("sync", {}).items())
+        stage.doors.in_sync(name, stage.head)
         eventually(f"{name} is there", lambda n=name, e=environment: stage.doors.value(n, e))
     # The next wire shall roll it out again, and not find it done.
     stage.doors.remove("root-child-staging", "root-child-prod")
@@ -171,7 +170,11 @@ def _merge(patch: Json) -> Json:
 
 def _pinned_to_head(stage: Stage, tag: str) -> Json:
     spec = stage.spec(tag)
-    return {"name": tag, "spec": {**spec, "source": {**spec["source"], "targetRevision": stage.head}}, "validate": False}
+    return {
+        "name": tag,
+        "spec": {**spec, "source": {**spec["source"], "targetRevision": stage.head}},
+        "validate": False,
+    }
 
 
 def _stays_at_old(stage: Stage, tag: str) -> None:
@@ -179,7 +182,14 @@ def _stays_at_old(stage: Stage, tag: str) -> None:
 
 
 _NEED_EVIDENCE = [
-    Row("ApplicationService.Sync", "", lambda _, tag: {"name": tag}, before=lambda s, t: s.plain(t), after=_is_at_head, evidence=True),
+    Row(
+        "ApplicationService.Sync",
+        "",
+        lambda _, tag: {"name": tag},
+        before=lambda s, t: s.plain(t),
+        after=_is_at_head,
+        evidence=True,
+    ),
     Row(
         "ApplicationService.Sync",
         "pruning",
@@ -358,7 +368,9 @@ def _parent_of_one(stage: Stage, tag: str) -> None:
     stage.doors.repository.write(file, json.dumps(child), f"A parent of {tag}")
     parent = stage.doors.parent(f"{tag}-parent", "staging", folder=tag)
     name = stage.doors.create(parent)
-    tracked = {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}}
+    tracked = {
+        "metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}
+    }
     stage.doors.kubernetes.patch_application(tag, tracked)
     stage.doors.compared(name, stage.head)
     eventually("the parent has its child", lambda: stage.doors.status(name).get("resources"))
@@ -374,7 +386,9 @@ def _slow(stage: Stage, tag: str) -> None:
         b"{}",
     )
     assert answer.status == 200, answer
-    eventually("the operation runs", lambda: stage.doors.status(tag).get("operationState", {}).get("phase") == "Running")
+    eventually(
+        "the operation runs", lambda: stage.doors.status(tag).get("operationState", {}).get("phase") == "Running"
+    )
 
 
 def _is_ended(stage: Stage, tag: str) -> None:
@@ -389,7 +403,12 @@ _POLICY_ONLY = [
         lambda _, tag: {"name": tag, "refresh": "normal"},
         before=lambda s, t: s.plain(t),
     ),
-    Row("ApplicationService.Create", "plain", lambda s, t: {"application": s.doors.application(t, "prod")}, after=_is_there),
+    Row(
+        "ApplicationService.Create",
+        "plain",
+        lambda s, t: {"application": s.doors.application(t, "prod")},
+        after=_is_there,
+    ),
     Row(
         "ApplicationService.Update",
         "",
@@ -401,7 +420,9 @@ _POLICY_ONLY = [
     Row(
         "ApplicationService.Update",
         "operation-and-status",
-        lambda s, t: {"application": {**_whole(s, t, revisionHistoryLimit=7), "operation": _STARTED, "status": _FORGED}},
+        lambda s, t: {
+            "application": {**_whole(s, t, revisionHistoryLimit=7), "operation": _STARTED, "status": _FORGED}
+        },
         before=lambda s, t: s.plain(t),
         after=_is_not_forged,
     ),
@@ -581,7 +602,12 @@ def _project(stage: Stage, tag: str) -> None:
 
 
 def _new_project(tag: str) -> Json:
-    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": tag}, "spec": {"description": "x"}}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "AppProject",
+        "metadata": {"name": tag},
+        "spec": {"description": "x"},
+    }
 
 
 def _changed_project(stage: Stage, tag: str) -> Json:
@@ -615,7 +641,9 @@ def _repositories() -> list[Row]:
             Row(
                 f"{service}Create{name}",
                 "",
-                lambda stage, tag: {"repo": {"repo": stage.repository(tag), "type": "git", "username": "x", "password": "y"}},
+                lambda stage, tag: {
+                    "repo": {"repo": stage.repository(tag), "type": "git", "username": "x", "password": "y"}
+                },
                 after=_check(lambda stage, tag: stage.kept(stage.repository(tag))),
             ),
             Row(
@@ -678,6 +706,11 @@ def _trusted(stage: Stage, tag: str) -> bool:
 def _trust(stage: Stage, tag: str) -> None:
     pem = Path(stage.rig["argocd"]["ca"]).read_text()
     stage.doors.kubernetes.merge(path_of("configmaps", "argocd-tls-certs-cm"), {"data": {tag: pem}})
+
+
+def _set(stage: Stage, tag: str) -> None:
+    stage.doors.kubernetes.create(path_of("applicationsets"), stage.set_of(tag))
+    _check(lambda s, t: s.live("applications", f"{t}-child-prod"))(stage, tag)
 
 
 _ADMINISTER = [
@@ -754,7 +787,7 @@ _ADMINISTER = [
         "ApplicationSetService.Delete",
         "",
         lambda _, tag: {"name": tag},
-        before=lambda s, t: _set(s, t),
+        before=_set,
         after=_check(lambda s, t: not s.live("applicationsets", t)),
     ),
     Row("CertificateService.CreateCertificate", "", _certificate, after=_check(_trusted)),
@@ -770,15 +803,12 @@ _ADMINISTER = [
 ]
 
 
-def _set(stage: Stage, tag: str) -> None:
-    stage.doors.kubernetes.create(path_of("applicationsets"), stage.set_of(tag))
-    _check(lambda s, t: s.live("applications", f"{t}-child-prod"))(stage, tag)
-
-
 _NOBODY = [
     Row("AccountService.CreateToken", "", lambda _, __: {"name": "syncgate", "expiresIn": 60, "id": "x"}),
     Row("AccountService.DeleteToken", "", lambda _, __: {"name": "syncgate", "id": "x"}),
-    Row("AccountService.UpdatePassword", "", lambda _, __: {"name": "admin", "currentPassword": "x", "newPassword": "y"}),
+    Row(
+        "AccountService.UpdatePassword", "", lambda _, __: {"name": "admin", "currentPassword": "x", "newPassword": "y"}
+    ),
     Row("ProjectService.CreateToken", "", lambda _, __: {"project": "doors", "role": "x"}),
     Row("ProjectService.DeleteToken", "", lambda _, __: {"project": "doors", "role": "x", "iat": 1}),
     Row("SessionService.Create", "", lambda _, __: {"username": "admin", "password": "x"}),
@@ -786,14 +816,14 @@ _NOBODY = [
 ]
 
 
-def _with(rows: list[Row], **people: str) -> list[Row]:
-    return [replace(row, **people) for row in rows]
+def _by(rows: list[Row], may: str, may_not: str) -> list[Row]:
+    return [replace(row, may=may, may_not=may_not) for row in rows]
 
 
 ROWS = [
     *_NEED_EVIDENCE,
     *_POLICY_ONLY,
-    *_with(_ADMINISTER, may="olga", may_not="rita"),
-    *_with(_NEVER, may=""),
-    *_with(_NOBODY, may="", may_not="olga"),
+    *_by(_ADMINISTER, may="olga", may_not="rita"),
+    *_by(_NEVER, may="", may_not="olga"),
+    *_by(_NOBODY, may="", may_not="olga"),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import shutil
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,10 +79,12 @@ class Stage:
         answer = self.client.call(Wire.REST, "ApplicationService.Sync", {"name": STAGING}, self.token("alice"))
         assert answer.code == 0, str(answer)
         started = self.doors.rolled_out(STAGING, commit)["startedAt"]
-        synced = {"status": "Synced", "revision": commit}
-        eventually(f"{STAGING} runs {commit}", lambda: synced.items() <= self.doors.status(STAGING)["sync"].items())
+        self.doors.in_sync(STAGING, commit)
         # Argo CD tells whole seconds: tests that began in the one in which the operation did may have begun before it.
-        eventually("the second of the start is over", lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") > started)
+        eventually(
+            "the second of the start is over",
+            lambda: datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") > started,
+        )
         self.doors.report(self.gate)
 
     def automated(self, name: str, **source: Any) -> None:
@@ -136,7 +138,9 @@ class Stage:
     def kept(self, *values: str) -> bool:
         """Whether Argo CD keeps a repository, a credential or a cluster in which all of these values are."""
         listed = self.doors.kubernetes.get(path_of("secrets") + "?labelSelector=argocd.argoproj.io/secret-type")
-        found = ({base64.b64decode(value).decode() for value in item.get("data", {}).values()} for item in listed["items"])
+        found = (
+            {base64.b64decode(value).decode() for value in item.get("data", {}).values()} for item in listed["items"]
+        )
         return any(set(values) <= secret for secret in found)
 
 

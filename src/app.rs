@@ -161,12 +161,8 @@ impl App {
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
-        let runs = Runs::new(
-            store.clone(),
-            clock.clone(),
-            config.url.as_str(),
-            LeastShare::default(),
-        );
+        let (url, share) = (config.url.as_str(), LeastShare::default());
+        let runs = Runs::new(store.clone(), clock.clone(), url, share);
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
         let (index, changed) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {

@@ -120,6 +120,22 @@ impl Start {
     }
 }
 
+/// Whether the write of `after` over `before` (null: there was none) asks for an operation that was not asked
+/// for before. Who is said to have asked, remarks, and how Go writes the same are of no weight.
+#[must_use]
+pub fn starts(before: &Value, after: &Value) -> bool {
+    let asked = json::at(after, "/operation");
+    let essence = |operation: &Value| {
+        let sync = operation.get("sync").filter(|sync| !sync.is_null());
+        let retry = json::without_blanks(json::at(operation, "/retry"));
+        // An empty `sync` is a sync of everything; an empty `retry` is none.
+        let retry = Some(retry).filter(|retry| retry != &json!({}) && !retry.is_null());
+        json!([sync.map(json::without_blanks), retry])
+    };
+    let was = json::at(before, "/operation");
+    !asked.is_null() && (was.is_null() || essence(was) != essence(asked))
+}
+
 /// Whether the list of sync options has `option`, as Argo CD compares them.
 #[must_use]
 pub fn has_option(options: &Value, option: &str) -> bool {

@@ -109,8 +109,8 @@ async fn measure(measured: bool) -> anyhow::Result<()> {
     for (what, kind, count) in [
         ("REST read", Kind::RestRead, reads),
         ("gRPC read", Kind::GrpcRead, reads),
-        ("gated sync", Kind::Sync, syncs),
         ("list of 2,000", Kind::List, lists),
+        ("gated sync", Kind::Sync, syncs),
     ] {
         if kind == Kind::List && measured {
             let first = world.run(&bound.public, kind, 0, 1).await?.apart;

@@ -89,6 +89,10 @@ async fn answer(upstream: Arc<Upstream>, request: Request<Body>) -> Response<Bod
             typed("application/json", body::full(upstream.list.clone()))
         }
         (&Method::GET, ["api", "v1", "applications", name]) => json(upstream.application(name)),
+        // What it renders holds no application.
+        (&Method::GET, ["api", "v1", "applications", _, "manifests"]) => {
+            json(json!({"manifests": []}).to_string())
+        }
         (&Method::POST, ["api", "v1", "applications", name, "sync"]) => {
             upstream.sync(name, &body);
             json(upstream.application(name))

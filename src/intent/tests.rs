@@ -303,3 +303,31 @@ proptest! {
         prop_assert_eq!(start_digest(&one) == start_digest(&two), does(&one) == does(&two));
     }
 }
+
+#[test]
+fn an_operation_starts_where_there_was_none_or_another() {
+    let with = |operation: Value| json!({ "operation": operation });
+    let before = json!({"spec": {}});
+    assert!(!starts(&before, &before));
+    assert!(!starts(&before, &with(Value::Null)));
+    for anything in [json!({}), json!({"sync": {}})] {
+        assert!(starts(&before, &with(anything.clone())), "{anything}");
+        assert!(starts(&Value::Null, &with(anything)));
+    }
+    let pending = with(json!({"sync": {"revision": "x"}}));
+    for same in [
+        json!({"sync": {"revision": "x", "prune": false}, "retry": {}}),
+        json!({"sync": {"revision": "x"}, "initiatedBy": {"username": "a"}, "info": [{"name": "n"}]}),
+    ] {
+        assert!(!starts(&pending, &with(same.clone())), "{same}");
+    }
+    for other in [
+        json!({"sync": {"revision": "y"}}),
+        json!({"sync": {"revision": "x"}, "retry": {"refresh": true}}),
+        json!({"sync": {"revision": "x", "manifests": ["m"]}}),
+        json!({"sync": null}),
+    ] {
+        assert!(starts(&pending, &with(other.clone())), "{other}");
+    }
+    assert!(starts(&with(json!({})), &with(json!({"sync": {}}))));
+}

@@ -16,6 +16,7 @@ use super::rollout::{At, How, Planning, Rollout};
 use super::{Planned, unchecked};
 use crate::argocd::change::is_armed;
 use crate::gate::Finding;
+use crate::intent;
 use crate::json;
 use crate::names::AppRef;
 use crate::policy::UNASSIGNED;
@@ -108,7 +109,7 @@ impl Planning<'_> {
                 next: None,
             });
         }
-        let starts = starts(write.before, write.after);
+        let starts = intent::starts(write.before.unwrap_or(&Value::Null), write.after);
         let taken_up = takes_up(&write, &change);
         let forges = forges_status(write.before, write.after);
         let changes = change.anything || taken_up || forges || write.action.is_some();
@@ -134,7 +135,7 @@ impl Planning<'_> {
         } else {
             after.finding = self.misplaced(before.as_ref(), &after, &change);
         }
-        after.writes.push(crate::intent::write_digest(write.after));
+        after.writes.push(intent::write_digest(write.after));
         // Of the application as it is, only whether the caller may touch it is asked.
         if let Some(before) = before.filter(|before| before.facts != after.facts) {
             all.insert(0, before);
@@ -194,11 +195,10 @@ impl Planning<'_> {
             how: How::of_operation(operation),
         };
         let mut planned = Box::pin(self.rollout(rollout)).await?;
-        if let (Some(first), Some(start)) = (
-            planned.first_mut(),
-            crate::intent::Start::of_operation(after),
-        ) {
-            first.writes.push(crate::intent::start_digest(&start));
+        if let (Some(first), Some(start)) =
+            (planned.first_mut(), intent::Start::of_operation(after))
+        {
+            first.writes.push(intent::start_digest(&start));
         }
         Ok(planned)
     }
@@ -333,12 +333,6 @@ fn takes_up(write: &Write<'_>, change: &Change) -> bool {
             || change.arms
             || change.retries_newer
             || (write.by_parent && behind()))
-}
-
-fn starts(before: Option<&Value>, after: &Value) -> bool {
-    // Not without its blanks: an empty `sync` is a sync of everything.
-    let operation = json::at(after, "/operation");
-    !operation.is_null() && before.map(|before| json::at(before, "/operation")) != Some(operation)
 }
 
 fn forges_status(before: Option<&Value>, after: &Value) -> bool {

@@ -10,7 +10,7 @@ use syncgate::store::DecisionFilter;
 
 use crate::world::{Call, FIRST, Gate, SECOND, Said, Wire, World, eventually};
 
-const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";
+pub(crate) const CONTROLLER: &str = "system:serviceaccount:argocd:argocd-application-controller";
 pub(crate) const SERVER: &str = "system:serviceaccount:argocd:argocd-server";
 /// By kubectl.
 const ADMIN: (&str, &[&str]) = ("kubernetes-admin", &["system:masters"]);
@@ -72,7 +72,7 @@ fn assert_allowed(response: &Value) {
 }
 
 /// The application as it is, and with the operation by which the controller syncs it to `commit`.
-fn auto_sync(world: &World, name: &str, commit: &str) -> (Value, Value) {
+pub(crate) fn auto_sync(world: &World, name: &str, commit: &str) -> (Value, Value) {
     let before = world.outside.argocd.application(name);
     let mut after = before.clone();
     after["operation"] = json!({

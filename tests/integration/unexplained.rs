@@ -15,6 +15,7 @@ use syncgate::record::{self, Door, Durability, LogEntry, Outcome, Word};
 use syncgate::store::DecisionFilter;
 use tokio_util::task::TaskTracker;
 
+use crate::admission::{self, Review};
 use crate::world::{Call, FIRST, Outside, SECOND, Wire, World, eventually};
 
 /// Argo CD runs an operation on `name` that did not come through the gate.
@@ -340,6 +341,31 @@ async fn a_gated_sync_that_nobody_watched_is_explained_from_history() {
     // Only the one behind it alarms: one decision does not explain both.
     let [alarm] = alarms(&world).await.try_into().unwrap();
     assert_eq!(alarm.opening.request["started_at"], later.to_string());
+}
+
+#[tokio::test]
+async fn an_auto_sync_that_was_admitted_is_explained_and_the_same_past_the_door_is_not() {
+    let world = watching(World::with_admission("").await).await;
+    let (before, after) = admission::auto_sync(&world, "auto-staging", FIRST);
+    let review = Review::of(admission::CONTROLLER, &before, &after);
+    assert_eq!(admission::ask(&world, review).await["allowed"], true);
+    let mut began = world.app.clock.now().as_second();
+    for alarms_then in [0, 1] {
+        began += 1;
+        let started_at = Timestamp::from_second(began).unwrap().to_string();
+        let operation = after["operation"].clone();
+        world.outside.argocd.change("auto-staging", |application| {
+            application["status"]["operationState"] =
+                json!({"phase": "Running", "startedAt": started_at, "operation": operation});
+        });
+        judged(&world, "auto-staging").await;
+        assert_eq!(alarms(&world).await.len(), alarms_then);
+    }
+    assert!(
+        alarms(&world).await[0].opening.request["automated"]
+            .as_bool()
+            .unwrap()
+    );
 }
 
 /// Who is told of alarms.

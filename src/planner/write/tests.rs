@@ -16,26 +16,6 @@ fn application(automated: &Value) -> Value {
 }
 
 #[test]
-fn an_operation_starts_where_there_was_none_or_another() {
-    let before = application(&Value::Null);
-    let mut after = before.clone();
-    assert!(!starts(Some(&before), &after));
-    after["operation"] = json!(null);
-    assert!(!starts(Some(&before), &after));
-    for anything in [json!({}), json!({"sync": {}})] {
-        after["operation"] = anything;
-        assert!(starts(Some(&before), &after), "{after}");
-    }
-    after["operation"] = json!({"sync": {"revision": "x"}});
-    assert!(starts(Some(&before), &after));
-    assert!(starts(None, &after));
-    assert!(!starts(Some(&after.clone()), &after));
-    let mut other = after.clone();
-    other["operation"]["sync"]["revision"] = json!("y");
-    assert!(starts(Some(&after), &other));
-}
-
-#[test]
 fn a_status_is_forged_where_it_is_new_or_another() {
     let before = application(&Value::Null);
     assert!(!forges_status(Some(&before), &before));

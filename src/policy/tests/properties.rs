@@ -61,13 +61,13 @@ fn applications() -> impl Strategy<Value = ApplicationFacts> {
 fn options() -> impl Strategy<Value = SyncOptions> {
     any::<[bool; 7]>().prop_map(|[dry_run, partial, prune, force, replace, local, apply]| {
         SyncOptions {
+            apply,
             dry_run,
             partial,
             prune,
             force,
             replace,
             local,
-            apply,
         }
     })
 }

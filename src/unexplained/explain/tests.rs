@@ -47,6 +47,7 @@ fn permit() -> Opening {
         remote: None,
         applications: vec![app("checkout-prod")],
         planned: vec![Planned {
+            action: "ApplicationService.Sync".into(),
             application: app("checkout-prod"),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),

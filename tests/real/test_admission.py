@@ -316,6 +316,57 @@ def test_an_operation_in_git_starts_nothing_that_has_not_passed(stage: Stage) ->
     doors.rolled_out("git-child-prod", commit)
 
 
+def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
+    """The parent is in no environment, so nobody looks at what it renders; the write of its child is asked about."""
+    doors, old = clean, clean.repository.head()
+    child = doors.application("git-child-prod", "prod")
+    file = "parents/git-parent/child.yaml"
+    doors.repository.write(file, json.dumps(child), "A child")
+    doors.create(doors.parent("git-parent", "nowhere", AUTOMATED))
+    eventually("the child is there", lambda: doors.kubernetes.has_application("git-child-prod"), within=60)
+    doors.settled("git-parent")
+    with guard.installed():
+        operation: Json = {"sync": {"revision": old, "source": child["spec"]["source"], "syncStrategy": {"hook": {}}}}
+        state: Json = {"operation": operation, "phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}
+        for status in ({"operationState": state}, {"operationState": {**state, "syncResult": {"revision": old}}}):
+            lying = {**child, "spec": {**child["spec"], "revisionHistoryLimit": 7}, "status": status}
+            commit = doors.repository.write(file, json.dumps(lying), "A child that says that it runs")
+            doors.compared("git-parent", commit)
+            said = eventually("the parent says why", lambda c=commit: refusal_of(doors, "git-parent", c), within=60)
+            assert "status" in str(said)
+            assert "operationState" not in doors.status("git-child-prod")
+            doors.repository.write(file, json.dumps(child), "A child that says nothing")
+        assert doors.value("git-child-prod") is None
+
+
+def refusal_of(doors: Doors, name: str, commit: str) -> str:
+    """What Argo CD shows of a commit that a parent could not apply: in its conditions, or in its operation."""
+    status = doors.status(name)
+    if status.get("sync", {}).get("revision") != commit:
+        return ""
+    resources = status.get("operationState", {}).get("syncResult", {}).get("resources", [])
+    said = " ".join([conditions(doors, name), *(resource.get("message", "") for resource in resources)])
+    return said if "admission webhook" in said else ""
+
+
+def test_a_root_may_hold_itself(stage: Stage) -> None:
+    """An application that is among its own manifests, unchanged, rolls out nothing by that."""
+    doors = stage.doors
+    root = doors.parent("self", "staging", AUTOMATED)
+    child = doors.application("self-child-prod", "prod", AUTOMATED)
+    doors.repository.write("parents/self/self.yaml", json.dumps(root), "A root that holds itself")
+    doors.repository.write("parents/self/child.yaml", json.dumps(child), "And a child")
+    stage.prove()
+    doors.create(root)
+    doors.rolled_out("self", stage.head)
+    doors.rolled_out("self-child-prod", stage.head)
+    commit = doors.commit()
+    doors.compared("self-child-prod", commit)
+    told(doors, "self-child-prod", commit)
+    stage.prove()
+    doors.rolled_out("self-child-prod", commit)
+
+
 def test_installing_the_door_stops_nobody(clean: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> None:
     """What runs goes on, although nobody has ever tested it; what is new needs its tests."""
     doors = clean
@@ -390,29 +441,34 @@ def test_who_only_observes_lets_everything_through_and_writes_it_down(
             assert not words & {"deny", "refuse"}, name
 
 
-def test_a_gate_that_is_down_blocks_and_can_be_got_out_of_the_way(stage: Stage) -> None:
+def test_a_gate_that_is_down_blocks_and_can_be_got_out_of_the_way(
+    clean: Doors, guard: Guard, kubernetes: Kubernetes
+) -> None:
     """Argo CD may deploy the gate itself: that one application is exempt, by the shipped configuration."""
-    doors, kubernetes = stage.doors, stage.doors.kubernetes
-    stage.plain("plain-prod")
-    own = exempt(doors)
-    stage.gate.kill()
-    try:
-        # Nothing is started, though the tests have passed.
-        said = kubectl_fails(kubernetes, "plain-prod", {"operation": {"sync": {"revision": stage.head}}})
-        assert "failed calling webhook" in said
-        # Argo CD still compares and shows.
-        commit = doors.commit()
-        eventually("it is compared", lambda: doors.status("plain-prod")["sync"]["revision"] == commit, within=60)
-        # The gate's own application syncs, so that a broken gate can be replaced.
-        kubernetes.create(path_of("applications"), own)
-        doors.rolled_out("syncgate", commit)
-        # And who may take the configuration away has recovered.
-        Webhook(kubernetes, stage.gate).remove()
-        start(doors, "plain-prod", commit)
-        doors.rolled_out("plain-prod", commit)
-    finally:
-        kubernetes.delete(path_of("applications", "syncgate"))
-        kubernetes.delete(path_of("appprojects", "syncgate"))
+    doors, old = clean, clean.repository.head()
+    doors.create(doors.application("plain-prod", "prod"))
+    kubernetes.create(path_of("applications"), exempt(doors))
+    doors.rolled_out("syncgate", old)
+    with guard.installed() as gate:
+        try:
+            gate.kill()
+            commit = doors.commit()
+            # Nothing is started, not even what has run before.
+            said = kubectl_fails(kubernetes, "plain-prod", {"operation": {"sync": {"revision": old}}})
+            assert "failed calling webhook" in said
+            # Argo CD still compares and shows.
+            eventually("it is compared", lambda: doors.status("plain-prod")["sync"]["revision"] == commit, within=60)
+            # The gate's own application syncs by itself, so that a broken gate is replaced by a push.
+            doors.rolled_out("syncgate", commit)
+            # Nobody else starts it: not even with the gate down.
+            kubectl_fails(kubernetes, "syncgate", {"operation": {"sync": {"revision": old}}})
+            # And who may take the configuration away has recovered.
+            Webhook(kubernetes, gate).remove()
+            start(doors, "plain-prod", commit)
+            doors.rolled_out("plain-prod", commit)
+        finally:
+            kubernetes.delete(path_of("applications", "syncgate"))
+            kubernetes.delete(path_of("appprojects", "syncgate"))
 
 
 def kubectl_fails(kubernetes: Kubernetes, name: str, patch: Json) -> str:

@@ -108,12 +108,9 @@ class Seen:
                 return f"recorded as {opening['operation']}, executed as {[call.operation for call in calls]}"
         # To plan, and to answer by itself, the gate reads; a read that it refuses needs no reading of anything else.
         own = OWN if opening["effect"] != "read" or outcome.get("kind") == "answered" else READS_FIRST
-        wrong = [call.operation for call in calls if call.operation not in own]
-        return (
-            f"recorded as {opening['operation']} ({outcome.get('kind')}), and {wrong} was executed too"
-            if wrong
-            else None
-        )
+        others = [call.operation for call in calls if call.operation not in own]
+        told = f"recorded as {opening['operation']} ({outcome.get('kind')}), and {others} was executed too"
+        return told if others else None
 
     def __str__(self) -> str:
         answer = f"{self.reply.status} {self.reply.headers} {self.reply.body[:300]!r}" if self.reply else "none"

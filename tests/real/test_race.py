@@ -7,7 +7,6 @@ where the push falls somewhere between the evidence and the rollout.
 
 from __future__ import annotations
 
-import os
 import threading
 from random import Random
 from typing import TYPE_CHECKING
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from harness.doors import Doors
     from harness.protobuf import Facts
 
-# Fifteen of each kind take six minutes; a few show that it works.
-ROUNDS = int(os.environ.get("SYNCGATE_RACE_ROUNDS", "4"))
+# Of each kind.
+ROUNDS = 15
 PLAIN, AUTO = "race-plain", "race-auto"
 
 

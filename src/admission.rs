@@ -46,14 +46,14 @@ const MAX_BYTES: usize = 8 << 20;
 /// How long an answer may take. The API server waits no longer than 30 seconds.
 const LONGEST: Duration = Duration::from_secs(25);
 /// How many applications are known to have been asked about.
-const ASKED: u64 = 100_000;
+const STARTED: u64 = 100_000;
 
 /// What the requests at this door share.
 pub struct Shared {
     plans: Plans,
     again: again::Again,
-    /// The applications whose operations were reviewed lately, with when that was last.
-    asked: moka::sync::Cache<AppRef, Timestamp>,
+    /// The applications whose operations were admitted lately, with when that was last.
+    started: moka::sync::Cache<AppRef, Timestamp>,
 }
 
 impl Default for Shared {
@@ -61,8 +61,8 @@ impl Default for Shared {
         Self {
             plans: Plans::default(),
             again: again::Again::default(),
-            asked: moka::sync::Cache::builder()
-                .max_capacity(ASKED)
+            started: moka::sync::Cache::builder()
+                .max_capacity(STARTED)
                 .time_to_live(intent::VALID * 10)
                 .build(),
         }
@@ -70,12 +70,12 @@ impl Default for Shared {
 }
 
 impl Shared {
-    /// Whether the start of an operation of `application` has been reviewed since `decision` was begun.
+    /// Whether the start of an operation of `application` has been admitted since `decision` was begun.
     #[must_use]
-    pub fn was_asked(&self, application: &AppRef, decision: DecisionId) -> bool {
+    pub fn has_admitted(&self, application: &AppRef, decision: DecisionId) -> bool {
         let begun = i64::try_from(decision.0.timestamp_ms()).unwrap_or(i64::MAX);
-        let asked = self.asked.get(application);
-        asked.is_some_and(|at| at.as_millisecond() >= begun)
+        let started = self.started.get(application);
+        started.is_some_and(|at| at.as_millisecond() >= begun)
     }
 }
 

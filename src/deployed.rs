@@ -152,9 +152,6 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
         return Ok(());
     };
     let starts = planned.sync.is_some_and(|options| !options.dry_run);
-    if starts && planned.moving {
-        return looked_at(app, decision, &planned.facts.app).await;
-    }
     let Some(pinned) = planned
         .plan
         .as_ref()
@@ -181,6 +178,9 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
     let Some(operation) = operation else {
         return Ok(());
     };
+    if planned.moving {
+        return looked_at(app, decision, &planned.facts.app).await;
+    }
     let as_checked = rolls_out(&commits(pinned), &pinned.source_digest, &operation["sync"])
         && is_place(planned, &application)
         && operation.pointer("/retry/refresh").and_then(Value::as_bool) != Some(true);
@@ -198,7 +198,7 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
 /// # Errors
 /// [`Rejection::Conflict`]; the operation is terminated then.
 async fn looked_at(app: &App, decision: DecisionId, application: &AppRef) -> Result<(), Rejection> {
-    if app.admission.was_asked(application, decision) {
+    if app.admission.has_admitted(application, decision) {
         return Ok(());
     }
     let why = "is synced by Argo CD itself, and the admission door was not asked about it: install its webhook";
@@ -295,6 +295,36 @@ pub fn operation_of(application: &Value, decision: DecisionId) -> Option<&Value>
                         && info["value"].as_str() == Some(decision.to_string().as_str())
                 })
         })
+}
+
+/// An operation's `sync` with what it leaves to the spec, as its `result` says that it was found: one that was
+/// written without sources is of the spec's.
+#[must_use]
+pub fn whole(sync: &Value, result: &Value) -> Value {
+    let mut whole = sync.clone();
+    let mut take = |keys: [&str; 2]| {
+        for key in keys {
+            json::set(&mut whole, key, json::at(result, key).clone());
+        }
+    };
+    if !names_sources(sync) {
+        take(["/source", "/sources"]);
+    }
+    let several = json::at(sync, "/revisions").as_array();
+    if json::text(sync, "/revision").is_empty() && several.is_none_or(Vec::is_empty) {
+        take(["/revision", "/revisions"]);
+    }
+    whole
+}
+
+/// Whether an operation's `sync` says of which sources it is.
+#[must_use]
+pub fn names_sources(sync: &Value) -> bool {
+    let several = json::at(sync, "/sources").as_array();
+    // Argo CD writes an empty one beside several.
+    let one = json::without_blanks(json::at(sync, "/source"));
+    one.as_object().is_some_and(|fields| !fields.is_empty())
+        || several.is_some_and(|list| !list.is_empty())
 }
 
 /// Whether `what` (an operation's `sync`, or its result) is of exactly these commits and sources.

@@ -100,6 +100,24 @@ impl Index {
         }
     }
 
+    /// The namespaces in which there are applications, with `home`, in which there may always be.
+    #[must_use]
+    pub fn namespaces(&self, home: &str) -> std::collections::BTreeSet<String> {
+        let known = self.applications.iter().map(|entry| entry.key().0.clone());
+        known.chain([home.to_owned()]).collect()
+    }
+
+    /// The applications that are deployed to `namespace` of `cluster`, by its server or name.
+    #[must_use]
+    pub fn deployed_to(&self, cluster: &str, namespace: &str) -> Vec<Arc<Value>> {
+        let found = self.applications.iter().filter(|entry| {
+            let to = |pointer| crate::json::text(entry.value(), pointer);
+            to("/spec/destination/namespace") == namespace
+                && [to("/spec/destination/server"), to("/spec/destination/name")].contains(&cluster)
+        });
+        found.map(|entry| Arc::clone(entry.value())).collect()
+    }
+
     /// Whether the watch is up.
     #[must_use]
     pub fn is_up(&self) -> bool {

@@ -176,6 +176,8 @@ pub fn write_digest(application: &Value) -> String {
     }
     let written = json!({
         "destination": spec["destination"],
+        // What of it is not applied.
+        "ignoreDifferences": spec["ignoreDifferences"],
         "labels": json::at(application, "/metadata/labels"),
         "project": project,
         "sourceHydrator": spec["sourceHydrator"],

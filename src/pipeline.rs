@@ -370,13 +370,19 @@ async fn send(
         tracing::warn!(%decision, error = crate::telemetry::chain(&error), "not forwarded");
         Rejection::from(&error)
     })?;
-    if deploys && response.status().is_success() {
+    if deploys && has_succeeded(&response) {
         deployed::verify(app, decision, plan)
             .await
             .inspect_err(|rejection| draft.refused_late(rejection))?;
     }
     filtered::filter(app, caller, permitted.call(), response)
         .inspect_err(|rejection| draft.refused_late(rejection))
+}
+
+/// Whether the upstream has done what was asked: gRPC says no with an HTTP 200 and a status among the headers.
+fn has_succeeded(response: &Response<Body>) -> bool {
+    let status = response.headers().get("grpc-status");
+    response.status().is_success() && status.is_none_or(|status| status == "0")
 }
 
 /// The request as it is sent on: path and body written anew from what was decided on; of the

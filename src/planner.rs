@@ -164,6 +164,8 @@ pub struct AdmittedWrite<'a> {
     pub before: Option<&'a Value>,
     /// The object as it would be.
     pub after: &'a Value,
+    /// Whether Argo CD itself writes it.
+    pub by_argocd: bool,
 }
 
 /// Plans a write that Kubernetes is asked for. Whether its `status` may be written is not looked at: that
@@ -181,7 +183,8 @@ pub async fn admitted(
         .before
         .map_or(&Value::Null, |before| json::at(before, "/status"));
     json::set(&mut after, "/status", status.clone());
-    let mut planning = Planning::new(app, caller, At::Admission);
+    let by_argocd = write.by_argocd;
+    let mut planning = Planning::new(app, caller, At::Admission { by_argocd });
     let write = Write::by_kubernetes(write.before, &after);
     let mut applications = planning.write(write).await?;
     if applications.is_empty() {

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Operation;
-use crate::deployed::{operation_of, rolls_out};
+use crate::deployed::{operation_of, rolls_out, whole};
 use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
@@ -186,18 +186,24 @@ fn is_of(deployment: &DeploymentRow, application: &Value) -> bool {
         return true;
     }
     let begun = crate::deployed::begun(application, deployment.decision);
+    let result = json::at(application, "/status/operationState/syncResult");
     begun.is_some_and(|operation| {
-        let sync = json::at(operation, "/sync");
-        rolls_out(&deployment.commits, &deployment.source_digest, sync)
+        let sync = whole(json::at(operation, "/sync"), result);
+        rolls_out(&deployment.commits, &deployment.source_digest, &sync)
     })
 }
 
 fn ran_as_permitted(deployment: &DeploymentRow, application: &Value) -> bool {
     let state = json::at(application, "/status/operationState");
+    let result = json::at(state, "/syncResult");
     let (commits, digest) = (&deployment.commits, &deployment.source_digest);
     json::text(application, "/metadata/uid") == deployment.uid
-        && rolls_out(commits, digest, json::at(state, "/operation/sync"))
-        && rolls_out(commits, digest, json::at(state, "/syncResult"))
+        && rolls_out(
+            commits,
+            digest,
+            &whole(json::at(state, "/operation/sync"), result),
+        )
+        && rolls_out(commits, digest, result)
 }
 
 /// Closes what a crash has left open, by asking Argo CD whether an operation carries the decision.

@@ -97,7 +97,8 @@ impl Asked {
         let is_argocd = self.is_argocd(&caller);
         match change::status(&review.before, &review.after) {
             Status::Same => {}
-            Status::Changed if is_argocd => {}
+            // What lies in Git is written by Argo CD too.
+            Status::Changed if is_argocd && !change::is_forged(&review.before, &review.after) => {}
             Status::Changed | Status::MadeUp => {
                 return Err(Rejection::Policy {
                     sentence: format!(
@@ -109,10 +110,6 @@ impl Asked {
         }
         if !change.concerns(is_argocd) {
             return Ok(Told::default());
-        }
-        if change.starts && !review.dry_run {
-            let now = self.app.clock.now();
-            self.app.admission.asked.insert(application.clone(), now);
         }
         if is_argocd && let Some(intended) = self.intended(change).await? {
             draft.facts(vec![application], self.about(change, Some(intended)));
@@ -248,12 +245,14 @@ impl Asked {
     async fn planned(&self, caller: &Caller) -> Result<Planned, Rejection> {
         let (before, after) = (self.review.before.clone(), self.review.after.clone());
         let key = key(caller, &before, &after);
+        let by_argocd = self.is_argocd(caller);
         let (app, caller) = (Arc::clone(&self.app), caller.clone());
         let work = async move {
             let before = Some(&before).filter(|before| !before.is_null());
             let write = AdmittedWrite {
                 before,
                 after: &after,
+                by_argocd,
             };
             planner::admitted(&app, &caller, &write).await
         };
@@ -332,6 +331,10 @@ impl Asked {
         if !self.review.dry_run {
             let nothing = Response::new(body::empty());
             draft.record(&self.app, word, nothing).await?;
+            if !json::at(&self.review.after, "/operation").is_null() {
+                let now = self.app.clock.now();
+                self.app.admission.started.insert(self.application(), now);
+            }
         }
         Ok(Told {
             denied: None,

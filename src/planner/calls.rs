@@ -335,27 +335,21 @@ impl Planning<'_> {
         let Some(live) = self.read(&child).await? else {
             return Err(super::unseen(&child));
         };
-        let after = match &resource.change {
-            ResourceChange::Delete => return self.deletion(&reference(self.app, &live)).await,
-            ResourceChange::Patch(patch) => known(patch, &live)?,
-            ResourceChange::Action { name, .. } if name == "toggle-auto-sync" => toggled(&live),
-            ResourceChange::Action { name, .. } => {
-                return Err(Rejection::Policy {
-                    sentence: format!("the action {name} of an Application is not known"),
-                });
-            }
-        };
+        if resource.change == ResourceChange::Delete {
+            return self.deletion(&reference(self.app, &live)).await;
+        }
+        let live = self
+            .refreshed(live.clone(), &child_after(&live, &resource.change)?)
+            .await?;
+        let after = child_after(&live, &resource.change)?;
         if json::at(&live, "/status") != json::at(&after, "/status") {
             return Err(Rejection::BadRequest {
                 sentence: "`status` is set by Argo CD alone".to_owned(),
             });
         }
-        self.write(Write::by_call(
-            "ApplicationService.Update",
-            Some(&live),
-            &after,
-        ))
-        .await
+        let action = Operation::ApplicationUpdate.name();
+        self.write(Write::by_call(action, Some(&live), &after))
+            .await
     }
 
     async fn set_changed(&mut self, resource: &ResourceCall) -> Result<Vec<Planned>, Rejection> {
@@ -390,7 +384,11 @@ impl Planning<'_> {
     }
 
     /// The applications of a set go with it.
-    async fn set_gone(&mut self, namespace: &str, name: &str) -> Result<Vec<Planned>, Rejection> {
+    pub(super) async fn set_gone(
+        &mut self,
+        namespace: &str,
+        name: &str,
+    ) -> Result<Vec<Planned>, Rejection> {
         self.administers.insert("ApplicationSetService.Delete");
         let live = self.live_set(namespace, name).await?;
         let mut planned = Vec::new();
@@ -398,6 +396,16 @@ impl Planning<'_> {
             planned.extend(self.deletion(&reference(self.app, &application)).await?);
         }
         Ok(planned)
+    }
+
+    /// The applications that the set which `manifest` names has made.
+    pub(super) async fn made_by(&self, manifest: &Value) -> Result<Vec<AppRef>, Rejection> {
+        let text = |pointer| json::text(manifest, pointer);
+        let live = self
+            .live_set(text("/metadata/namespace"), text("/metadata/name"))
+            .await?;
+        let made = resources(&live, "Application");
+        Ok(made.iter().map(|one| reference(self.app, one)).collect())
     }
 
     async fn live_set(&self, namespace: &str, name: &str) -> Result<Value, Rejection> {
@@ -446,6 +454,18 @@ fn apply(patch: &Patch, to: &Value) -> Result<Value, Rejection> {
 fn bad_patch(error: &request::Error) -> Rejection {
     Rejection::BadRequest {
         sentence: crate::telemetry::chain(error),
+    }
+}
+
+/// An application as a change of it as a resource leaves it.
+fn child_after(live: &Value, change: &ResourceChange) -> Result<Value, Rejection> {
+    match change {
+        ResourceChange::Patch(patch) => known(patch, live),
+        ResourceChange::Action { name, .. } if name == "toggle-auto-sync" => Ok(toggled(live)),
+        ResourceChange::Action { name, .. } => Err(Rejection::Policy {
+            sentence: format!("the action {name} of an Application is not known"),
+        }),
+        ResourceChange::Delete => Ok(live.clone()),
     }
 }
 

@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::about::reference;
+use super::about::{facts, reference};
 use super::pin::Commits;
-use super::rollout::{Planning, Rollout};
+use super::rollout::{At, Planning, Rollout};
 use super::write::Write;
 use super::{Planned, refused};
 use crate::argocd::client::{Error, Refresh};
@@ -18,6 +18,7 @@ use crate::gate::ApplicationPlan;
 use crate::intent::PartOf;
 use crate::json;
 use crate::names::AppRef;
+use crate::pattern::Pattern;
 use crate::respond::Rejection;
 
 const GROUP: &str = "argoproj.io";
@@ -68,15 +69,7 @@ impl Planning<'_> {
         plan: &ApplicationPlan,
     ) -> Result<Contents, Rejection> {
         let Some(live) = rollout.live.filter(|live| renders(live, rollout)) else {
-            return Ok(if self.app.has_admission_door() {
-                // What it writes comes by the admission door, object by object.
-                Contents::default()
-            } else {
-                Contents::unseen(
-                    "argo cd cannot show what these sources hold before they are its own; it needs \
-                     the admission door",
-                )
-            });
+            return self.unseen(rollout.application).await;
         };
         let manifests = match self.app.argocd.manifests(plan).await {
             Ok(manifests) => manifests,
@@ -90,6 +83,9 @@ impl Planning<'_> {
         let mut contents = Contents::default();
         let mut objects = Objects::default();
         for manifest in manifests {
+            if let Some(objection) = self.elsewhere(rollout.application, &manifest) {
+                return Ok(Contents::unseen(objection));
+            }
             let kind = json::text(&manifest, "/kind").to_owned();
             let is_argo = json::text(&manifest, "/apiVersion").starts_with("argoproj.io/");
             let list = match kind.as_str() {
@@ -102,7 +98,7 @@ impl Planning<'_> {
                 }
             };
             contents.argo += 1;
-            let manifest = placed(manifest, live);
+            let manifest = placed(manifest, rollout.application);
             if is_among(&rollout.how.only, &kind, &manifest) {
                 list.push(manifest);
             }
@@ -133,16 +129,112 @@ impl Planning<'_> {
             self.project(project).await?;
         }
         if rollout.how.options.prune {
-            for gone in resources(live, "Application") {
-                let gone = reference(self.app, &gone);
-                let named = |only: &PartOf| only.kind == "Application" && only.name == gone.name;
-                let meant = rollout.how.only.is_empty() || rollout.how.only.iter().any(named);
-                if meant && !names.contains(&gone) {
-                    children.extend(self.deletion(&gone).await?);
-                }
-            }
+            children.extend(self.pruned(rollout, live, &names, &objects).await?);
         }
         Ok(children)
+    }
+
+    /// What a rollout deletes: what Argo CD knows of it and its manifests no longer have.
+    async fn pruned(
+        &mut self,
+        rollout: &Rollout<'_>,
+        live: &Value,
+        names: &BTreeSet<AppRef>,
+        objects: &Objects,
+    ) -> Result<Vec<Planned>, Rejection> {
+        let only = &rollout.how.only;
+        let is_gone = |gone: &Value, kind: &str, kept: &[Value]| {
+            let same = |one: &Value| name_of(one) == name_of(gone);
+            is_among(only, kind, gone) && !kept.iter().any(same)
+        };
+        let mut planned = Vec::new();
+        for gone in resources(live, "Application") {
+            let named = reference(self.app, &gone);
+            if is_among(only, "Application", &gone) && !names.contains(&named) {
+                planned.extend(self.deletion(&named).await?);
+            }
+        }
+        for gone in resources(live, "ApplicationSet") {
+            if is_gone(&gone, "ApplicationSet", &objects.sets) {
+                let (namespace, name) = name_of(&gone);
+                planned.extend(self.set_gone(namespace, name).await?);
+            }
+        }
+        for gone in resources(live, "AppProject") {
+            if is_gone(&gone, "AppProject", &objects.projects) {
+                self.administers.insert("ProjectService.Delete");
+            }
+        }
+        Ok(planned)
+    }
+
+    /// What is made of sources that Argo CD cannot show, because they are not those of a live application. At
+    /// the admission door Argo CD's own writes go on: what comes of them is asked about object by object. Whoever
+    /// else rolls it out might reach applications that are not theirs, unless its project keeps it out of the
+    /// namespaces where applications are.
+    pub(super) async fn unseen(&self, application: &Value) -> Result<Contents, Rejection> {
+        if self.at == (At::Admission { by_argocd: true }) {
+            return Ok(Contents::default());
+        }
+        let name = json::text(application, "/spec/project");
+        let name = if name.is_empty() { "default" } else { name };
+        let project = self.app.argocd.project(name).await;
+        let project = project.map_err(|error| refused_set(name, &error))?;
+        let homes = self
+            .app
+            .index
+            .namespaces(&self.app.config.upstream.namespace);
+        let reaches = project.as_ref().is_none_or(|project| {
+            let destinations = json::at(project, "/spec/destinations").as_array();
+            destinations.into_iter().flatten().any(|destination| {
+                let pattern = Pattern::new(json::text(destination, "/namespace"));
+                homes.iter().any(|home| pattern.matches(home))
+            })
+        });
+        Ok(if reaches {
+            Contents::unseen(
+                "argo cd cannot show yet what these sources hold, and its project admits applications: \
+                 change it with automated sync off, then sync it or switch it on",
+            )
+        } else {
+            Contents::default()
+        })
+    }
+
+    /// Why a manifest must not be rolled out by `application`: it goes to a namespace of an environment that
+    /// requires tests, and is not of it.
+    fn elsewhere(&self, application: &Value, manifest: &Value) -> Option<String> {
+        let namespace = json::text(manifest, "/metadata/namespace");
+        if namespace.is_empty()
+            || namespace == json::text(application, "/spec/destination/namespace")
+        {
+            return None;
+        }
+        let (own, _) = facts(self.app, application);
+        let named = |pattern: &Pattern| pattern.as_str() != "*" && pattern.matches(namespace);
+        let by_rule = self.app.config.environments.iter().filter(|environment| {
+            let clusters = &environment.applications.clusters;
+            environment.applications.namespaces.iter().any(named)
+                && (clusters.is_empty() || clusters.iter().any(|c| c.matches(&own.cluster)))
+        });
+        let there = self.app.index.deployed_to(&own.cluster, namespace);
+        let of_others = there
+            .iter()
+            .map(|other| facts(self.app, other).0.environment);
+        let other = by_rule
+            .map(|environment| environment.name.to_string())
+            .chain(of_others)
+            .find(|name| *name != own.environment && self.requires(name))?;
+        Some(format!(
+            "{} {} goes to the namespace {namespace}, which is of {other}",
+            json::text(manifest, "/kind"),
+            json::text(manifest, "/metadata/name"),
+        ))
+    }
+
+    fn requires(&self, environment: &str) -> bool {
+        let mut all = self.app.config.environments.iter();
+        all.any(|one| one.name.as_str() == environment && !one.requires.is_empty())
     }
 
     /// What writing `manifest` of an application does. How Argo CD applies it is its matter (merged with what
@@ -259,6 +351,14 @@ pub(super) fn refused_set(name: &str, error: &Error) -> Rejection {
         Error::Unreachable { .. } => Rejection::UpstreamUnreachable,
         _ => Rejection::UpstreamFailed,
     }
+}
+
+/// The namespace and name of an object.
+fn name_of(object: &Value) -> (&str, &str) {
+    (
+        json::text(object, "/metadata/namespace"),
+        json::text(object, "/metadata/name"),
+    )
 }
 
 /// Whether Argo CD, which renders the sources of the live object, would render what is rolled out.

@@ -35,9 +35,11 @@ const TIME: Duration = Duration::from_mins(1);
 /// By which door a call came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
-    /// The Kubernetes webhook: what is written has been decided by somebody, and the controllers of Argo CD
-    /// are among the callers.
-    Admission,
+    /// The Kubernetes webhook.
+    Admission {
+        /// Whether Argo CD itself writes: one of its own service accounts.
+        by_argocd: bool,
+    },
     /// Argo CD's API.
     Api,
 }
@@ -129,7 +131,7 @@ impl<'a> Planning<'a> {
             // A dry run changes nothing, whatever it resolves to.
             Err(_) if rollout.how.options.dry_run => return Ok(vec![planned]),
             Err(gaps) => {
-                planned.finding = Some(Finding::Blocked { gaps });
+                planned.finding = Some(self.unpinned(&rollout, &planned, gaps).await?);
                 return Ok(vec![planned]);
             }
         };
@@ -156,6 +158,29 @@ impl<'a> Planning<'a> {
         let mut all = vec![planned];
         all.extend(contents.children);
         Ok(all)
+    }
+
+    /// What is found of a rollout whose commits are not known. Where nothing is required, Argo CD may take what
+    /// it finds, if nothing else can come of it.
+    async fn unpinned(
+        &self,
+        rollout: &Rollout<'_>,
+        planned: &Planned,
+        gaps: Vec<Gap>,
+    ) -> Result<Finding, Rejection> {
+        let is_asked = matches!(rollout.commits, Commits::Asked(_));
+        if is_asked || requires_tests(self.app, &planned.facts) {
+            return Ok(Finding::Blocked { gaps });
+        }
+        let contents = self.unseen(rollout.application).await?;
+        Ok(self
+            .objection(rollout, planned, &contents)
+            .unwrap_or(Finding::Exempt))
+    }
+
+    /// Whether the rollout of `application` is under way in this very plan.
+    pub(super) fn is_under_way(&self, application: &AppRef) -> bool {
+        self.path.contains(application)
     }
 
     /// Counts one more application that is looked at.
@@ -193,7 +218,8 @@ impl<'a> Planning<'a> {
     /// What is found of an application that is in no environment. Argo CD's own controllers go on with what
     /// was there before the gate; whoever else rolls it out must say where it belongs first.
     pub(super) fn unplaced(&self, planned: &Planned, was_there: bool) -> Finding {
-        if self.at == At::Admission && was_there && planned.facts.environment == UNASSIGNED {
+        let at_admission = matches!(self.at, At::Admission { .. });
+        if at_admission && was_there && planned.facts.environment == UNASSIGNED {
             return Finding::Exempt;
         }
         Finding::Blocked {

@@ -100,7 +100,8 @@ impl Planning<'_> {
             .map(|live| about(self.app, self.caller, action, live));
         let before = before.transpose()?;
         let change = Change::between(write.before, write.after, before.as_ref(), &after);
-        if change.place && write.before.is_some_and(is_under_way) {
+        let under_way = |live| is_under_way(live) && (change.place || lacks_sources(live));
+        if (change.place || change.sources) && write.before.is_some_and(under_way) {
             return Err(Rejection::Conflict {
                 sentence: format!(
                     "{} has an operation under way; wait for its end",
@@ -110,10 +111,12 @@ impl Planning<'_> {
             });
         }
         let starts = intent::starts(write.before.unwrap_or(&Value::Null), write.after);
-        let taken_up = takes_up(&write, &change);
+        let taken_up = takes_up(&write, &change, self.app.has_admission_door());
         let forges = forges_status(write.before, write.after);
         let changes = change.anything || taken_up || forges || write.action.is_some();
-        if !(changes || starts) {
+        // A root often holds itself, unchanged.
+        let is_itself = self.is_under_way(&after.facts.app) && change.is_nothing();
+        if !(changes || starts) || (is_itself && !starts && !forges) {
             return Ok(Vec::new());
         }
         let mut all = Vec::new();
@@ -221,7 +224,7 @@ impl Planning<'_> {
             return Some(unchecked("it would leave its environment for none"));
         }
         let goes_on = !change.created && !change.place && after.facts.environment == UNASSIGNED;
-        (self.at == At::Admission).then(|| {
+        matches!(self.at, At::Admission { .. }).then(|| {
             if goes_on || !tests_anywhere(self.app) {
                 Finding::Exempt
             } else {
@@ -258,12 +261,24 @@ impl Planning<'_> {
                     .iter()
                     .map(|child| super::about::reference(self.app, child)),
             );
+            for set in resources(&live, "ApplicationSet") {
+                self.administers.insert("ApplicationSetService.Delete");
+                left.extend(self.made_by(&set).await?);
+            }
+            if !resources(&live, "AppProject").is_empty() {
+                self.administers.insert("ProjectService.Delete");
+            }
         }
         Ok(all)
     }
 }
 
 impl Change {
+    /// Whether nothing of it can change what runs.
+    fn is_nothing(&self) -> bool {
+        !(self.created || self.sources || self.place || self.arms || self.retries_newer)
+    }
+
     fn between(
         before: Option<&Value>,
         after: &Value,
@@ -323,9 +338,10 @@ impl Change {
     }
 }
 
-/// Whether automated sync takes the change up. What a parent touches and is not in sync, it takes up too.
-fn takes_up(write: &Write<'_>, change: &Change) -> bool {
-    let behind = || json::text(write.after, "/status/sync/status") != "Synced";
+/// Whether automated sync takes the change up. What a parent touches and is not in sync, it may take up too;
+/// with the admission door that is looked at when it does.
+fn takes_up(write: &Write<'_>, change: &Change, admission: bool) -> bool {
+    let behind = || !admission && json::text(write.after, "/status/sync/status") != "Synced";
     is_armed(write.after)
         && (change.created
             || change.sources
@@ -348,6 +364,16 @@ fn is_under_way(live: &Value) -> bool {
     let running = ["Running", "Terminating"];
     !json::at(live, "/operation").is_null()
         || running.contains(&json::text(live, "/status/operationState/phase"))
+}
+
+/// Whether the operation that is pending or runs takes its sources from the spec, also when it is tried again.
+fn lacks_sources(live: &Value) -> bool {
+    let places = ["/operation/sync", "/status/operationState/operation/sync"];
+    places
+        .into_iter()
+        .map(|place| json::at(live, place))
+        .find(|sync| sync.is_object())
+        .is_some_and(|sync| !crate::deployed::names_sources(sync))
 }
 
 /// The object with the identifier that Kubernetes has not given it yet.

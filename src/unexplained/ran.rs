@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 
 use crate::argocd::client::KubernetesEvent;
 use crate::argocd::request::INFO_DECISION;
-use crate::json::{at, set, text};
+use crate::deployed::{names_sources, whole};
+use crate::json::{at, text};
 use crate::names::AppRef;
 
 /// The most characters kept of a text that another program wrote.
@@ -118,17 +119,8 @@ impl Object {
         let state = at(application, "/status/operationState");
         let mut ran = self.ran(time(at(state, "/startedAt"))?, Source::State);
         let asked = at(state, "/operation/sync");
-        ran.sync = asked.clone();
-        if revisions(asked).is_empty() {
-            // Asked for without a commit: what it rolls out is known once Argo CD has resolved it.
-            for key in ["/revision", "/revisions", "/source", "/sources"] {
-                set(
-                    &mut ran.sync,
-                    key,
-                    at(at(state, "/syncResult"), key).clone(),
-                );
-            }
-        }
+        // What it was asked for without is known once Argo CD has resolved it.
+        ran.sync = whole(asked, at(state, "/syncResult"));
         ran.phase = short(at(state, "/phase"));
         ran.message = short(at(state, "/message"));
         ran.initiated_by = short(at(state, "/operation/initiatedBy/username"));
@@ -182,7 +174,7 @@ impl Ran {
         self.known_from == Source::State
             && self.phase == "Running"
             && !self.local
-            && revisions(&self.sync).is_empty()
+            && (revisions(&self.sync).is_empty() || !names_sources(&self.sync))
     }
 
     pub(super) fn add_event(&mut self, event: &KubernetesEvent) {

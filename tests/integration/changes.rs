@@ -61,7 +61,7 @@ async fn a_rollback_needs_evidence_for_what_its_entry_holds() {
     assert_eq!(said.code(), 0, "{said:?}");
     // With other parameters it is something else.
     let said = ask(&world, "POST", path, &json!({"id": 2})).await;
-    refused_for_evidence(&said, "argo cd cannot show what these sources hold");
+    refused_for_evidence(&said, "argo cd cannot show yet what these sources hold");
     let said = ask(&world, "POST", path, &json!({"id": 7})).await;
     assert_eq!(said.code(), 3, "{said:?}");
     assert!(

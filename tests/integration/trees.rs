@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use syncgate::argocd::proto::ApplicationSyncRequest;
 use syncgate::record::Word;
 
-use crate::world::{Call, FIRST, SECOND, Said, Wire, World, passed};
+use crate::world::{Call, FIRST, SECOND, Said, Wire, World, eventually, passed};
 
 /// One application of a random tree.
 #[derive(Clone, Debug)]
@@ -374,4 +374,113 @@ async fn a_set_in_a_parent_is_what_it_makes() {
     // What is there already is not asked about again.
     world.outside.argocd.put_set(set);
     assert_eq!(sync(&world, "sets-prod").await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_root_that_holds_itself_is_synced() {
+    let world = World::new().await;
+    let itself = manifest("self-prod", true, FIRST);
+    let mut there = live(itself.clone(), FIRST);
+    there["status"]["sync"]["status"] = json!("OutOfSync");
+    world.outside.argocd.put(there, vec![itself]);
+    assert_eq!(sync(&world, "self-prod").await.code(), 0);
+}
+
+#[tokio::test]
+async fn a_set_that_vanishes_takes_its_applications_along() {
+    let world = World::new().await;
+    let one = live(manifest("six-prod", false, FIRST), FIRST);
+    world.outside.argocd.put(one, vec![config_map()]);
+    let resource = |kind: &str, name: &str| json!({"group": "argoproj.io", "kind": kind, "namespace": "argocd", "name": name});
+    world.outside.argocd.put_set(json!({
+        "metadata": {"name": "gone", "namespace": "argocd"}, "spec": {},
+        "status": {"resources": [resource("Application", "six-prod")]},
+    }));
+    let mut root = live(manifest("drops-staging", false, "main"), FIRST);
+    root["spec"]["destination"]["namespace"] = json!("shop-staging");
+    root["status"]["resources"] = json!([resource("ApplicationSet", "gone")]);
+    world.outside.argocd.put(root, vec![]);
+    let prunes = Call::sync_as(ApplicationSyncRequest {
+        name: "drops-staging".to_owned(),
+        prune: Some(true),
+        ..ApplicationSyncRequest::default()
+    });
+    let alice = world.outside.alice();
+    let said = world.gate.ask(Wire::Rest, &alice, &prunes).await;
+    assert_eq!(said.code(), 7, "{said:?}");
+    assert!(
+        said.sentence().contains("delete of six-prod in prod"),
+        "{}",
+        said.sentence()
+    );
+    let delete = "/api/v1/applications/drops-staging";
+    assert_eq!(
+        world.gate.rest("DELETE", delete, &alice, "").await.code(),
+        7
+    );
+    let admin = world.outside.issuer.person("paul", &["platform"]);
+    assert_eq!(world.gate.ask(Wire::Rest, &admin, &prunes).await.code(), 0);
+}
+
+#[tokio::test]
+async fn what_goes_to_a_namespace_of_prod_is_not_stagings_to_roll_out() {
+    let world = World::new().await;
+    let prod = live(manifest("seven-prod", false, FIRST), FIRST);
+    world.outside.argocd.put(prod, vec![]);
+    let mut sneaks = live(manifest("sneaks-staging", false, "main"), FIRST);
+    sneaks["spec"]["destination"]["namespace"] = json!("shop-staging");
+    let mut elsewhere = config_map();
+    elsewhere["metadata"]["namespace"] = json!("shop-prod");
+    world
+        .outside
+        .argocd
+        .put(sneaks.clone(), vec![elsewhere.clone()]);
+    eventually("the watch", || async {
+        let name = syncgate::names::AppRef {
+            namespace: None,
+            name: "seven-prod".to_owned(),
+        };
+        world.app.index.get(&name)
+    })
+    .await;
+    let call = Call::sync("sneaks-staging");
+    let alice = world.outside.alice();
+    let said = world.gate.ask(Wire::Rest, &alice, &call).await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence()
+            .contains("ConfigMap c goes to the namespace shop-prod, which is of prod"),
+        "{}",
+        said.sentence()
+    );
+    elsewhere["metadata"]["namespace"] = json!("somewhere");
+    world.outside.argocd.put(sneaks, vec![elsewhere]);
+    assert_eq!(world.gate.ask(Wire::Rest, &alice, &call).await.code(), 0);
+}
+
+/// What Argo CD cannot show yet could hold applications of others, if its project admits any.
+#[tokio::test]
+async fn what_cannot_be_shown_is_rolled_out_only_where_it_cannot_hold_applications() {
+    let world = World::new().await;
+    let (argocd, alice) = (&world.outside.argocd, world.outside.alice());
+    let mut new = manifest("new-staging", true, SECOND);
+    new["spec"]["destination"]["namespace"] = json!("shop-staging");
+    let body = new.to_string();
+    let create = async || {
+        let path = "/api/v1/applications";
+        world.gate.rest("POST", path, &alice, &body).await
+    };
+    for (namespace, code) in [("*", 9), ("argo*", 9), ("shop-staging", 0)] {
+        argocd
+            .project(json!({"spec": {"destinations": [{"server": "*", "namespace": namespace}]}}));
+        let said = create().await;
+        assert_eq!(said.code(), code, "{namespace}: {said:?}");
+        if code == 9 {
+            assert!(
+                said.sentence().contains("its project admits applications"),
+                "{}",
+                said.sentence()
+            );
+        }
+    }
 }

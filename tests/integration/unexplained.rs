@@ -348,7 +348,7 @@ async fn an_auto_sync_that_was_admitted_is_explained_and_the_same_past_the_door_
     let world = watching(World::with_admission("").await).await;
     let (before, after) = admission::auto_sync(&world, "auto-staging", FIRST);
     let review = Review::of(admission::CONTROLLER, &before, &after);
-    assert_eq!(admission::ask(&world, review).await["allowed"], true);
+    assert_eq!(admission::ask(world.door(), review).await["allowed"], true);
     let mut began = world.app.clock.now().as_second();
     for alarms_then in [0, 1] {
         began += 1;

@@ -48,7 +48,7 @@ fn automated_sync_takes_up_changes_of_sources_and_of_itself() {
             retries_newer: false,
             anything: before != after,
         };
-        takes_up(&write, &change)
+        takes_up(&write, &change, false)
     };
     assert!(!planned(&on, &on, false));
     assert!(planned(&off, &on, false));

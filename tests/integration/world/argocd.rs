@@ -96,6 +96,8 @@ struct State {
     manifests: BTreeMap<String, Vec<Value>>,
     generated: Vec<Value>,
     sets: BTreeMap<String, Value>,
+    /// The one project, if any.
+    project: Option<Value>,
     /// Kubernetes' events, by application.
     events: BTreeMap<String, Value>,
     /// Bodies that tests gave, by path and content type.
@@ -170,6 +172,11 @@ impl ArgoCd {
     pub(crate) fn put_set(&self, set: Value) {
         let name = set["metadata"]["name"].as_str().unwrap().to_owned();
         self.state().sets.insert(name, set);
+    }
+
+    /// Every project is this one.
+    pub(crate) fn project(&self, project: Value) {
+        self.state().project = Some(project);
     }
 
     /// What application sets make from now on.
@@ -392,7 +399,10 @@ impl ArgoCd {
                 let set = self.state().sets.get(*name).cloned();
                 set.map_or(Answer::Denied, Answer::Other)
             }
-            ("GET", ["api", "v1", "projects", _]) => Answer::Denied,
+            ("GET", ["api", "v1", "projects", _]) => {
+                let project = self.state().project.clone();
+                project.map_or(Answer::Denied, Answer::Other)
+            }
             ("GET", ["api", "v1", "applications", name, "events"]) => {
                 let events = self.state().events.get(*name).cloned();
                 Answer::Other(json!({"metadata": {}, "items": events}))

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
 use super::about::{facts, reference};
@@ -22,6 +23,8 @@ use crate::pattern::Pattern;
 use crate::respond::Rejection;
 
 const GROUP: &str = "argoproj.io";
+/// How many children are read at a time.
+const AT_ONCE: usize = 16;
 
 /// What lies in an application.
 #[derive(Default)]
@@ -119,8 +122,17 @@ impl Planning<'_> {
             .iter()
             .map(|manifest| reference(self.app, manifest))
             .collect();
-        for manifest in &objects.applications {
-            children.extend(self.child(manifest).await?);
+        for _ in &objects.applications {
+            self.count()?;
+        }
+        let reads: Vec<_> = objects
+            .applications
+            .iter()
+            .map(|manifest| self.live(manifest))
+            .collect();
+        let live_ones: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
+        for (manifest, live) in objects.applications.iter().zip(live_ones) {
+            children.extend(self.child(manifest, live?).await?);
         }
         for set in &objects.sets {
             children.extend(self.set(set).await?);
@@ -239,9 +251,11 @@ impl Planning<'_> {
 
     /// What writing `manifest` of an application does. How Argo CD applies it is its matter (merged with what
     /// is there, or in place of it), so every form that it may take is decided on.
-    async fn child(&mut self, manifest: &Value) -> Result<Vec<Planned>, Rejection> {
-        self.count()?;
-        let live = self.live(manifest).await?;
+    async fn child(
+        &mut self,
+        manifest: &Value,
+        live: Option<Value>,
+    ) -> Result<Vec<Planned>, Rejection> {
         let Some(live) = live else {
             return self.write(Write::of_tree(None, manifest)).await;
         };

@@ -187,9 +187,17 @@ impl<'a> Planning<'a> {
     /// Counts one more application that is looked at.
     ///
     /// # Errors
-    /// [`Rejection::UpstreamTimeout`] when time is up.
+    /// [`Rejection::Policy`] when they are too many, [`Rejection::UpstreamTimeout`] when time is up.
     pub(super) fn count(&mut self) -> Result<(), Rejection> {
         self.looked_at += 1;
+        if self.looked_at > MOST {
+            return Err(Rejection::Policy {
+                sentence: format!(
+                    "it touches more than {MOST} applications, too many to look at in one call: sync \
+                     parts of it by --resource"
+                ),
+            });
+        }
         if Instant::now() > self.until {
             tracing::warn!(looked_at = self.looked_at, "planning takes too long");
             return Err(Rejection::UpstreamTimeout);
@@ -206,10 +214,6 @@ impl<'a> Planning<'a> {
         } else if self.path.len() >= DEPTH {
             Some(unchecked(&format!(
                 "applications lie in applications more than {DEPTH} deep"
-            )))
-        } else if self.looked_at > MOST {
-            Some(unchecked(&format!(
-                "it touches more than {MOST} applications"
             )))
         } else {
             None

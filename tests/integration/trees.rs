@@ -484,3 +484,44 @@ async fn what_cannot_be_shown_is_rolled_out_only_where_it_cannot_hold_applicatio
         }
     }
 }
+
+#[tokio::test]
+async fn trees_are_looked_at_to_a_depth_and_a_number() {
+    let world = World::new().await;
+    let argocd = &world.outside.argocd;
+    let name = |depth: usize| format!("deep{depth}-prod");
+    for depth in 0..10 {
+        let child = manifest(&name(depth + 1), true, SECOND);
+        argocd.put(
+            live(manifest(&name(depth), true, FIRST), FIRST),
+            vec![child],
+        );
+    }
+    argocd.put(
+        live(manifest(&name(10), true, FIRST), FIRST),
+        vec![config_map()],
+    );
+    argocd.put(
+        live(manifest("deep0-prod", false, FIRST), FIRST),
+        vec![manifest("deep1-prod", true, SECOND)],
+    );
+    let said = sync(&world, "deep0-prod").await;
+    assert_eq!(said.code(), 9, "{said:?}");
+    assert!(
+        said.sentence().contains("more than 8 deep"),
+        "{}",
+        said.sentence()
+    );
+    let many = (0..1001).map(|number| manifest(&format!("many{number}-prod"), false, FIRST));
+    argocd.put(
+        live(manifest("wide-prod", false, FIRST), FIRST),
+        many.collect(),
+    );
+    let said = sync(&world, "wide-prod").await;
+    assert_eq!(said.code(), 7, "{said:?}");
+    assert!(
+        said.sentence().contains("more than 1000 applications"),
+        "{}",
+        said.sentence()
+    );
+}

@@ -170,6 +170,7 @@ impl Draft {
             .map(|p| Planned {
                 application: p.facts.app.clone(),
                 action: p.action.to_owned(),
+                changes: p.changes.iter().map(ToString::to_string).collect(),
                 plan: p.plan.clone(),
                 finding: p.finding.clone(),
             })

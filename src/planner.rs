@@ -24,6 +24,7 @@ mod write;
 use serde_json::Value;
 
 use crate::app::App;
+use crate::argocd::change::Change;
 use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::Effect;
 use crate::argocd::request::{AppTarget, Body, Call, Retry};
@@ -57,6 +58,8 @@ pub struct Plan {
 pub struct Planned {
     /// What is done to it, as policies know it.
     pub action: &'static str,
+    /// Of which kinds that is.
+    pub changes: Vec<Change>,
     /// What policies know of it.
     pub facts: ApplicationFacts,
     /// What its environment does with a refusal.

@@ -33,10 +33,10 @@ pub fn plainly(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
 
 fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned>) -> Rejection {
     let verb = verb(plan.action);
-    let called = plan.applications.first().map(|planned| &planned.facts.app);
-    if let (true, Some(called)) = (denial.evidence, called) {
+    let root = plan.applications.first().map(|planned| &planned.facts.app);
+    if let (true, Some(root)) = (denial.evidence, root) {
         return Rejection::Evidence {
-            sentence: gate::sentence(&verb, called, &blocked(plan)),
+            sentence: gate::sentence(&verb, root, &blocked(plan)),
         };
     }
     let advice = denial.advice();
@@ -46,7 +46,7 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
         format!(": {}", advice.join(", or "))
     };
     let what = match (hidden, plan.applications.as_slice()) {
-        (Some(hidden), _) if Some(&hidden.facts.app) == called => {
+        (Some(hidden), _) if Some(&hidden.facts.app) == root => {
             return planner::unseen(&hidden.facts.app);
         }
         (Some(_), [first, ..]) => {

@@ -138,6 +138,8 @@ changes! {
     RepositoryWrite "repository-write" Policy;
     /// Pods are started again.
     Restart "restart" Policy;
+    /// Retries of automated sync take the newest commits.
+    RetryNewest "retry-newest" Evidence;
     /// An entry of the history is rolled out again.
     Rollback "rollback" Evidence;
     /// A Rollout goes on to what it was changed to, at once.

@@ -83,20 +83,20 @@ fn name_the_rest(
     names.dedup();
     names.retain(|name| !is_told(name));
     let room = MAX_LENGTH - "; and 100000 more".len();
-    let mut named: Vec<&AppRef> = Vec::new();
+    let mut room_for: Vec<&AppRef> = Vec::new();
     for name in names {
-        let separator = if named.is_empty() { "; also " } else { ", " };
+        let separator = if room_for.is_empty() { "; also " } else { ", " };
         let text = plain(&name.name, MAX_PART);
         if sentence.len() + separator.len() + text.len() > room {
             break;
         }
         sentence.push_str(separator);
         sentence.push_str(&text);
-        named.push(name);
+        room_for.push(name);
     }
     let left = rest
         .iter()
-        .filter(|(one, _)| !named.contains(&one.application));
+        .filter(|(one, _)| !room_for.contains(&one.application));
     let left = left.count();
     if left > 0 {
         // Writing to a `String` cannot fail.

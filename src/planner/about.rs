@@ -39,6 +39,7 @@ pub fn about(
     })?;
     Ok(Planned {
         action,
+        changes: Vec::new(),
         facts,
         mode,
         plan: None,

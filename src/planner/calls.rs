@@ -52,7 +52,9 @@ pub(super) async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan
             if call.operation == Operation::ApplicationDelete {
                 planning.deletion(&reference(app, &live)).await?
             } else {
-                vec![about(app, caller, call.operation.name(), &live)?]
+                let mut planned = about(app, caller, call.operation.name(), &live)?;
+                planned.changes = vec![Kind::Terminate];
+                vec![planned]
             }
         }
     };
@@ -101,7 +103,12 @@ impl Planning<'_> {
                 how,
             })
             .await?;
-        intend(&mut planned, start, !request.skips_hooks());
+        let kind = if start.0.dry_run {
+            Kind::DrySync
+        } else {
+            Kind::Sync
+        };
+        intend(&mut planned, kind, start, !request.skips_hooks());
         Ok(planned)
     }
 
@@ -146,7 +153,12 @@ impl Planning<'_> {
                 how,
             })
             .await?;
-        intend(&mut planned, start, false);
+        let kind = if start.0.dry_run {
+            Kind::DryRollback
+        } else {
+            Kind::Rollback
+        };
+        intend(&mut planned, kind, start, false);
         Ok(planned)
     }
 
@@ -286,8 +298,12 @@ impl Planning<'_> {
             })
         };
         let action = match &resource.change {
-            ResourceChange::Delete => return Ok(()),
+            ResourceChange::Delete => {
+                planned.changes = vec![Kind::DeleteResource];
+                return Ok(());
+            }
             ResourceChange::Patch(_) => {
+                planned.changes = vec![Kind::PatchResource];
                 planned.finding = own(
                     "a patch of a resource rolls out what is in no commit; change it in Git and sync",
                 );
@@ -297,10 +313,9 @@ impl Planning<'_> {
         };
         let deployed = json::at(live, "/status/history").as_array();
         let deployed = deployed.and_then(|entries| entries.last());
-        planned.finding = match (
-            of_action(&resource.group, &resource.kind, action, live),
-            deployed,
-        ) {
+        let kind = of_action(&resource.group, &resource.kind, action, live);
+        planned.changes = vec![kind];
+        planned.finding = match (kind, deployed) {
             (change, _) if change.needs() != Needs::Evidence => None,
             (Kind::ForeignRollout | Kind::MergePullRequest | Kind::UnknownAction, _) => {
                 own("what this action rolls out is in no commit that was tested")
@@ -422,11 +437,17 @@ impl Planning<'_> {
     }
 }
 
-/// Says of the application that is called what operation Argo CD is about to write.
-fn intend(planned: &mut [Planned], (options, only): (SyncOptions, Vec<PartOf>), hooks: bool) {
+/// Says of the application that is called of which kind that is, and what operation Argo CD is about to write.
+fn intend(
+    planned: &mut [Planned],
+    kind: Kind,
+    (options, only): (SyncOptions, Vec<PartOf>),
+    hooks: bool,
+) {
     let Some(first) = planned.first_mut() else {
         return;
     };
+    first.changes = vec![kind];
     let Some(plan) = &first.plan else { return };
     let start = crate::intent::Start {
         commits: plan

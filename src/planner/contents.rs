@@ -149,9 +149,9 @@ impl Planning<'_> {
         };
         let mut planned = Vec::new();
         for gone in resources(live, "Application") {
-            let named = reference(self.app, &gone);
-            if is_among(only, "Application", &gone) && !names.contains(&named) {
-                planned.extend(self.deletion(&named).await?);
+            let child = reference(self.app, &gone);
+            if is_among(only, "Application", &gone) && !names.contains(&child) {
+                planned.extend(self.deletion(&child).await?);
             }
         }
         for gone in resources(live, "ApplicationSet") {

@@ -17,6 +17,7 @@ use super::contents::Contents;
 use super::pin::{Commits, pin};
 use super::{Planned, look_up, unchecked, unplaced};
 use crate::app::App;
+use crate::argocd::change::is_armed;
 use crate::gate::{ApplicationPlan, Finding, Gap, Place};
 use crate::identity::Caller;
 use crate::intent::PartOf;
@@ -105,7 +106,7 @@ impl<'a> Planning<'a> {
     ) -> Result<Vec<Planned>, Rejection> {
         let mut planned = about(self.app, self.caller, rollout.action, rollout.application)?;
         planned.sync = SyncOptions::belong_to(rollout.action).then_some(rollout.how.options);
-        if let Some(objection) = self.beyond(&planned.facts.app)? {
+        if let Some(objection) = self.beyond(&planned.facts.app) {
             planned.finding = Some(objection);
             return Ok(vec![planned]);
         }
@@ -153,7 +154,7 @@ impl<'a> Planning<'a> {
             },
             None => look_up(self.app, &plan, environment).await?,
         });
-        planned.moving = self.is_moving(&rollout, &plan);
+        planned.moving = is_moving(&rollout, &plan);
         planned.plan = Some(plan);
         let mut all = vec![planned];
         all.extend(contents.children);
@@ -197,8 +198,8 @@ impl<'a> Planning<'a> {
     }
 
     /// Why `application` is not looked at any further.
-    fn beyond(&self, application: &AppRef) -> Result<Option<Finding>, Rejection> {
-        Ok(if self.path.contains(application) {
+    fn beyond(&self, application: &AppRef) -> Option<Finding> {
+        if self.path.contains(application) {
             Some(unchecked(
                 "it would roll itself out again: a cycle of applications",
             ))
@@ -212,7 +213,7 @@ impl<'a> Planning<'a> {
             )))
         } else {
             None
-        })
+        }
     }
 
     /// What is found of an application that is in no environment. Argo CD's own controllers go on with what
@@ -251,16 +252,16 @@ impl<'a> Planning<'a> {
             _ => None,
         }
     }
+}
 
-    /// Whether Argo CD will resolve the target revision itself: with automated sync on it takes no other.
-    fn is_moving(&self, rollout: &Rollout<'_>, plan: &ApplicationPlan) -> bool {
-        matches!(rollout.commits, Commits::Asked(_))
-            && crate::argocd::change::is_armed(rollout.application)
-            && plan
-                .sources
-                .iter()
-                .any(|source| source.asked != source.commit.as_str())
-    }
+/// Whether Argo CD will resolve the target revision itself: with automated sync on it takes no other.
+fn is_moving(rollout: &Rollout<'_>, plan: &ApplicationPlan) -> bool {
+    matches!(rollout.commits, Commits::Asked(_))
+        && is_armed(rollout.application)
+        && plan
+            .sources
+            .iter()
+            .any(|source| source.asked != source.commit.as_str())
 }
 
 impl How {

@@ -7,6 +7,8 @@
 //! (it starts an operation, or automated sync is on and takes up the change) needs the evidence of a rollout;
 //! the rest is a matter of policy.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::about::{about, environment, requires_tests, tests_anywhere};
@@ -14,7 +16,7 @@ use super::contents::{resources, sources};
 use super::pin::Commits;
 use super::rollout::{At, How, Planning, Rollout};
 use super::{Planned, unchecked};
-use crate::argocd::change::is_armed;
+use crate::argocd::change::{Change, Needs, is_armed};
 use crate::gate::Finding;
 use crate::intent;
 use crate::json;
@@ -68,21 +70,6 @@ impl<'o> Write<'o> {
     }
 }
 
-/// What of an application changes.
-struct Change {
-    created: bool,
-    /// Sources, hydrator.
-    sources: bool,
-    /// Environment, project, destination, component.
-    place: bool,
-    /// Automated sync is on, and was not.
-    arms: bool,
-    /// A retry of automated sync takes newer commits, and did not.
-    retries_newer: bool,
-    /// Anything that its author wrote.
-    anything: bool,
-}
-
 impl Planning<'_> {
     /// Plans `write`: what is asked about the object first, what it rolls out behind it.
     ///
@@ -99,51 +86,42 @@ impl Planning<'_> {
             .before
             .map(|live| about(self.app, self.caller, action, live));
         let before = before.transpose()?;
-        let change = Change::between(write.before, write.after, before.as_ref(), &after);
-        let under_way = |live| is_under_way(live) && (change.place || lacks_sources(live));
-        if (change.place || change.sources) && write.before.is_some_and(under_way) {
-            return Err(Rejection::Conflict {
-                sentence: format!(
-                    "{} has an operation under way; wait for its end",
-                    after.facts.app.name
-                ),
-                next: None,
-            });
-        }
-        let starts = intent::starts(write.before.unwrap_or(&Value::Null), write.after);
-        let taken_up = takes_up(&write, &change, self.app.has_admission_door());
-        let forges = forges_status(write.before, write.after);
-        let changes = change.anything || taken_up || forges || write.action.is_some();
+        let changes = changes(&write, before.as_ref(), &after);
+        refuse_under_way(&write, &changes, &after)?;
+        let taken_up = takes_up(&write, &changes, self.app.has_admission_door());
         // A root often holds itself, unchanged.
-        let is_itself = self.is_under_way(&after.facts.app) && change.is_nothing();
-        if !(changes || starts) || (is_itself && !starts && !forges) {
+        let only_metadata = changes.iter().all(|change| *change == Change::Metadata);
+        let is_itself = self.is_under_way(&after.facts.app) && only_metadata;
+        let is_nothing = changes.is_empty() && !taken_up && write.action.is_none();
+        if is_nothing || is_itself {
             return Ok(Vec::new());
         }
+        after.changes = changes.iter().copied().collect();
         let mut all = Vec::new();
-        if forges {
+        if changes.contains(&Change::StatusForged) {
             after.finding = Some(unchecked(
                 "it brings a `status`, which Argo CD alone may set",
             ));
         } else if taken_up {
-            let rollout = Rollout {
-                action,
-                application: write.after,
-                live: write.before,
-                commits: Commits::Own,
-                how: How::of_auto_sync(write.after),
-            };
-            let mut rolled_out = self.armed(&after, rollout).await?.into_iter();
-            after = rolled_out.next().unwrap_or(after);
+            let mut rolled_out = self.armed(action, &after, &write).await?.into_iter();
+            if let Some(rolled_out) = rolled_out.next() {
+                after = Planned {
+                    changes: after.changes,
+                    ..rolled_out
+                };
+            }
             all.extend(rolled_out);
         } else {
-            after.finding = self.misplaced(before.as_ref(), &after, &change);
+            let moves = changes.iter().any(|change| is_of_place(*change));
+            after.finding = self.misplaced(before.as_ref(), &after, moves);
         }
         after.writes.push(intent::write_digest(write.after));
         // Of the application as it is, only whether the caller may touch it is asked.
         if let Some(before) = before.filter(|before| before.facts != after.facts) {
             all.insert(0, before);
         }
-        if changes {
+        let starts = changes.contains(&Change::OperationWritten);
+        if !(starts && changes.len() == 1) || write.action.is_some() {
             all.insert(0, after);
         }
         if starts {
@@ -155,22 +133,26 @@ impl Planning<'_> {
     /// An application that Argo CD will roll out by itself.
     async fn armed(
         &mut self,
+        action: &'static str,
         after: &Planned,
-        rollout: Rollout<'_>,
+        write: &Write<'_>,
     ) -> Result<Vec<Planned>, Rejection> {
-        let moves = super::about::gate_facts(&identified(rollout.application))?.moving_targets();
+        let identified = identified(write.after);
+        let moves = super::about::gate_facts(&identified)?.moving_targets();
         if moves && !self.app.has_admission_door() && requires_tests(self.app, &after.facts) {
-            let mut after = about(self.app, self.caller, rollout.action, rollout.application)?;
+            let mut after = about(self.app, self.caller, action, write.after)?;
             after.finding = Some(unchecked(
                 "automated sync would roll out commits without a check; it needs the admission door, or \
                  a full commit SHA as target revision",
             ));
             return Ok(vec![after]);
         }
-        let identified = identified(rollout.application);
         let rollout = Rollout {
+            action,
             application: &identified,
-            ..rollout
+            live: write.before,
+            commits: Commits::Own,
+            how: How::of_auto_sync(write.after),
         };
         Box::pin(self.rollout(rollout)).await
     }
@@ -198,6 +180,9 @@ impl Planning<'_> {
             how: How::of_operation(operation),
         };
         let mut planned = Box::pin(self.rollout(rollout)).await?;
+        if let Some(first) = planned.first_mut() {
+            first.changes = vec![Change::OperationWritten];
+        }
         if let (Some(first), Some(start)) =
             (planned.first_mut(), intent::Start::of_operation(after))
         {
@@ -207,12 +192,7 @@ impl Planning<'_> {
     }
 
     /// What is wrong with a place, of a write that rolls nothing out.
-    fn misplaced(
-        &self,
-        before: Option<&Planned>,
-        after: &Planned,
-        change: &Change,
-    ) -> Option<Finding> {
+    fn misplaced(&self, before: Option<&Planned>, after: &Planned, moves: bool) -> Option<Finding> {
         if environment(self.app, &after.facts).is_some() {
             return None;
         }
@@ -223,7 +203,7 @@ impl Planning<'_> {
         if leaves {
             return Some(unchecked("it would leave its environment for none"));
         }
-        let goes_on = !change.created && !change.place && after.facts.environment == UNASSIGNED;
+        let goes_on = !moves && after.facts.environment == UNASSIGNED;
         matches!(self.at, At::Admission { .. }).then(|| {
             if goes_on || !tests_anywhere(self.app) {
                 Finding::Exempt
@@ -240,7 +220,7 @@ impl Planning<'_> {
     pub(super) async fn deletion(&mut self, gone: &AppRef) -> Result<Vec<Planned>, Rejection> {
         let mut all = Vec::new();
         let mut left = vec![gone.clone()];
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         while let Some(application) = left.pop() {
             if !seen.insert(application.clone()) {
                 continue;
@@ -249,12 +229,9 @@ impl Planning<'_> {
             let Some(live) = self.read(&application).await? else {
                 continue;
             };
-            all.push(about(
-                self.app,
-                self.caller,
-                "ApplicationService.Delete",
-                &live,
-            )?);
+            let mut planned = about(self.app, self.caller, "ApplicationService.Delete", &live)?;
+            planned.changes = vec![Change::DeleteApplication];
+            all.push(planned);
             let children = resources(&live, "Application");
             left.extend(
                 children
@@ -273,82 +250,123 @@ impl Planning<'_> {
     }
 }
 
-impl Change {
-    /// Whether nothing of it can change what runs.
-    fn is_nothing(&self) -> bool {
-        !(self.created || self.sources || self.place || self.arms || self.retries_newer)
+/// What a write changes, by every kind that it is of. `before` and `after` are what policies know of the two
+/// objects.
+fn changes(write: &Write<'_>, before: Option<&Planned>, after: &Planned) -> BTreeSet<Change> {
+    let mut all = BTreeSet::new();
+    let armed = is_armed(write.after);
+    let of = |when_armed, plain| if armed { when_armed } else { plain };
+    if intent::starts(write.before.unwrap_or(&Value::Null), write.after) {
+        all.insert(Change::OperationWritten);
     }
+    if forges_status(write.before, write.after) {
+        all.insert(Change::StatusForged);
+    }
+    let (Some(live), Some(before)) = (write.before, before) else {
+        all.insert(of(Change::CreateArmed, Change::CreatePlain));
+        return all;
+    };
+    let differs = |pointer: &str| {
+        json::without_blanks(json::at(live, pointer))
+            != json::without_blanks(json::at(write.after, pointer))
+    };
+    let specs = [live, write.after].map(|object| json::at(object, "/spec"));
+    let [from, to] = specs.map(|spec| (sources(spec), targets(spec)));
+    if from != to || differs("/spec/sourceHydrator") {
+        all.insert(of(Change::SourceArmed, Change::SourcePlain));
+    }
+    let (from, to) = (&before.facts, &after.facts);
+    if (&from.cluster, &from.destination_namespace) != (&to.cluster, &to.destination_namespace) {
+        all.insert(of(Change::DestinationArmed, Change::DestinationPlain));
+    }
+    if from.project != to.project {
+        all.insert(of(Change::ProjectArmed, Change::ProjectPlain));
+    }
+    if (&from.environment, &from.component) != (&to.environment, &to.component) {
+        all.insert(of(Change::MoveArmed, Change::MovePlain));
+    }
+    match (is_armed(live), armed) {
+        (false, true) => all.insert(Change::Arm),
+        (true, false) => all.insert(Change::Disarm),
+        _ => false,
+    };
+    let retries = |object| How::of_auto_sync(object).retries_newer;
+    if armed && retries(write.after) && !retries(live) {
+        all.insert(Change::RetryNewest);
+    }
+    if differs("/spec/syncPolicy") {
+        all.insert(Change::SyncPolicy);
+    }
+    let metadata = ["labels", "annotations", "finalizers"];
+    let is_other = all.is_empty() && differs("/spec");
+    if is_other
+        || metadata
+            .iter()
+            .any(|part| differs(&format!("/metadata/{part}")))
+    {
+        all.insert(Change::Metadata);
+    }
+    all
+}
 
-    fn between(
-        before: Option<&Value>,
-        after: &Value,
-        before_facts: Option<&Planned>,
-        after_facts: &Planned,
-    ) -> Self {
-        let Some(live) = before else {
-            return Self {
-                created: true,
-                sources: true,
-                place: true,
-                arms: is_armed(after),
-                retries_newer: true,
-                anything: true,
-            };
-        };
-        let changes = |pointer: &str| {
-            json::without_blanks(json::at(live, pointer))
-                != json::without_blanks(json::at(after, pointer))
-        };
-        let targets = |application: &Value| {
-            let spec = json::at(application, "/spec");
-            let target = |source: &Value| json::text(source, "/targetRevision").to_owned();
-            match json::at(spec, "/sources").as_array() {
-                Some(list) if !list.is_empty() => list.iter().map(target).collect(),
-                _ => vec![target(json::at(spec, "/source"))],
-            }
-        };
-        let place = |planned: &Planned| {
-            let facts = &planned.facts;
-            (
-                facts.environment.clone(),
-                facts.project.clone(),
-                facts.cluster.clone(),
-                facts.destination_namespace.clone(),
-                facts.component.clone(),
-            )
-        };
-        let retries = |application: &Value| How::of_auto_sync(application).retries_newer;
-        Self {
-            created: false,
-            sources: sources(json::at(live, "/spec")) != sources(json::at(after, "/spec"))
-                || targets(live) != targets(after)
-                || changes("/spec/sourceHydrator"),
-            place: before_facts.is_some_and(|before| place(before) != place(after_facts)),
-            arms: is_armed(after) && !is_armed(live),
-            retries_newer: retries(after) && !retries(live),
-            anything: [
-                "/spec",
-                "/metadata/labels",
-                "/metadata/annotations",
-                "/metadata/finalizers",
-            ]
-            .into_iter()
-            .any(changes),
-        }
+/// An operation that runs reads project and destination from the spec, and its sources where it has none of its
+/// own, also when it is tried again.
+fn refuse_under_way(
+    write: &Write<'_>,
+    changes: &BTreeSet<Change>,
+    after: &Planned,
+) -> Result<(), Rejection> {
+    let moves = changes.iter().any(|change| is_of_place(*change));
+    let respecifies = [Change::SourceArmed, Change::SourcePlain]
+        .iter()
+        .any(|change| changes.contains(change));
+    let in_the_way =
+        |live: &Value| is_under_way(live) && (moves || (respecifies && lacks_sources(live)));
+    if write.before.is_some_and(in_the_way) {
+        return Err(Rejection::Conflict {
+            sentence: format!(
+                "{} has an operation under way; wait for its end",
+                after.facts.app.name
+            ),
+            next: None,
+        });
+    }
+    Ok(())
+}
+
+/// The target revisions of a spec.
+fn targets(spec: &Value) -> Vec<String> {
+    let target = |source: &Value| json::text(source, "/targetRevision").to_owned();
+    match json::at(spec, "/sources").as_array() {
+        Some(list) if !list.is_empty() => list.iter().map(target).collect(),
+        _ => vec![target(json::at(spec, "/source"))],
     }
 }
 
-/// Whether automated sync takes the change up. What a parent touches and is not in sync, it may take up too;
+/// Whether the application goes elsewhere, or comes to be.
+fn is_of_place(change: Change) -> bool {
+    matches!(
+        change,
+        Change::CreateArmed
+            | Change::CreatePlain
+            | Change::DestinationArmed
+            | Change::DestinationPlain
+            | Change::MoveArmed
+            | Change::MovePlain
+            | Change::ProjectArmed
+            | Change::ProjectPlain
+    )
+}
+
+/// Whether automated sync takes the write up. What a parent touches and is not in sync, it may take up too;
 /// with the admission door that is looked at when it does.
-fn takes_up(write: &Write<'_>, change: &Change, admission: bool) -> bool {
+fn takes_up(write: &Write<'_>, changes: &BTreeSet<Change>, admission: bool) -> bool {
     let behind = || !admission && json::text(write.after, "/status/sync/status") != "Synced";
-    is_armed(write.after)
-        && (change.created
-            || change.sources
-            || change.place
-            || change.arms
-            || change.retries_newer
-            || (write.by_parent && behind()))
+    let moves = |change: &Change| change.needs() == Needs::Evidence;
+    let own = changes
+        .iter()
+        .filter(|change| **change != Change::OperationWritten);
+    is_armed(write.after) && (own.clone().any(moves) || (write.by_parent && behind()))
 }
 
 fn forges_status(before: Option<&Value>, after: &Value) -> bool {

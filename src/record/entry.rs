@@ -132,6 +132,9 @@ pub struct Planned {
     /// What would be done to it (`ApplicationService.Sync`).
     #[serde(default)]
     pub action: String,
+    /// Of which kinds that is (`source-armed`).
+    #[serde(default)]
+    pub changes: Vec<String>,
     /// What would be rolled out; absent when that could not be pinned.
     pub plan: Option<ApplicationPlan>,
     /// What the gate found; absent when nothing was looked up.

@@ -110,6 +110,11 @@ async fn arming_automated_sync_needs_evidence_for_what_it_would_take_up() {
     evidence(&world, FIRST).await;
     let said = ask(&world, "PUT", path, &pinned).await;
     assert_eq!(said.code(), 0, "{said:?}");
+    let record = world.record(said.decision()).await;
+    assert_eq!(
+        record.opening.planned[0].changes,
+        ["arm", "source-armed", "sync-policy"]
+    );
     // Retries that take newer commits would go past it.
     let retry = json!({"automated": {}, "retry": {"limit": 1, "refresh": true}});
     let said = ask(&world, "PUT", path, &spec(&world, FIRST, retry)).await;
@@ -120,8 +125,8 @@ async fn arming_automated_sync_needs_evidence_for_what_it_would_take_up() {
 async fn a_patch_is_what_it_makes_of_the_application() {
     let world = World::new().await;
     let path = "/api/v1/applications/checkout-prod";
-    let patch = |patch: &Value| json!({"name": "checkout-prod", "patchType": "merge", "patch": patch.to_string()});
-    let arms = patch(&json!({"spec": {
+    let merge = |patch: &Value| json!({"name": "checkout-prod", "patchType": "merge", "patch": patch.to_string()});
+    let arms = merge(&json!({"spec": {
         "source": {"targetRevision": SECOND}, "syncPolicy": {"automated": {}},
     }}));
     refused_for_evidence(
@@ -135,10 +140,10 @@ async fn a_patch_is_what_it_makes_of_the_application() {
         json!({"status": {"history": []}}),
         json!({"operation": {"sync": {}}}),
     ] {
-        let said = ask(&world, "PATCH", path, &patch(&forged)).await;
+        let said = ask(&world, "PATCH", path, &merge(&forged)).await;
         assert_eq!(said.code(), 3, "{said:?}");
     }
-    let moves = patch(&json!({"spec": {"destination": {"namespace": "shop-staging"}}}));
+    let moves = merge(&json!({"spec": {"destination": {"namespace": "shop-staging"}}}));
     assert_eq!(ask(&world, "PATCH", path, &moves).await.code(), 0);
 }
 

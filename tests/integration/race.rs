@@ -26,7 +26,7 @@ const EACH: usize = 25;
 fn component(world: &World, round: usize, model: &str) -> (String, Value) {
     let component = format!("race-{}", round / EACH);
     let mut application = world.outside.argocd.application(model);
-    if round % EACH == 0 {
+    if round.is_multiple_of(EACH) {
         let name = format!("{component}-prod");
         application["metadata"]["uid"] = json!(syncgate::digest::sha256_hex(name.as_bytes()));
         application["metadata"]["name"] = json!(name);
@@ -61,7 +61,7 @@ async fn a_commit_pushed_meanwhile_does_not_go_out() {
         passed(&world.app.store, &component, &checked, &source).await;
         let pushed = late.clone();
         // Half of them already while the gate looks.
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             world
                 .outside
                 .argocd
@@ -77,7 +77,7 @@ async fn a_commit_pushed_meanwhile_does_not_go_out() {
         assert_eq!(said.code(), 0, "round {round}: {said:?}");
         assert_eq!(rolled_out(&world, name), Some(checked), "round {round}");
         // The late one is refused as what it is.
-        if round % 50 == 0 {
+        if round.is_multiple_of(50) {
             assert_eq!(sync(&world, round, name).await.code(), 9);
         }
     }

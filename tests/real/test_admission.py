@@ -8,12 +8,15 @@ is down can be got out of the way.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness.cli import Cli
 from harness.cluster import ARGOCD, path_of
 from harness.doors import AUTOMATED, STAGING, Doors
+from harness.gate import ROOT
 from harness.processes import eventually
 from harness.stage import Stage, start
 from harness.webhook import Webhook
@@ -24,7 +27,6 @@ if TYPE_CHECKING:
 
     from conftest import Guard, People, Rig
     from harness.cluster import Kubernetes
-    from harness.gate import Gate
     from harness.protobuf import Facts
 
 Json = dict[str, Any]
@@ -74,7 +76,9 @@ def test_an_automated_sync_waits_for_its_evidence(stage: Stage, people: People) 
     assert doors.status("auto-prod")["sync"]["status"] == "OutOfSync"
 
     # It is on record who wanted what.
-    [denied, *_] = stage.gate.entries(people.token("sam"), "--app", "auto-prod", "--operation", "ApplicationService.Sync")
+    [denied, *_] = stage.gate.entries(
+        people.token("sam"), "--app", "auto-prod", "--operation", "ApplicationService.Sync"
+    )
     assert denied["opening"]["word"] == "deny"
     assert denied["opening"]["door"] == "admission"
     assert denied["opening"]["caller"]["display"] == "system:serviceaccount:argocd:argocd-application-controller"
@@ -120,12 +124,13 @@ def test_kubectl_is_bound_by_evidence_too(stage: Stage) -> None:
     doors.compared("plain-prod", commit)
     sync: Json = {"revision": commit, "syncStrategy": {"hook": {}}}
     local: Json = {"revision": commit, "manifests": ['{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}']}
-    for patch in (
+    tried: list[Json] = [
         {"operation": {"sync": sync}},
         {"operation": {"sync": sync, "initiatedBy": {"username": "argocd-server"}}},
         {"operation": {"sync": {**sync, "resources": [{"kind": "ConfigMap", "name": "plain-prod-settings"}]}}},
         {"spec": {"syncPolicy": AUTOMATED}},
-    ):
+    ]
+    for patch in tried:
         assert f"@{commit[:7]} {OURS}" in kubectl(kubernetes, "plain-prod", patch), patch
     for patch, why in (
         ({"operation": {"sync": local}}, "manifests"),
@@ -146,6 +151,101 @@ def test_kubectl_is_bound_by_evidence_too(stage: Stage) -> None:
     doors.rolled_out("plain-prod", commit)
     doors.create(doors.application("new-prod", "prod", AUTOMATED))
     doors.rolled_out("new-prod", commit)
+
+
+@pytest.fixture
+def core(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Iterator[Cli]:
+    """`argocd --core`: an API server of one's own, with one's own kubeconfig.
+
+    It finds Argo CD's other parts by their Pods; here these stand for what runs beside them.
+    """
+    ports = {"argocd-repo-server": (8081, "repo_server_port"), "argocd-redis": (6379, "redis_port")}
+    pods = f"/api/v1/namespaces/{ARGOCD}/pods"
+    for name, (port, key) in ports.items():
+        container = {"name": "none", "image": "rig.local/cart-tests:1", "command": ["sleep", "600"]}
+        metadata = {
+            "name": name,
+            "labels": {"app.kubernetes.io/name": name},
+            "annotations": {"rig.local/ports": f"{port}={rig['argocd'][key]}"},
+        }
+        spec = {"containers": [container], "restartPolicy": "Never"}
+        kubernetes.create(pods, {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+    for name in ports:
+        eventually(f"{name} is there", lambda n=name: kubernetes.get(f"{pods}/{n}")["status"].get("phase") == "Running")
+    cli = Cli(Path(rig["cli"]), rig["argocd"]["url"], Path(rig["argocd"]["ca"]), folder / "core")
+    cli.core = Path(rig["kubernetes"]["kubeconfig"])
+    yield cli
+    for name in ports:
+        kubernetes.delete(f"{pods}/{name}")
+
+
+def test_another_api_server_is_bound_too(stage: Stage, core: Cli) -> None:
+    doors = stage.doors
+    stage.plain("plain-prod")
+    commit = doors.commit()
+    doors.compared("plain-prod", commit)
+    for command in (
+        ["app", "sync", "plain-prod"],
+        ["app", "sync", "plain-prod", "--revision", commit],
+        ["app", "set", "plain-prod", "--sync-policy", "automated"],
+        [
+            "app",
+            "actions",
+            "run",
+            "plain-prod",
+            "toggle-auto-sync",
+            "--kind",
+            "Application",
+            "--resource-name",
+            "plain-prod",
+        ],
+    ):
+        said = core.run(*command).refused()
+        assert f"@{commit[:7]} {OURS}" in said, command
+    assert doors.value("plain-prod") is None
+    stage.prove()
+    core.run("app", "sync", "plain-prod").ok()
+    doors.rolled_out("plain-prod", commit)
+
+
+@pytest.fixture(params=["without-health", "with-health"])
+def health(request: pytest.FixtureRequest, kubernetes: Kubernetes) -> Iterator[bool]:
+    """Whether an Application has a health, for which its parent's sync waits."""
+    settings = path_of("configmaps", "argocd-cm")
+    key = "resource.customizations.health.argoproj.io_Application"
+    on = request.param == "with-health"
+    lua = (ROOT / "tests/argocd/fixtures/cluster/application-health.lua").read_text()
+    kubernetes.merge(settings, {"data": {key: lua if on else None}})
+    yield on
+    kubernetes.merge(settings, {"data": {key: None}})
+
+
+def test_a_root_rolls_out_what_has_passed(stage: Stage, health: bool, people: People) -> None:
+    """Who may deploy to staging must not roll out prod by a parent in staging; nobody what has not passed."""
+    doors, at_the_gate = stage.doors, people.at(stage.gate)
+    alice, rita = (at_the_gate.new(login, token=people.token(login)) for login in ("alice", "rita"))
+    commit = doors.commit()
+    doors.create(doors.parent("root", "staging"))
+    doors.compared("root", commit)
+    said = alice.run("app", "sync", "root").refused()
+    assert "PermissionDenied" in said
+    assert "root-child-prod" in said
+    said = rita.run("app", "sync", "root").refused()
+    assert f"root-child-prod: doors@{commit[:7]} {OURS}" in said
+    assert doors.status("root").get("operationState") is None
+    assert not doors.kubernetes.has_application("root-child-prod")
+    stage.prove()
+    rita.run("app", "sync", "root").ok()
+    for name in ("root", "root-child-staging", "root-child-prod"):
+        state = doors.rolled_out(name, commit)
+        assert state["phase"] == "Succeeded", name
+    if health:
+        shown = rita.json("app", "get", "root")
+        assert isinstance(shown, dict)
+        assert {resource["name"]: resource["health"]["status"] for resource in shown["status"]["resources"]} == {
+            "root-child-staging": "Healthy",
+            "root-child-prod": "Healthy",
+        }
 
 
 def test_a_set_makes_only_what_has_passed(stage: Stage) -> None:
@@ -216,9 +316,58 @@ def test_an_operation_in_git_starts_nothing_that_has_not_passed(stage: Stage) ->
     doors.rolled_out("git-child-prod", commit)
 
 
-def test_installing_the_door_stops_nobody(
-    clean: Doors, guard: Guard, rig: Rig, people: People, facts: Facts
-) -> None:
+def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
+    """The parent is in no environment, so nobody looks at what it renders; the write of its child is asked about."""
+    doors, old = clean, clean.repository.head()
+    child = doors.application("git-child-prod", "prod")
+    file = "parents/git-parent/child.yaml"
+    doors.repository.write(file, json.dumps(child), "A child")
+    doors.create(doors.parent("git-parent", "nowhere", AUTOMATED))
+    eventually("the child is there", lambda: doors.kubernetes.has_application("git-child-prod"), within=60)
+    doors.settled("git-parent")
+    with guard.installed():
+        operation: Json = {"sync": {"revision": old, "source": child["spec"]["source"], "syncStrategy": {"hook": {}}}}
+        state: Json = {"operation": operation, "phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}
+        for status in ({"operationState": state}, {"operationState": {**state, "syncResult": {"revision": old}}}):
+            lying = {**child, "spec": {**child["spec"], "revisionHistoryLimit": 7}, "status": status}
+            commit = doors.repository.write(file, json.dumps(lying), "A child that says that it runs")
+            doors.compared("git-parent", commit)
+            said = eventually("the parent says why", lambda c=commit: refusal_of(doors, "git-parent", c), within=60)
+            assert "status" in str(said)
+            assert "operationState" not in doors.status("git-child-prod")
+            doors.repository.write(file, json.dumps(child), "A child that says nothing")
+        assert doors.value("git-child-prod") is None
+
+
+def refusal_of(doors: Doors, name: str, commit: str) -> str:
+    """What Argo CD shows of a commit that a parent could not apply: in its conditions, or in its operation."""
+    status = doors.status(name)
+    if status.get("sync", {}).get("revision") != commit:
+        return ""
+    resources = status.get("operationState", {}).get("syncResult", {}).get("resources", [])
+    said = " ".join([conditions(doors, name), *(resource.get("message", "") for resource in resources)])
+    return said if "admission webhook" in said else ""
+
+
+def test_a_root_may_hold_itself(stage: Stage) -> None:
+    """An application that is among its own manifests, unchanged, rolls out nothing by that."""
+    doors = stage.doors
+    root = doors.parent("self", "staging", AUTOMATED)
+    child = doors.application("self-child-prod", "prod", AUTOMATED)
+    doors.repository.write("parents/self/self.yaml", json.dumps(root), "A root that holds itself")
+    doors.repository.write("parents/self/child.yaml", json.dumps(child), "And a child")
+    stage.prove()
+    doors.create(root)
+    doors.rolled_out("self", stage.head)
+    doors.rolled_out("self-child-prod", stage.head)
+    commit = doors.commit()
+    doors.compared("self-child-prod", commit)
+    told(doors, "self-child-prod", commit)
+    stage.prove()
+    doors.rolled_out("self-child-prod", commit)
+
+
+def test_installing_the_door_stops_nobody(clean: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> None:
     """What runs goes on, although nobody has ever tested it; what is new needs its tests."""
     doors = clean
     doors.create(doors.application(STAGING, "staging"))
@@ -244,7 +393,9 @@ def test_installing_the_door_stops_nobody(
             eventually(f"{name} is compared again", lambda n=name, s=seen: doors.status(n)["reconciledAt"] > s)
         doors.kubernetes.patch_application("heal-child-prod", {"spec": {"source": {"targetRevision": "HEAD"}}})
         eventually(
-            "the child is healed", lambda: stage.spec("heal-child-prod")["source"]["targetRevision"] == "main", within=60
+            "the child is healed",
+            lambda: stage.spec("heal-child-prod")["source"]["targetRevision"] == "main",
+            within=60,
         )
         # The operation that ran goes on, and can be ended.
         assert doors.status("slow")["operationState"]["phase"] == "Running"
@@ -290,29 +441,34 @@ def test_who_only_observes_lets_everything_through_and_writes_it_down(
             assert not words & {"deny", "refuse"}, name
 
 
-def test_a_gate_that_is_down_blocks_and_can_be_got_out_of_the_way(stage: Stage) -> None:
+def test_a_gate_that_is_down_blocks_and_can_be_got_out_of_the_way(
+    clean: Doors, guard: Guard, kubernetes: Kubernetes
+) -> None:
     """Argo CD may deploy the gate itself: that one application is exempt, by the shipped configuration."""
-    doors, kubernetes = stage.doors, stage.doors.kubernetes
-    stage.plain("plain-prod")
-    own = exempt(doors)
-    stage.gate.kill()
-    try:
-        # Nothing is started, though the tests have passed.
-        said = kubectl_fails(kubernetes, "plain-prod", {"operation": {"sync": {"revision": stage.head}}})
-        assert "failed calling webhook" in said
-        # Argo CD still compares and shows.
-        commit = doors.commit()
-        eventually("it is compared", lambda: doors.status("plain-prod")["sync"]["revision"] == commit, within=60)
-        # The gate's own application syncs, so that a broken gate can be replaced.
-        kubernetes.create(path_of("applications"), own)
-        doors.rolled_out("syncgate", commit)
-        # And who may take the configuration away has recovered.
-        Webhook(kubernetes, stage.gate).remove()
-        start(doors, "plain-prod", commit)
-        doors.rolled_out("plain-prod", commit)
-    finally:
-        kubernetes.delete(path_of("applications", "syncgate"))
-        kubernetes.delete(path_of("appprojects", "syncgate"))
+    doors, old = clean, clean.repository.head()
+    doors.create(doors.application("plain-prod", "prod"))
+    kubernetes.create(path_of("applications"), exempt(doors))
+    doors.rolled_out("syncgate", old)
+    with guard.installed() as gate:
+        try:
+            gate.kill()
+            commit = doors.commit()
+            # Nothing is started, not even what has run before.
+            said = kubectl_fails(kubernetes, "plain-prod", {"operation": {"sync": {"revision": old}}})
+            assert "failed calling webhook" in said
+            # Argo CD still compares and shows.
+            eventually("it is compared", lambda: doors.status("plain-prod")["sync"]["revision"] == commit, within=60)
+            # The gate's own application syncs by itself, so that a broken gate is replaced by a push.
+            doors.rolled_out("syncgate", commit)
+            # Nobody else starts it: not even with the gate down.
+            kubectl_fails(kubernetes, "syncgate", {"operation": {"sync": {"revision": old}}})
+            # And who may take the configuration away has recovered.
+            Webhook(kubernetes, gate).remove()
+            start(doors, "plain-prod", commit)
+            doors.rolled_out("plain-prod", commit)
+        finally:
+            kubernetes.delete(path_of("applications", "syncgate"))
+            kubernetes.delete(path_of("appprojects", "syncgate"))
 
 
 def kubectl_fails(kubernetes: Kubernetes, name: str, patch: Json) -> str:

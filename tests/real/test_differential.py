@@ -91,8 +91,8 @@ class Seen:
     def difference(self) -> str | None:
         """What disagrees, in words; nothing if all agree."""
         if self.entry is None and not self.late:
-            wrong = [call.operation for call in self.executed]
-            return f"no decision, and yet argocd-server was asked for {wrong}" if wrong else None
+            asked = [call.operation for call in self.executed]
+            return f"no decision, and yet argocd-server was asked for {asked}" if asked else None
         if self.entry is None:
             return None
         opening, outcome = self.entry["opening"], (self.entry["closing"] or {}).get("outcome", {})
@@ -108,8 +108,9 @@ class Seen:
                 return f"recorded as {opening['operation']}, executed as {[call.operation for call in calls]}"
         # To plan, and to answer by itself, the gate reads; a read that it refuses needs no reading of anything else.
         own = OWN if opening["effect"] != "read" or outcome.get("kind") == "answered" else READS_FIRST
-        wrong = [call.operation for call in calls if call.operation not in own]
-        return f"recorded as {opening['operation']} ({outcome.get('kind')}), and {wrong} was executed too" if wrong else None
+        others = [call.operation for call in calls if call.operation not in own]
+        told = f"recorded as {opening['operation']} ({outcome.get('kind')}), and {others} was executed too"
+        return told if others else None
 
     def __str__(self) -> str:
         answer = f"{self.reply.status} {self.reply.headers} {self.reply.body[:300]!r}" if self.reply else "none"
@@ -186,7 +187,9 @@ class Bench:
 
 
 @pytest.fixture(scope="module")
-def bench(gate: Gate, people: People, rest: httpx.Client, rig: Rig, kubernetes: Kubernetes, doors: Doors) -> Iterator[Bench]:
+def bench(
+    gate: Gate, people: People, rest: httpx.Client, rig: Rig, kubernetes: Kubernetes, doors: Doors
+) -> Iterator[Bench]:
     doors.create(doors.application(APPLICATION, "staging"))
     calls = CallLog(Path(rig["logs"]) / "argocd-server.log")
     yield Bench(gate, Http1(gate.url, gate.ca, 10), Http2(gate.url, gate.ca, 10), rest, calls, people)

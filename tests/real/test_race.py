@@ -7,14 +7,13 @@ where the push falls somewhere between the evidence and the rollout.
 
 from __future__ import annotations
 
-import os
 import threading
 from random import Random
 from typing import TYPE_CHECKING
 
 import pytest
 
-from harness.doors import AUTOMATED, STAGING
+from harness.doors import STAGING
 from harness.gate import has_fail_points
 from harness.processes import eventually
 from harness.stage import Stage
@@ -28,8 +27,8 @@ if TYPE_CHECKING:
     from harness.doors import Doors
     from harness.protobuf import Facts
 
-# Fifteen of each kind take six minutes; a few show that it works.
-ROUNDS = int(os.environ.get("SYNCGATE_RACE_ROUNDS", "4"))
+# Of each kind.
+ROUNDS = 15
 PLAIN, AUTO = "race-plain", "race-auto"
 
 
@@ -40,9 +39,7 @@ def reached(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def stage(
-    guard: Guard, doors: Doors, rig: Rig, people: People, facts: Facts, reached: Path
-) -> Iterator[Stage]:
+def stage(guard: Guard, doors: Doors, rig: Rig, people: People, facts: Facts, reached: Path) -> Iterator[Stage]:
     assert has_fail_points(), "the program has no fail points: cargo build --features failpoints"
     doors.create(doors.application(STAGING, "staging"))
     with guard.installed(SYNCGATE_FAILPOINT=f"before-forward={reached}") as gate:
@@ -135,7 +132,9 @@ def test_a_push_between_evidence_and_automated_sync(stage: Stage, reached: Path)
 
 def verified(stage: Stage, name: str) -> None:
     """Everything in the history has passed, and is on record as a permit."""
-    runs = stage.gate.json("evidence", "list", "--environment", "staging", "--limit", "200", token=stage.token("sam"))["runs"]
+    runs = stage.gate.json("evidence", "list", "--environment", "staging", "--limit", "200", token=stage.token("sam"))[
+        "runs"
+    ]
     passed = {commit for run in runs if run["result"]["verdict"] == "passed" for commit in run["commits"]}
     rolled_out = {entry["revision"] for entry in stage.doors.status(name)["history"]}
     assert rolled_out <= passed

@@ -32,36 +32,42 @@ fn a_status_is_forged_where_it_is_new_or_another() {
 fn automated_sync_takes_up_changes_of_sources_and_of_itself() {
     let on = application(&json!({}));
     let off = application(&json!({"enabled": false}));
-    let none = application(&Value::Null);
-    let planned = |before: &Value, after: &Value, by_parent: bool| {
+    let planned = |after: &Value, kinds: &[Change], by_parent: bool, admission: bool| {
         let write = Write {
             action: None,
-            before: Some(before),
+            before: Some(&on),
             after,
             by_parent,
         };
-        let change = Change {
-            created: false,
-            sources: sources(json::at(before, "/spec")) != sources(json::at(after, "/spec")),
-            place: false,
-            arms: is_armed(after) && !is_armed(before),
-            retries_newer: false,
-            anything: before != after,
-        };
-        takes_up(&write, &change, false)
+        takes_up(&write, &kinds.iter().copied().collect(), admission)
     };
-    assert!(!planned(&on, &on, false));
-    assert!(planned(&off, &on, false));
-    assert!(planned(&none, &on, false));
-    assert!(!planned(&on, &off, false));
-    let mut moved = on.clone();
-    moved["spec"]["source"]["path"] = json!("q");
-    assert!(planned(&on, &moved, false));
-    moved["spec"]["syncPolicy"] = json!({"automated": {"enabled": false}});
-    assert!(!planned(&on, &moved, false));
-    // What a parent touches while it is behind goes out, too.
+    for kind in [
+        Change::Arm,
+        Change::SourceArmed,
+        Change::MoveArmed,
+        Change::RetryNewest,
+    ] {
+        assert!(planned(&on, &[kind], false, false), "{kind}");
+    }
+    for kind in [
+        Change::Metadata,
+        Change::SyncPolicy,
+        Change::OperationWritten,
+    ] {
+        assert!(!planned(&on, &[kind], false, false), "{kind}");
+    }
+    for kind in [
+        Change::Disarm,
+        Change::SourcePlain,
+        Change::DestinationPlain,
+    ] {
+        assert!(!planned(&off, &[kind], false, false), "{kind}");
+    }
+    // What a parent touches while it is behind goes out, too; the admission door looks at that itself.
     let mut behind = on.clone();
     behind["status"]["sync"]["status"] = json!("OutOfSync");
-    assert!(planned(&behind, &behind, true));
-    assert!(!planned(&behind, &behind, false));
+    assert!(planned(&behind, &[], true, false));
+    assert!(!planned(&behind, &[], true, true));
+    assert!(!planned(&behind, &[], false, false));
+    assert!(!planned(&on, &[], true, false));
 }

@@ -29,6 +29,7 @@ fn planned() -> Planned {
     Planned {
         application: app("shop-prod"),
         action: "ApplicationService.Sync".into(),
+        changes: vec!["sync".into()],
         plan: Some(ApplicationPlan {
             application: app("shop-prod"),
             uid: "uid-1".into(),

@@ -48,6 +48,7 @@ fn permit() -> Opening {
         applications: vec![app("checkout-prod")],
         planned: vec![Planned {
             action: "ApplicationService.Sync".into(),
+            changes: vec!["sync".into()],
             application: app("checkout-prod"),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),

@@ -89,7 +89,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	k := &Kubelet{options: o, client: client, pods: map[types.UID]*worker{}}
-	if err := k.serveLogs(ctx); err != nil {
+	if err := k.serve(ctx); err != nil {
 		return err
 	}
 	if err := k.register(ctx); err != nil {

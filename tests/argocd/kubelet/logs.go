@@ -83,8 +83,9 @@ func (w *lineWriter) Write(data []byte) (int, error) {
 	}
 }
 
-// serveLogs starts the endpoint /containerLogs/NAMESPACE/POD/CONTAINER, for clients with a certificate.
-func (k *Kubelet) serveLogs(ctx context.Context) error {
+// serve starts the endpoints /containerLogs/NAMESPACE/POD/CONTAINER and /portForward/NAMESPACE/POD, for clients with a
+// certificate.
+func (k *Kubelet) serve(ctx context.Context) error {
 	authority, err := os.ReadFile(k.clientCA)
 	if err != nil {
 		return err
@@ -99,14 +100,17 @@ func (k *Kubelet) serveLogs(ctx context.Context) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /containerLogs/{namespace}/{pod}/{container}", k.answerLogs)
+	mux.HandleFunc("/portForward/{namespace}/{pod}", k.answerPortForward)
 	server := &http.Server{
-		Handler:     mux,
-		TLSConfig:   &tls.Config{ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert},
-		BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler:   mux,
+		TLSConfig: &tls.Config{ClientCAs: clients, ClientAuth: tls.RequireAndVerifyClientCert},
+		// A connection that is upgraded to streams must be HTTP/1.1.
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){},
+		BaseContext:  func(net.Listener) context.Context { return ctx },
 	}
 	go func() {
 		err := server.ServeTLS(listener, k.cert, k.key)
-		fmt.Fprintln(os.Stderr, "kubelet: serving logs ended:", err)
+		fmt.Fprintln(os.Stderr, "kubelet: serving ended:", err)
 	}()
 	return nil
 }

@@ -90,7 +90,7 @@ func argocdServer(l layout, k cluster, p ports, o Options) component {
 	return component{name: "argocd-server", env: argocdEnv(l, p, k.kubeconfigOf("argocd-server"), o), args: []string{
 		"--address=127.0.0.1", "--port=" + strconv.Itoa(p.argocd),
 		"--metrics-address=127.0.0.1", "--metrics-port=" + strconv.Itoa(p.argocdMetrics),
-		"--repo-server=" + loopback(p.repo), "--repo-server-plaintext",
+		"--repo-server=" + loopback(p.repo),
 		"--staticassets=" + filepath.Join(l.argocd, "assets"),
 		"--hydrator-enabled", // or the calls about repositories to write to are not there; nothing here hydrates
 	}}
@@ -101,7 +101,7 @@ func argocdRepoServer(l layout, p ports, o Options) component {
 	return component{name: "argocd-repo-server", env: argocdEnv(l, p, "", o), args: []string{
 		"--address=127.0.0.1", "--port=" + strconv.Itoa(p.repo),
 		"--metrics-address=127.0.0.1", "--metrics-port=" + strconv.Itoa(p.repoMetrics),
-		"--disable-tls", "--client-ca-path=",
+		"--client-ca-path=", // whoever reaches it may ask, with the certificate that it makes for itself
 	}}
 }
 
@@ -109,7 +109,7 @@ func argocdApplicationController(l layout, k cluster, p ports, o Options) compon
 	const name = "argocd-application-controller"
 	return component{name: name, env: argocdEnv(l, p, k.kubeconfigOf(name), o), args: []string{
 		"--metrics-port=" + strconv.Itoa(p.controllerMetrics), // on all interfaces: there is no flag for the address
-		"--repo-server=" + loopback(p.repo), "--repo-server-plaintext",
+		"--repo-server=" + loopback(p.repo),
 	}}
 }
 
@@ -118,7 +118,7 @@ func argocdApplicationSetController(l layout, k cluster, p ports, o Options) com
 	return component{name: name, env: argocdEnv(l, p, k.kubeconfigOf(name), o), args: []string{
 		"--metrics-addr=" + loopback(p.appsetMetrics), "--probe-addr=" + loopback(p.appsetProbe),
 		"--webhook-addr=" + loopback(p.appsetWebhook),
-		"--argocd-repo-server=" + loopback(p.repo), "--repo-server-plaintext",
+		"--argocd-repo-server=" + loopback(p.repo),
 		"--namespace=" + argocdNamespace, "--enable-progressive-syncs",
 	}}
 }

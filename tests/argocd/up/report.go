@@ -25,6 +25,9 @@ type ArgoCD struct {
 	Password     string `json:"password"`
 	Account      string `json:"account"`
 	AccountToken string `json:"account_token"`
+	// Ports of what others reach only by port forwarding.
+	RepoServerPort int `json:"repo_server_port"`
+	RedisPort      int `json:"redis_port"`
 }
 
 // Kubernetes says where kube-apiserver is; the token is that of an administrator.

@@ -162,7 +162,7 @@ func (r *starter) report() *Report {
 		Dir: r.layout.root, Bin: r.bin, CLI: filepath.Join(r.bin, "argocd"), Images: r.layout.images, Logs: r.layout.logs,
 		ArgoCD: ArgoCD{
 			URL: r.url, CA: r.cluster.ca.path, Username: "admin", Password: r.password,
-			Account: account, AccountToken: r.token,
+			Account: account, AccountToken: r.token, RepoServerPort: r.ports.repo, RedisPort: r.ports.redis,
 		},
 		Kubernetes: Kubernetes{
 			URL: r.cluster.url, CA: r.cluster.ca.path, Kubeconfig: r.cluster.kubeconfig, Token: r.cluster.adminToken,

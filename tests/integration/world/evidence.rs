@@ -19,17 +19,34 @@ const VARIES: [&str; 5] = [
 
 /// Stores a run of `integration` in staging that passed for `component`, at `commit` of `source`.
 pub(crate) async fn passed(store: &Store, component: &str, commit: &str, source: &Value) {
+    let run = run(component, commit, source);
+    store.insert_run(&run).await.unwrap();
+    let finish = FinishRow {
+        decision: DecisionId::new(run.received_at),
+        exit_status: 0,
+        finished_at: run.received_at,
+        batches: 0,
+        attempts: 0,
+        interrupted: false,
+        judged_batches: 0,
+        verdict: Verdict::Passed,
+        reasons: Vec::new(),
+        tests: Tests {
+            passed: 1,
+            ..Tests::default()
+        },
+        counting: run.counting,
+    };
+    store.finish_run(run.id, &finish).await.unwrap();
+}
+
+fn run(component: &str, commit: &str, source: &Value) -> RunRow {
     let now = Clock::system().now();
     let decision = DecisionId::new(now);
-    let id = RunId(decision.0);
-    let counts = Counting {
-        state: CountingState::Counts,
-        reason: String::new(),
-    };
     let varies = VARIES.map(str::to_owned);
     let (whole, promoted) = ApplicationPlan::digests(std::slice::from_ref(source), &varies);
-    let run = RunRow {
-        id,
+    RunRow {
+        id: RunId(decision.0),
         idempotency_key: None,
         reporter: "https://issuer#tests".to_owned(),
         decision,
@@ -61,24 +78,9 @@ pub(crate) async fn passed(store: &Store, component: &str, commit: &str, source:
         since: None,
         started_at: now,
         received_at: now,
-        counting: counts.clone(),
-    };
-    store.insert_run(&run).await.unwrap();
-    let finish = FinishRow {
-        decision: DecisionId::new(now),
-        exit_status: 0,
-        finished_at: now,
-        batches: 0,
-        attempts: 0,
-        interrupted: false,
-        judged_batches: 0,
-        verdict: Verdict::Passed,
-        reasons: Vec::new(),
-        tests: Tests {
-            passed: 1,
-            ..Tests::default()
+        counting: Counting {
+            state: CountingState::Counts,
+            reason: String::new(),
         },
-        counting: counts,
-    };
-    store.finish_run(id, &finish).await.unwrap();
+    }
 }

@@ -65,6 +65,8 @@ class Cli:
     token: str | None = None
     """What `ARGOCD_AUTH_TOKEN` holds; without it, what `login` has stored counts."""
     extra: list[str] = field(default_factory=list)
+    core: Path | None = None
+    """The kubeconfig with which to talk to Kubernetes and to no server, as `--core` does."""
 
     @property
     def address(self) -> str:
@@ -83,11 +85,15 @@ class Cli:
             "SSL_CERT_FILE": str(self.ca),
             "NO_PROXY": "127.0.0.1,localhost",
         }
+        if self.core is not None:
+            env["KUBECONFIG"] = str(self.core)
         if self.token is not None:
             env["ARGOCD_AUTH_TOKEN"] = self.token
         return env
 
     def arguments(self, *arguments: str) -> list[str]:
+        if self.core is not None:
+            return [str(self.program), *arguments, "--core"]
         web = ["--grpc-web"] if self.grpc_web else []
         server = [] if arguments[0] == "login" else ["--server", self.address]
         return [str(self.program), *arguments, *server, *web, *self.extra]

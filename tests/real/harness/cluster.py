@@ -39,7 +39,9 @@ class Kubernetes:
     def close(self) -> None:
         self._http.close()
 
-    def ask(self, method: str, path: str, body: object = None, *, content_type: str = "application/json") -> httpx.Response:
+    def ask(
+        self, method: str, path: str, body: object = None, *, content_type: str = "application/json"
+    ) -> httpx.Response:
         """One request, however it ends."""
         content = None if body is None else json.dumps(body)
         return self._http.request(method, path, content=content, headers={"content-type": content_type})
@@ -58,7 +60,9 @@ class Kubernetes:
 
     def apply(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         """Creates an object, or changes it to this."""
-        return self._done("PATCH", f"{path}?fieldManager=tests&force=true", body, content_type="application/apply-patch+yaml")
+        return self._done(
+            "PATCH", f"{path}?fieldManager=tests&force=true", body, content_type="application/apply-patch+yaml"
+        )
 
     def delete(self, path: str) -> None:
         """Removes an object, if it is there, without waiting for what its finalizers want."""
@@ -66,7 +70,9 @@ class Kubernetes:
             answer = self.ask("DELETE", path)
             assert answer.is_success or answer.status_code == 404, answer.text
 
-    def _done(self, method: str, path: str, body: object = None, content_type: str = "application/json") -> dict[str, Any]:
+    def _done(
+        self, method: str, path: str, body: object = None, content_type: str = "application/json"
+    ) -> dict[str, Any]:
         answer = self.ask(method, path, body, content_type=content_type)
         assert answer.is_success, f"{method} {path}: {answer.text}"
         return dict(answer.json())

@@ -102,6 +102,13 @@ class Doors:
         self.kubernetes.patch_application(name, refresh)
         eventually(f"{name} is compared with {commit}", lambda: self.status(name)["sync"].get("revision") == commit)
 
+    def in_sync(self, name: str, commit: str) -> None:
+        """Waits until what runs is a commit, by whatever operation."""
+        synced = {"status": "Synced", "revision": commit}
+        eventually(
+            f"{name} runs {commit}", lambda: synced.items() <= self.status(name).get("sync", {}).items(), within=60
+        )
+
     def settled(self, name: str) -> Json:
         """Waits until no operation runs, and gives the state of the last one."""
 
@@ -140,6 +147,7 @@ class Doors:
             self.kubernetes.delete(path_of("applications", name))
             for environment in ("staging", "prod"):
                 self.kubernetes.delete(path_of("configmaps", f"{name}-settings", namespace=f"doors-{environment}"))
+            self.kubernetes.delete(path_of("rollouts", f"{name}-app", namespace="doors-prod"))
 
     def remove_all(self) -> None:
         """Removes all that was made of this repository."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .protobuf import Facts, Method
 
-TOKEN = "$TOKEN"  # noqa: S105 - stands for one
+TOKEN = "$TOKEN"
 """In headers: where the token of the caller goes."""
 
 
@@ -55,13 +55,15 @@ class Request:
         return http2.send(own + [(name.lower(), value) for name, value in headers], self.body)
 
     def to_json(self) -> dict[str, Any]:
-        body = base64.b64encode(self.body).decode()
-        return {"http": self.http, "method": self.method, "target": self.target, "headers": self.headers, "body": body}
+        """As it is kept in a file: each byte of the body as one character."""
+        headers = [f"{name}: {value}" for name, value in self.headers]
+        body = self.body.decode("latin-1")
+        return {"http": self.http, "method": self.method, "target": self.target, "headers": headers, "body": body}
 
     @classmethod
     def from_json(cls, told: dict[str, Any]) -> Request:
-        headers = tuple((name, value) for name, value in told["headers"])
-        return cls(told["http"], told["method"], told["target"], headers, base64.b64decode(told["body"]))
+        headers = tuple((name, value) for name, _, value in (line.partition(": ") for line in told["headers"]))
+        return cls(told["http"], told["method"], told["target"], headers, told["body"].encode("latin-1"))
 
 
 def valid(random: Random, facts: Facts, name: str, wire: Wire, fields: dict[str, Any]) -> Request:
@@ -70,18 +72,27 @@ def valid(random: Random, facts: Facts, name: str, wire: Wire, fields: dict[str,
     if wire is Wire.REST:
         binding = random.choice(method.bindings)
         target, body = rest_target(binding, fields)
-        headers = (("authorization", f"Bearer {TOKEN}"), ("content-type", "application/json"))
+        headers: tuple[tuple[str, str], ...] = (
+            ("authorization", f"Bearer {TOKEN}"),
+            ("content-type", "application/json"),
+        )
         return Request(random.choice((1, 1, 2)), binding.method, target, headers, body or b"")
     body = framed(facts.encode(method.request, fields))
     if wire is Wire.GRPC:
-        return Request(2, "POST", method.path, (("content-type", "application/grpc"), ("te", "trailers"), ("token", TOKEN)), body)
+        return Request(
+            2, "POST", method.path, (("content-type", "application/grpc"), ("te", "trailers"), ("token", TOKEN)), body
+        )
     headers = (("content-type", "application/grpc-web+proto"), ("x-grpc-web", "1"), ("token", TOKEN))
     return Request(random.choice((1, 2)), "POST", method.path, headers, body)
 
 
 def fields_of(random: Random, facts: Facts, method: Method, text: str) -> dict[str, Any]:
     """A message in which some fields say `text`, or yes, or one; what a path or the message itself needs is there."""
-    needed = {key.split(".")[0].split("=")[0] for binding in method.bindings for key in re.findall(r"\{([^}]+)\}", binding.template)}
+    needed = {
+        key.split(".")[0].split("=")[0]
+        for binding in method.bindings
+        for key in re.findall(r"\{([^}]+)\}", binding.template)
+    }
     return _message(random, facts, method.request, text, needed, 3)
 
 
@@ -96,7 +107,14 @@ def _message(random: Random, facts: Facts, name: str, text: str, needed: set[str
         if kind == "scalar" and scalar != "bytes":
             item = text if scalar == "string" else random.random() < 0.5 if scalar == "bool" else 1
         elif kind == "message" and depth and facts.plain(scalar):
-            item = _message(random, facts, scalar, text, {"name", "url", "repo", "repoURL", "server", "value", "metadata"}, depth - 1)
+            item = _message(
+                random,
+                facts,
+                scalar,
+                text,
+                {"name", "url", "repo", "repoURL", "server", "value", "metadata"},
+                depth - 1,
+            )
         if item is not None:
             value[key] = [item] if field["label"] == "repeated" else item
     return value
@@ -121,16 +139,21 @@ def _percent(random: Random, request: Request, _: str) -> Request:
 
 
 _BITS = (
-    "/", "//", "/./", "/../", "/x/../", "..;/", ";x=y", ";", "%2F", "%2f", "%5C", "\\", "%00", "%2e%2e%2f", "%23", "#", "?",
-    "%3F", "%0d%0a", "%20", "+", "%C0%AF", "%ef%bc%8f", "\u00e9", "*", "%", "%zz", ":", "@", "/sync", "%2Fsync", "/operation",
-    "/resource", "/spec", "/rollback",
+    "/", "//", "/./", "/../", "/x/../", "..;/", ";x=y", ";", "%2F", "%2f", "%5C", "\\", "%00", "%2e%2e%2f", "%23",
+    "#", "?", "%3F", "%0d%0a", "%20", "+", "%C0%AF", "%ef%bc%8f", "\u00e9", "*", "%", "%zz", ":", "@", "/sync",
+    "%2Fsync", "/operation", "/resource", "/spec", "/rollback",
 )  # fmt: skip
 
 
 def _insert(random: Random, request: Request, _: str) -> Request:
     """Something that some servers read over, and others do not."""
     path, mark, query = request.target.partition("?")
-    places = [0, len(path), *(i for i, c in enumerate(path) if c == "/"), *(i + 1 for i, c in enumerate(path) if c == "/")]
+    places = [
+        0,
+        len(path),
+        *(i for i, c in enumerate(path) if c == "/"),
+        *(i + 1 for i, c in enumerate(path) if c == "/"),
+    ]
     place = random.choice(places)
     return replace(request, target=path[:place] + random.choice(_BITS) + path[place:] + mark + query)
 
@@ -152,8 +175,31 @@ def _absolute(random: Random, request: Request, _: str) -> Request:
 
 def _query(random: Random, request: Request, other: str) -> Request:
     """One more parameter, which may say something else than the path or the body."""
-    names = ("name", "Name", "NAME", "n%61me", "appNamespace", "AppNamespace", "appName", "applicationName", "project", "dryRun")
-    names += ("dry_run", "cascade", "upsert", "revision", "refresh", "validate", "fields", "resourceName", "kind", "group", "unknown")
+    names: tuple[str, ...] = (
+        "name",
+        "Name",
+        "NAME",
+        "n%61me",
+        "appNamespace",
+        "AppNamespace",
+        "appName",
+        "applicationName",
+        "project",
+        "dryRun",
+    )
+    names += (
+        "dry_run",
+        "cascade",
+        "upsert",
+        "revision",
+        "refresh",
+        "validate",
+        "fields",
+        "resourceName",
+        "kind",
+        "group",
+        "unknown",
+    )
     values = (other, "true", "false", "1", "", "argocd", "kube-system", "hard", "items.spec", f"{other}&{other}")
     sign = "&" if "?" in request.target else "?"
     sign = random.choice((sign, sign, sign, ";", "?", "&&"))
@@ -172,11 +218,12 @@ def _twice(random: Random, request: Request, _: str) -> Request:
 # --- method and headers
 
 _TYPES = (
-    "application/json; charset=utf-8", "application/json;charset=UTF-16", "APPLICATION/JSON", "text/plain", "text/json", "",
-    "application/x-www-form-urlencoded", "multipart/form-data", "application/grpc", "application/grpc+proto", "Application/Grpc",
-    "application/grpc+json", "application/grpc; charset=utf-8", "application/grpc-web", "application/grpc-web+proto",
-    "application/grpc-web-text", "application/grpc-web+json", "application/grpc-webfoo", "application/grpcfoo", "application/proto",
-    "application/json, application/grpc", " application/grpc", "application/merge-patch+json", "application/strategic-merge-patch+json",
+    "application/json; charset=utf-8", "application/json;charset=UTF-16", "APPLICATION/JSON", "text/plain",
+    "text/json", "", "application/x-www-form-urlencoded", "multipart/form-data", "application/grpc",
+    "application/grpc+proto", "Application/Grpc", "application/grpc+json", "application/grpc; charset=utf-8",
+    "application/grpc-web", "application/grpc-web+proto", "application/grpc-web-text", "application/grpc-web+json",
+    "application/grpc-webfoo", "application/grpcfoo", "application/proto", "application/json, application/grpc",
+    " application/grpc", "application/merge-patch+json", "application/strategic-merge-patch+json",
 )  # fmt: skip
 
 
@@ -196,9 +243,10 @@ def _verb(random: Random, request: Request, _: str) -> Request:
 
 _HEADERS = (
     ("x-http-method-override", "DELETE"), ("x-http-method-override", "GET"), ("x-http-method-override", "POST"),
-    ("x-method-override", "PUT"), ("x-http-method", "PATCH"), ("grpc-metadata-token", "x"), ("grpc-metadata-authorization", "Bearer x"),
-    ("grpc-encoding", "gzip"), ("grpc-encoding", "identity"), ("content-encoding", "gzip"), ("grpc-timeout", "1n"), ("grpc-timeout", "10S"),
-    ("x-forwarded-host", "evil"), ("x-forwarded-prefix", "/api"), ("x-original-url", "/api/v1/applications"), ("x-rewrite-url", "/api/version"),
+    ("x-method-override", "PUT"), ("x-http-method", "PATCH"), ("grpc-metadata-token", "x"),
+    ("grpc-metadata-authorization", "Bearer x"), ("grpc-encoding", "gzip"), ("grpc-encoding", "identity"),
+    ("content-encoding", "gzip"), ("grpc-timeout", "1n"), ("grpc-timeout", "10S"), ("x-forwarded-host", "evil"),
+    ("x-forwarded-prefix", "/api"), ("x-original-url", "/api/v1/applications"), ("x-rewrite-url", "/api/version"),
     ("x-grpc-web", "1"), ("te", "trailers"), ("accept", "text/event-stream"), ("accept", "application/grpc-web-text"),
     ("cookie", "argocd.token=x"), ("range", "bytes=0-1"), ("grpc-accept-encoding", "gzip"), ("expect", "x"),
 )  # fmt: skip
@@ -225,7 +273,9 @@ def _json(random: Random, request: Request, other: str) -> Request:
     if keys and how < 5:
         found = random.choice(keys)
         key = found[1]
-        same = random.choice((key, key.upper(), key.title(), key.replace("s", "\u017f"), f"\\u{ord(key[0]):04x}{key[1:]}"))
+        same = random.choice(
+            (key, key.upper(), key.title(), key.replace("s", "\u017f"), f"\\u{ord(key[0]):04x}{key[1:]}")
+        )
         value = json.dumps(random.choice((other, True, False, 1, None, [], {}, [other])))
         new = f'"{same}": '
         if how < 3:
@@ -235,9 +285,27 @@ def _json(random: Random, request: Request, other: str) -> Request:
         else:
             text = text[: found.start()] + new + text[found.end() :]
     elif how == 5 and "{" in text:
-        key = random.choice(("name", "Name", "appNamespace", "dryRun", "revision", "manifests", "resources", "operation", "status", "zzz"))
+        key = random.choice(
+            (
+                "name",
+                "Name",
+                "appNamespace",
+                "dryRun",
+                "revision",
+                "manifests",
+                "resources",
+                "operation",
+                "status",
+                "zzz",
+            )
+        )
         rest = text[text.index("{") + 1 :]
-        text = "{" + f'"{key}": {json.dumps(random.choice((other, True, [other])))}' + ("," if rest.strip() != "}" else "") + rest
+        text = (
+            "{"
+            + f'"{key}": {json.dumps(random.choice((other, True, [other])))}'
+            + ("," if rest.strip() != "}" else "")
+            + rest
+        )
     elif how == 6:
         text = random.choice(("\ufeff", " ", "null", "[]", "//\n")) + text
     else:

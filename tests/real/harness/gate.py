@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -259,7 +259,7 @@ class Gate:
 
     def start(self, **environment: str) -> None:
         """Starts the gate and waits until it serves."""
-        self.since = self.since or datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.since = self.since or datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"RUST_BACKTRACE": "1", **environment}
         command = [binary(), "serve", "--config", self.config]

@@ -124,7 +124,7 @@ class Facts:
 
     def _message(self, name: str, item: Any) -> bytes:
         if name in _TIMES:
-            return _number(1, int(datetime.fromisoformat(item).timestamp()))
+            return _number(1, int(datetime.fromisoformat(item.replace("Z", "+00:00")).timestamp()))
         if name in _FREE:
             return _block(1, json.dumps(item).encode())
         if name.endswith(".IntOrString"):

@@ -6,16 +6,17 @@ does not get in the way of another. Applications are in prod unless their name s
 
 from __future__ import annotations
 
+import base64
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from .cluster import ARGOCD, path_of
-from .doors import AUTOMATED
+from .doors import AUTOMATED, STAGING
 from .processes import eventually
-from .stage import PARENT
+from .stage import HISTORY, PARENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,8 +51,10 @@ class Row:
     may_not: str = "alice"
     evidence: bool = False
     """Whether it needs evidence: refused without, goes through with it."""
-    of_old: bool = False
-    """The evidence is about the old commit of the histories, and not about the newest."""
+    of_old: str = ""
+    """The evidence is about what has rolled out a commit before there was a gate, and not about the newest commit."""
+    code: int = 7
+    """The code of the refusal of who may not."""
     proven: bool = False
     """The newest commit has evidence from the beginning, so that `before` can roll it out."""
     upstream: bool = True
@@ -87,13 +90,57 @@ def _whole(stage: Stage, tag: str, **spec: Any) -> Json:
     return {"metadata": metadata, "spec": {**live["spec"], **spec}}
 
 
+def _numbered(name: str, tag: str) -> str:
+    """The application of that name that belongs to a wire, whatever the row."""
+    return f"{name}-{['grpc', 'web', 'rest'].index(tag.rsplit('-', 1)[1])}"
+
+
 def _history(tag: str) -> str:
-    """The history that belongs to a wire, whatever the row."""
-    return f"history-{['grpc', 'web', 'rest'].index(tag.rsplit('-', 1)[1])}"
+    return _numbered(HISTORY, tag)
+
+
+def _rollout_action(name: str, action: str) -> Json:
+    rollout = {"group": "argoproj.io", "kind": "Rollout", "version": "v1alpha1", "namespace": "doors-prod"}
+    return {"name": name, "resourceName": f"{name}-app", "action": action, **rollout}
+
+
+def _is_resumed(stage: Stage, name: str) -> None:
+    assert stage.rollout(name)["spec"]["paused"] is False
+
+
+def _half_way(stage: Stage, name: str) -> None:
+    """What the controller of Argo Rollouts would have written."""
+    path = path_of("rollouts", f"{name}-app", namespace="doors-prod")
+    stage.doors.kubernetes.merge(f"{path}/status", {"status": {"observedGeneration": "1"}})
+
+
+def _is_promoted(stage: Stage, name: str) -> None:
+    assert stage.rollout(name)["status"]["promoteFull"] is True
+
+
+def _is_restarted(stage: Stage, name: str) -> None:
+    assert stage.rollout(name)["spec"]["restartAt"]
+
+
+def _root(stage: Stage, _: str) -> None:
+    """A parent in staging with children in staging and in prod that sync by themselves."""
+    if not stage.live("applications", "root"):
+        stage.doors.create(stage.doors.parent("root", "staging"))
+    stage.doors.compared("root", stage.head)
+
+
+def _root_is_rolled_out(stage: Stage, _: str) -> None:
+    for environment in ("staging", "prod"):
+        name = f"root-child-{environment}"
+        # What a child of the same name has left is in sync without another operation.
+        stage.doors.in_sync(name, stage.head)
+        eventually(f"{name} is there", lambda n=name, e=environment: stage.doors.value(n, e))
+    # The next wire shall roll it out again, and not find it done.
+    stage.doors.remove("root-child-staging", "root-child-prod")
 
 
 def _is_old(stage: Stage, tag: str) -> None:
-    stage.doors.rolled_out(_history(tag), stage.old)
+    stage.doors.rolled_out(_history(tag), stage.old[HISTORY])
 
 
 def _child_is_at_head(stage: Stage, _: str) -> None:
@@ -123,7 +170,11 @@ def _merge(patch: Json) -> Json:
 
 def _pinned_to_head(stage: Stage, tag: str) -> Json:
     spec = stage.spec(tag)
-    return {"name": tag, "spec": {**spec, "source": {**spec["source"], "targetRevision": stage.head}}, "validate": False}
+    return {
+        "name": tag,
+        "spec": {**spec, "source": {**spec["source"], "targetRevision": stage.head}},
+        "validate": False,
+    }
 
 
 def _stays_at_old(stage: Stage, tag: str) -> None:
@@ -131,7 +182,14 @@ def _stays_at_old(stage: Stage, tag: str) -> None:
 
 
 _NEED_EVIDENCE = [
-    Row("ApplicationService.Sync", "", lambda _, tag: {"name": tag}, before=lambda s, t: s.plain(t), after=_is_at_head, evidence=True),
+    Row(
+        "ApplicationService.Sync",
+        "",
+        lambda _, tag: {"name": tag},
+        before=lambda s, t: s.plain(t),
+        after=_is_at_head,
+        evidence=True,
+    ),
     Row(
         "ApplicationService.Sync",
         "pruning",
@@ -146,7 +204,7 @@ _NEED_EVIDENCE = [
         lambda _, tag: {"name": _history(tag), "id": 0},
         after=_is_old,
         evidence=True,
-        of_old=True,
+        of_old=HISTORY,
     ),
     Row(
         "ApplicationService.Create",
@@ -226,6 +284,34 @@ _NEED_EVIDENCE = [
         after=_child_came_by_itself,
         evidence=True,
     ),
+    *(
+        Row(
+            f"ApplicationService.RunResourceAction{version}",
+            "resume-a-rollout",
+            lambda _, tag, kind=kind: _rollout_action(_numbered(kind, tag), "resume"),
+            after=lambda stage, tag, kind=kind: _is_resumed(stage, _numbered(kind, tag)),
+            evidence=True,
+            of_old=kind,
+        )
+        for version, kind in (("", "resumed"), ("V2", "resumed-v2"))
+    ),
+    Row(
+        "ApplicationService.RunResourceActionV2",
+        "promote-a-rollout",
+        lambda _, tag: _rollout_action(_numbered("promoted", tag), "promote-full"),
+        before=lambda stage, tag: _half_way(stage, _numbered("promoted", tag)),
+        after=lambda stage, tag: _is_promoted(stage, _numbered("promoted", tag)),
+        evidence=True,
+        of_old="promoted",
+    ),
+    Row(
+        "ApplicationService.Sync",
+        "of-a-root",
+        lambda _, __: {"name": "root"},
+        before=_root,
+        after=_root_is_rolled_out,
+        evidence=True,
+    ),
     Row(
         "ApplicationSetService.Create",
         "automated",
@@ -238,6 +324,9 @@ _NEED_EVIDENCE = [
 
 # --- applications: what needs no evidence
 
+_FORGED = {"history": [{"id": 0, "revision": "0" * 40, "deployedAt": "2026-01-01T00:00:00Z"}]}
+_STARTED = {"sync": {"revision": "0" * 40}}
+
 
 def _is_gone(stage: Stage, tag: str) -> None:
     eventually(f"{tag} is gone", lambda: stage.live("applications", tag) is None)
@@ -249,6 +338,13 @@ def _is_there(stage: Stage, tag: str) -> None:
 
 def _has_limit(stage: Stage, tag: str) -> None:
     assert stage.spec(tag)["revisionHistoryLimit"] == 7
+
+
+def _is_not_forged(stage: Stage, tag: str) -> None:
+    _has_limit(stage, tag)
+    application = stage.doors.kubernetes.application(tag)
+    assert "operation" not in application
+    assert not application["status"].get("history")
 
 
 def _is_disarmed(stage: Stage, tag: str) -> None:
@@ -272,7 +368,9 @@ def _parent_of_one(stage: Stage, tag: str) -> None:
     stage.doors.repository.write(file, json.dumps(child), f"A parent of {tag}")
     parent = stage.doors.parent(f"{tag}-parent", "staging", folder=tag)
     name = stage.doors.create(parent)
-    tracked = {"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}}
+    tracked = {
+        "metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}
+    }
     stage.doors.kubernetes.patch_application(tag, tracked)
     stage.doors.compared(name, stage.head)
     eventually("the parent has its child", lambda: stage.doors.status(name).get("resources"))
@@ -288,7 +386,9 @@ def _slow(stage: Stage, tag: str) -> None:
         b"{}",
     )
     assert answer.status == 200, answer
-    eventually("the operation runs", lambda: stage.doors.status(tag).get("operationState", {}).get("phase") == "Running")
+    eventually(
+        "the operation runs", lambda: stage.doors.status(tag).get("operationState", {}).get("phase") == "Running"
+    )
 
 
 def _is_ended(stage: Stage, tag: str) -> None:
@@ -303,13 +403,28 @@ _POLICY_ONLY = [
         lambda _, tag: {"name": tag, "refresh": "normal"},
         before=lambda s, t: s.plain(t),
     ),
-    Row("ApplicationService.Create", "plain", lambda s, t: {"application": s.doors.application(t, "prod")}, after=_is_there),
+    Row(
+        "ApplicationService.Create",
+        "plain",
+        lambda s, t: {"application": s.doors.application(t, "prod")},
+        after=_is_there,
+    ),
     Row(
         "ApplicationService.Update",
         "",
         lambda stage, tag: {"application": _whole(stage, tag, revisionHistoryLimit=7)},
         before=lambda s, t: s.plain(t),
         after=_has_limit,
+    ),
+    # The web UI sends the whole application as it has read it; of this, what is Argo CD's alone is left out.
+    Row(
+        "ApplicationService.Update",
+        "operation-and-status",
+        lambda s, t: {
+            "application": {**_whole(s, t, revisionHistoryLimit=7), "operation": _STARTED, "status": _FORGED}
+        },
+        before=lambda s, t: s.plain(t),
+        after=_is_not_forged,
     ),
     Row(
         "ApplicationService.UpdateSpec",
@@ -360,6 +475,25 @@ _POLICY_ONLY = [
         for version in ("", "V2")
     ),
     Row(
+        "ApplicationService.RunResourceAction",
+        "restart",
+        lambda _, tag: _rollout_action(_numbered("resumed", tag), "restart"),
+        after=lambda stage, tag: _is_restarted(stage, _numbered("resumed", tag)),
+    ),
+    Row(
+        "ApplicationService.PatchResource",
+        "in-staging",
+        lambda _, __: {
+            "name": STAGING,
+            "resourceName": f"{STAGING}-settings",
+            **_SETTINGS,
+            "namespace": "doors-staging",
+            **_merge({"metadata": {"labels": {"tried": "yes"}}}),
+        },
+        may="alice",
+        may_not="nick",
+    ),
+    Row(
         "ApplicationService.DeleteResource",
         "",
         lambda _, tag: {"name": _history(tag), "resourceName": f"{_history(tag)}-settings", **_SETTINGS},
@@ -378,6 +512,59 @@ _POLICY_ONLY = [
         lambda _, tag: {"query": {"name": _history(tag), "checksum": "0" * 64}},
         may_not="nick",
         upstream=False,
+    ),
+]
+
+
+# Whoever asks: no evidence, and no role, makes them right.
+_NEVER = [
+    Row(
+        "ApplicationService.Create",
+        "forged-status",
+        lambda s, t: {"application": {**s.doors.application(t, "prod"), "status": _FORGED}},
+        code=3,
+        may_not="olga",
+    ),
+    Row(
+        "ApplicationService.Create",
+        "operation",
+        lambda s, t: {"application": {**s.doors.application(t, "prod"), "operation": _STARTED}},
+        code=3,
+        may_not="olga",
+    ),
+    Row(
+        "ApplicationService.Patch",
+        "operation",
+        lambda _, tag: {"name": tag, "patch": json.dumps({"operation": _STARTED}), "patchType": "merge"},
+        before=lambda s, t: s.plain(t),
+        code=3,
+        may_not="olga",
+    ),
+    Row(
+        "ApplicationService.PatchResource",
+        "status-of-a-child",
+        lambda _, __: {"name": PARENT, "resourceName": _CHILD, **_SELF, **_merge({"status": _FORGED})},
+        code=3,
+        may_not="olga",
+    ),
+    Row(
+        "ApplicationService.PatchResource",
+        "what-is-in-git",
+        lambda _, tag: {
+            "name": _history(tag),
+            "resourceName": f"{_history(tag)}-settings",
+            **_SETTINGS,
+            **_merge({"data": {"VALUE": "patched"}}),
+        },
+        code=9,
+        may_not="olga",
+    ),
+    Row(
+        "ApplicationService.Sync",
+        "local",
+        lambda _, tag: {"name": tag, "manifests": ['{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"x"}}']},
+        before=lambda s, t: s.plain(t),
+        may_not="olga",
     ),
 ]
 
@@ -415,7 +602,12 @@ def _project(stage: Stage, tag: str) -> None:
 
 
 def _new_project(tag: str) -> Json:
-    return {"apiVersion": "argoproj.io/v1alpha1", "kind": "AppProject", "metadata": {"name": tag}, "spec": {"description": "x"}}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "AppProject",
+        "metadata": {"name": tag},
+        "spec": {"description": "x"},
+    }
 
 
 def _changed_project(stage: Stage, tag: str) -> Json:
@@ -449,7 +641,9 @@ def _repositories() -> list[Row]:
             Row(
                 f"{service}Create{name}",
                 "",
-                lambda stage, tag: {"repo": {"repo": stage.repository(tag), "type": "git", "username": "x", "password": "y"}},
+                lambda stage, tag: {
+                    "repo": {"repo": stage.repository(tag), "type": "git", "username": "x", "password": "y"}
+                },
                 after=_check(lambda stage, tag: stage.kept(stage.repository(tag))),
             ),
             Row(
@@ -500,8 +694,6 @@ def _repositories() -> list[Row]:
 
 
 def _certificate(stage: Stage, tag: str) -> Json:
-    import base64
-
     pem = Path(stage.rig["argocd"]["ca"]).read_bytes()
     item = {"serverName": tag, "certType": "https", "certData": base64.b64encode(pem).decode()}
     return {"certificates": {"items": [item]}}
@@ -514,6 +706,11 @@ def _trusted(stage: Stage, tag: str) -> bool:
 def _trust(stage: Stage, tag: str) -> None:
     pem = Path(stage.rig["argocd"]["ca"]).read_text()
     stage.doors.kubernetes.merge(path_of("configmaps", "argocd-tls-certs-cm"), {"data": {tag: pem}})
+
+
+def _set(stage: Stage, tag: str) -> None:
+    stage.doors.kubernetes.create(path_of("applicationsets"), stage.set_of(tag))
+    _check(lambda s, t: s.live("applications", f"{t}-child-prod"))(stage, tag)
 
 
 _ADMINISTER = [
@@ -590,7 +787,7 @@ _ADMINISTER = [
         "ApplicationSetService.Delete",
         "",
         lambda _, tag: {"name": tag},
-        before=lambda s, t: _set(s, t),
+        before=_set,
         after=_check(lambda s, t: not s.live("applicationsets", t)),
     ),
     Row("CertificateService.CreateCertificate", "", _certificate, after=_check(_trusted)),
@@ -606,15 +803,12 @@ _ADMINISTER = [
 ]
 
 
-def _set(stage: Stage, tag: str) -> None:
-    stage.doors.kubernetes.create(path_of("applicationsets"), stage.set_of(tag))
-    _check(lambda s, t: s.live("applications", f"{t}-child-prod"))(stage, tag)
-
-
 _NOBODY = [
     Row("AccountService.CreateToken", "", lambda _, __: {"name": "syncgate", "expiresIn": 60, "id": "x"}),
     Row("AccountService.DeleteToken", "", lambda _, __: {"name": "syncgate", "id": "x"}),
-    Row("AccountService.UpdatePassword", "", lambda _, __: {"name": "admin", "currentPassword": "x", "newPassword": "y"}),
+    Row(
+        "AccountService.UpdatePassword", "", lambda _, __: {"name": "admin", "currentPassword": "x", "newPassword": "y"}
+    ),
     Row("ProjectService.CreateToken", "", lambda _, __: {"project": "doors", "role": "x"}),
     Row("ProjectService.DeleteToken", "", lambda _, __: {"project": "doors", "role": "x", "iat": 1}),
     Row("SessionService.Create", "", lambda _, __: {"username": "admin", "password": "x"}),
@@ -622,15 +816,14 @@ _NOBODY = [
 ]
 
 
-def _with(rows: list[Row], **people: str) -> list[Row]:
-    from dataclasses import replace
-
-    return [replace(row, **people) for row in rows]
+def _by(rows: list[Row], may: str, may_not: str) -> list[Row]:
+    return [replace(row, may=may, may_not=may_not) for row in rows]
 
 
 ROWS = [
     *_NEED_EVIDENCE,
     *_POLICY_ONLY,
-    *_with(_ADMINISTER, may="olga", may_not="rita"),
-    *_with(_NOBODY, may="", may_not="olga"),
+    *_by(_ADMINISTER, may="olga", may_not="rita"),
+    *_by(_NEVER, may="", may_not="olga"),
+    *_by(_NOBODY, may="", may_not="olga"),
 ]

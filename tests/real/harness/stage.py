@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import shutil
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 PARENT = "rows-parent"
 """An application in staging with two children that do not sync by themselves."""
-HISTORIES = 3
-"""So many applications `history-N` have rolled out, before there was a gate, a commit that nobody has tested."""
+HISTORY = "history"
+"""`history-N` have rolled out a commit, and then another."""
+ROLLOUTS = ("resumed", "resumed-v2", "promoted")
+"""`NAME-N` have rolled out a Rollout, which waits."""
+_CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
 @dataclass
@@ -35,27 +38,30 @@ class Stage:
     gate: Gate
     client: Client
     token: Callable[[str], str]
-    old: str = ""
-    """The commit that the histories begin with."""
+    old: dict[str, str] = field(default_factory=dict)
+    """The commits that were rolled out before there was a gate, by what was rolled out."""
 
     @classmethod
-    def set_before_the_gate(cls, doors: Doors) -> str:
-        """Creates what can only be there without a gate, and gives the commit of the histories' first entry."""
-        names = [f"history-{number}" for number in range(HISTORIES)]
-        old = doors.repository.head()
+    def set_before_the_gate(cls, doors: Doors) -> dict[str, str]:
+        """Creates what can only be there without a gate, and gives its commits; no test has run for any of them."""
+        doors.kubernetes.apply(f"{_CRDS}/rollouts.argoproj.io", doors.manifest("rollouts-crd.yaml"))
         doors.create(doors.parent(PARENT, "staging", folder="heal"))
         doors.create(doors.application(STAGING, "staging"))
-        for name in names:
-            doors.create(doors.application(name, "prod"))
-        for name in (PARENT, *names):
-            start(doors, name)
-        for name in (PARENT, *names):
-            doors.rolled_out(name, old)
+        old = {PARENT: doors.repository.head()} | {kind: doors.commit() for kind in (HISTORY, *ROLLOUTS)}
+        numbered = {f"{kind}-{number}": kind for kind in (HISTORY, *ROLLOUTS) for number in range(len(Wire))}
+        for name, kind in numbered.items():
+            path = "plain" if kind == HISTORY else "rollout"
+            doors.create(doors.application(name, "prod", path=path))
+        everything = {PARENT: PARENT} | numbered
+        for name, kind in everything.items():
+            start(doors, name, old[kind])
+        for name, kind in everything.items():
+            doors.rolled_out(name, old[kind])
         newer = doors.commit()
-        for name in names:
-            doors.compared(name, newer)
-            start(doors, name)
-        for name in names:
+        histories = [name for name, kind in numbered.items() if kind == HISTORY]
+        for name in histories:
+            start(doors, name, newer)
+        for name in histories:
             doors.rolled_out(name, newer)
         return old
 
@@ -73,10 +79,12 @@ class Stage:
         answer = self.client.call(Wire.REST, "ApplicationService.Sync", {"name": STAGING}, self.token("alice"))
         assert answer.code == 0, str(answer)
         started = self.doors.rolled_out(STAGING, commit)["startedAt"]
-        synced = {"status": "Synced", "revision": commit}
-        eventually(f"{STAGING} runs {commit}", lambda: synced.items() <= self.doors.status(STAGING)["sync"].items())
+        self.doors.in_sync(STAGING, commit)
         # Argo CD tells whole seconds: tests that began in the one in which the operation did may have begun before it.
-        eventually("the second of the start is over", lambda: datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") > started)
+        eventually(
+            "the second of the start is over",
+            lambda: datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") > started,
+        )
         self.doors.report(self.gate)
 
     def automated(self, name: str, **source: Any) -> None:
@@ -87,6 +95,10 @@ class Stage:
     def plain(self, name: str) -> None:
         """An application in prod that waits to be synced."""
         self.doors.create(self.doors.application(name, "prod"))
+
+    def rollout(self, name: str) -> Json:
+        """The Rollout that an application has rolled out."""
+        return self.doors.kubernetes.get(path_of("rollouts", f"{name}-app", namespace="doors-prod"))
 
     def live(self, kind: str, name: str) -> Json | None:
         """An object of Argo CD, if it is there."""
@@ -126,7 +138,9 @@ class Stage:
     def kept(self, *values: str) -> bool:
         """Whether Argo CD keeps a repository, a credential or a cluster in which all of these values are."""
         listed = self.doors.kubernetes.get(path_of("secrets") + "?labelSelector=argocd.argoproj.io/secret-type")
-        found = ({base64.b64decode(value).decode() for value in item.get("data", {}).values()} for item in listed["items"])
+        found = (
+            {base64.b64decode(value).decode() for value in item.get("data", {}).values()} for item in listed["items"]
+        )
         return any(set(values) <= secret for secret in found)
 
 

@@ -15,13 +15,21 @@ import socket
 import ssl
 import struct
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
-from h2.events import ConnectionTerminated, DataReceived, ResponseReceived, StreamEnded, StreamReset, TrailersReceived
+from h2.events import (
+    ConnectionTerminated,
+    DataReceived,
+    Event,
+    ResponseReceived,
+    StreamEnded,
+    StreamReset,
+    TrailersReceived,
+)
 from h2.exceptions import ProtocolError
 
 if TYPE_CHECKING:
@@ -37,12 +45,15 @@ _SECONDS = 60
 _SILENCE_SECONDS = 1
 
 
-class Wire(StrEnum):
+class Wire(str, Enum):
     """The ways in which Argo CD can be asked."""
 
     GRPC = "grpc"
     GRPC_WEB = "grpc-web"
     REST = "rest"
+
+    def __str__(self) -> str:
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -95,8 +106,8 @@ class Http1:
         """Sends a request with exactly this target; `host` and, with a body, `content-length` are added."""
         connection = http.client.HTTPSConnection(self._host, self._port, context=self._tls, timeout=self._seconds)
         # The target goes out as it is: what is no good in it is for the gate to tell.
-        connection._validate_path = lambda _: None  # type: ignore[attr-defined]  # noqa: SLF001
-        connection._encode_request = lambda line: line.encode("latin-1")  # type: ignore[attr-defined]  # noqa: SLF001
+        connection._validate_path = lambda _: None  # type: ignore[attr-defined]
+        connection._encode_request = lambda line: line.encode("latin-1")  # type: ignore[attr-defined]
         try:
             connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
             for name, value in [("host", f"{self._host}:{self._port}"), *headers]:
@@ -164,21 +175,29 @@ def _reply(connection: H2Connection, stream: ssl.SSLSocket) -> Reply:
             raise
         if not data:
             raise ConnectionError("the connection was closed before the answer was complete")
+        ended = False
         for event in connection.receive_data(data):
-            if isinstance(event, ResponseReceived):
-                reply.headers = _texts(event.headers)
-                reply.status = int(reply.header(":status"))
-                stream.settimeout(_SILENCE_SECONDS)
-            elif isinstance(event, DataReceived):
-                reply.body += event.data
-                connection.acknowledge_received_data(event.flow_controlled_length, 1)
-            elif isinstance(event, TrailersReceived):
-                reply.trailers = _texts(event.headers)
-            elif isinstance(event, StreamEnded):
-                return reply
-            elif isinstance(event, (StreamReset, ConnectionTerminated)):
-                raise ConnectionError(f"the stream was ended: {event}")
+            ended = _take(reply, event, connection) or ended
+        if ended:
+            return reply
+        if reply.status:
+            stream.settimeout(_SILENCE_SECONDS)
         stream.sendall(connection.data_to_send())
+
+
+def _take(reply: Reply, event: Event, connection: H2Connection) -> bool:
+    """Adds what has come to the reply; says whether it was the end."""
+    if isinstance(event, ResponseReceived):
+        reply.headers = _texts(event.headers)
+        reply.status = int(reply.header(":status"))
+    elif isinstance(event, DataReceived):
+        reply.body += event.data
+        connection.acknowledge_received_data(event.flow_controlled_length, 1)
+    elif isinstance(event, TrailersReceived):
+        reply.trailers = _texts(event.headers)
+    elif isinstance(event, (StreamReset, ConnectionTerminated)):
+        raise ConnectionError(f"the stream was ended: {event}")
+    return isinstance(event, StreamEnded)
 
 
 def _texts(headers: Sequence[tuple[Any, Any]]) -> Headers:
@@ -284,7 +303,9 @@ def grpc_answer(wire: Wire, reply: Reply) -> Answer:
         part, data = data[5 : 5 + size], data[5 + size :]
         if flags & 0x80:
             lines = part.decode().split("\r\n")
-            trailers += [(key.strip().lower(), value.strip()) for key, _, value in (line.partition(":") for line in lines)]
+            trailers += [
+                (key.strip().lower(), value.strip()) for key, _, value in (line.partition(":") for line in lines)
+            ]
         else:
             body += part
     told = Reply(reply.status, reply.headers, body, trailers)

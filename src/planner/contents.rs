@@ -259,8 +259,9 @@ impl Planning<'_> {
         manifest: &Value,
         live: Option<Value>,
     ) -> Result<Vec<Planned>, Rejection> {
-        let under_way = self.under_way(&reference(self.app, manifest)).cloned();
-        let Some(live) = under_way.or(live) else {
+        // A root often holds itself.
+        let itself = self.holder(&reference(self.app, manifest)).cloned();
+        let Some(live) = itself.or(live) else {
             return self.write(Write::of_tree(None, manifest)).await;
         };
         let merged = merge(&live, manifest);

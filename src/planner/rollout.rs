@@ -180,11 +180,10 @@ impl<'a> Planning<'a> {
             .unwrap_or(Finding::Exempt))
     }
 
-    /// `application` as it would be, if this very plan is rolling it out.
-    pub(super) fn under_way(&self, application: &AppRef) -> Option<&Value> {
-        let mut path = self.path.iter();
-        path.find(|(one, _)| one == application)
-            .map(|(_, as_it_would_be)| as_it_would_be)
+    /// `application` as it would be, if it is what holds what is looked at.
+    pub(super) fn holder(&self, application: &AppRef) -> Option<&Value> {
+        let (holder, as_it_would_be) = self.path.last()?;
+        (holder == application).then_some(as_it_would_be)
     }
 
     /// Counts one more application that is looked at.
@@ -210,7 +209,7 @@ impl<'a> Planning<'a> {
 
     /// Why `application` is not looked at any further.
     fn beyond(&self, application: &AppRef) -> Option<Finding> {
-        if self.under_way(application).is_some() {
+        if self.path.iter().any(|(one, _)| one == application) {
             Some(unchecked(
                 "it would roll itself out again: a cycle of applications",
             ))

@@ -91,7 +91,7 @@ impl Planning<'_> {
         let taken_up = takes_up(&write, &changes, self.app.has_admission_door());
         // A root often holds itself, unchanged.
         let only_metadata = changes.iter().all(|change| *change == Change::Metadata);
-        let is_itself = self.under_way(&after.facts.app).is_some() && only_metadata;
+        let is_itself = self.holder(&after.facts.app).is_some() && only_metadata;
         let is_nothing = changes.is_empty() && !taken_up && write.action.is_none();
         if is_nothing || is_itself {
             return Ok(Vec::new());

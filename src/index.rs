@@ -107,13 +107,19 @@ impl Index {
         known.chain([home.to_owned()]).collect()
     }
 
-    /// The applications that are deployed to `namespace` of `cluster`, by its server or name.
+    /// The applications that are deployed to `namespace` of `cluster`, by its server or name. A name may be that
+    /// of any server.
     #[must_use]
     pub fn deployed_to(&self, cluster: &str, namespace: &str) -> Vec<Arc<Value>> {
+        let is_server = |text: &str| text.contains("://");
         let found = self.applications.iter().filter(|entry| {
             let to = |pointer| crate::json::text(entry.value(), pointer);
+            let other = match to("/spec/destination/server") {
+                "" => to("/spec/destination/name"),
+                server => server,
+            };
             to("/spec/destination/namespace") == namespace
-                && [to("/spec/destination/server"), to("/spec/destination/name")].contains(&cluster)
+                && (other == cluster || is_server(other) != is_server(cluster))
         });
         found.map(|entry| Arc::clone(entry.value())).collect()
     }

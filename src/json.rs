@@ -43,12 +43,14 @@ const FREE: [&str; 6] = [
 /// Members that say something by being there, though blank: an empty `directory` chooses the kind
 /// of a source, an empty `automated` is on, `enabled: false` is not the absent one, and no factor
 /// is not the factor 0.
-const TELLING: [&str; 10] = [
+const TELLING: [&str; 12] = [
+    "apply",
     "automated",
     "directory",
     "enabled",
     "factor",
     "helm",
+    "hook",
     "hydrateTo",
     "kustomize",
     "plugin",

@@ -189,8 +189,20 @@ fn is_of(deployment: &DeploymentRow, application: &Value) -> bool {
     let result = json::at(application, "/status/operationState/syncResult");
     begun.is_some_and(|operation| {
         let sync = whole(json::at(operation, "/sync"), result);
-        rolls_out(&deployment.commits, &deployment.source_digest, &sync)
+        is_of_all(&sync) && rolls_out(&deployment.commits, &deployment.source_digest, &sync)
     })
+}
+
+/// Whether an operation's `sync` is of everything, and runs hooks: what a deployment is.
+fn is_of_all(sync: &Value) -> bool {
+    let given = |pointer| {
+        let list = json::at(sync, pointer).as_array();
+        list.is_some_and(|list| !list.is_empty())
+    };
+    json::at(sync, "/dryRun") != &Value::Bool(true)
+        && !given("/resources")
+        && !given("/manifests")
+        && json::at(sync, "/syncStrategy/apply").is_null()
 }
 
 fn ran_as_permitted(deployment: &DeploymentRow, application: &Value) -> bool {

@@ -8,10 +8,11 @@ use serde_json::Value;
 
 use super::review::Kind;
 use crate::argocd::json::is_blank;
-use crate::deployed::names_sources;
 use crate::intent::{self, write_digest};
 use crate::json::{at, text, without_blanks};
-use crate::names::is_full_sha;
+
+/// As whom Argo CD applies manifests (its `ArgoCDSSAManager`), client-side too.
+const MANIFESTS: &str = "argocd-controller";
 
 /// What concerns us of a write of an Application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,96 +62,34 @@ pub(super) enum Status {
     Same,
 }
 
-/// Whether a status that Argo CD writes is not one that it would make. It writes what lies in Git, and what it
-/// finds under way it carries out: an operation that was never asked for, or one asked for that is said to be
-/// under way with other commits. What it writes by itself is a copy of the operation that was asked for.
-pub(super) fn is_forged(before: &Value, after: &Value) -> bool {
-    let state = |object| at(object, "/status/operationState");
-    let (was, is) = (state(before), state(after));
-    let runs = ["Running", "Terminating"].contains(&text(is, "/phase"));
-    if runs && intent::starts(before, after) {
-        return true;
-    }
-    let operation = |state| without_commits(at(state, "/operation/sync"));
-    let asked = |object| without_commits(at(object, "/operation/sync"));
-    let known = [operation(was), asked(before), asked(after)];
-    if !operation(is).is_null() && !known.contains(&operation(is)) {
-        return true;
-    }
-    // A retry may empty the commits; it never has others.
-    let commits = |sync: &Value| {
-        (
-            text(sync, "/revision").to_owned(),
-            at(sync, "/revisions").clone(),
-        )
+/// Whether a status comes from a manifest although Argo CD writes it: what it rolls out of Git it writes by the
+/// same account as what it has found. It applies manifests as a field manager of its own, and it says by itself
+/// how things are by patches alone; what it writes `whole` (PUT) takes at most the state of the last operation
+/// away, or fills in the health of resources.
+pub(super) fn is_from_a_manifest(before: &Value, after: &Value, whole: bool) -> bool {
+    let entries = |object| at(object, "/metadata/managedFields").as_array();
+    let known = entries(before).map(Vec::as_slice).unwrap_or_default();
+    let is_new = |entry: &&Value| !known.contains(entry);
+    let mut new = entries(after).into_iter().flatten().filter(is_new);
+    let applied = |entry: &Value| {
+        let manager = text(entry, "/manager");
+        let is_own = manager.starts_with("argocd-") && manager != MANIFESTS;
+        !at(entry, "/fieldsV1/f:status").is_null() && !is_own
     };
-    let now = at(is, "/operation/sync");
-    let before_it = [
-        at(was, "/operation/sync"),
-        at(before, "/operation/sync"),
-        at(after, "/operation/sync"),
-    ];
-    let has_commits = commits(now) != (String::new(), Value::Null);
-    if has_commits && !before_it.iter().any(|sync| commits(sync) == commits(now)) {
-        return true;
-    }
-    is_other_result(now, at(was, "/syncResult"), at(is, "/syncResult"))
-}
-
-/// Whether a result is new and of other commits or sources than the operation names.
-fn is_other_result(sync: &Value, was: &Value, is: &Value) -> bool {
-    let parts = ["/revision", "/revisions", "/source", "/sources"];
-    if parts
-        .iter()
-        .all(|part| without_blanks(at(was, part)) == without_blanks(at(is, part)))
-    {
-        return false;
-    }
-    let pinned = text(sync, "/revision");
-    let found = text(is, "/revision");
-    if is_full_sha(pinned) && is_full_sha(found) && pinned != found {
-        return true;
-    }
-    let lists = (
-        at(sync, "/revisions").as_array(),
-        at(is, "/revisions").as_array(),
-    );
-    if let (Some(pinned), Some(found)) = lists {
-        let differ = |(pinned, found): (&Value, &Value)| {
-            let (pinned, found) = (pinned.as_str(), found.as_str());
-            pinned.is_some_and(is_full_sha) && found.is_some_and(is_full_sha) && pinned != found
-        };
-        if pinned.iter().zip(found).any(differ) {
-            return true;
-        }
-    }
-    let bare = |holder: &Value| {
-        let several = at(holder, "/sources")
-            .as_array()
-            .filter(|list| !list.is_empty());
-        let list = several
-            .cloned()
-            .unwrap_or_else(|| vec![at(holder, "/source").clone()]);
-        let bare = |source: &Value| {
-            let mut source = without_blanks(source);
-            if let Some(fields) = source.as_object_mut() {
-                fields.remove("targetRevision");
-            }
-            source
-        };
-        list.iter().map(bare).collect::<Vec<_>>()
-    };
-    names_sources(sync) && names_sources(is) && bare(sync) != bare(is)
-}
-
-/// An operation's `sync` without its commits, in the form that all writers share; null where there is none.
-fn without_commits(sync: &Value) -> Value {
-    let mut sync = without_blanks(sync);
-    if let Some(fields) = sync.as_object_mut() {
-        fields.remove("revision");
-        fields.remove("revisions");
-    }
-    sync
+    new.any(applied)
+        || (whole && {
+            let rest = |object| {
+                let mut status = at(object, "/status").clone();
+                if let Some(fields) = status.as_object_mut() {
+                    fields.remove("resources");
+                    if at(after, "/status/operationState").is_null() {
+                        fields.remove("operationState");
+                    }
+                }
+                without_blanks(&status)
+            };
+            rest(before) != rest(after)
+        })
 }
 
 /// Whether the write of a project or a set changes what it says. The tokens of a project are in its
@@ -277,56 +216,60 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_to_be_under_way_is_what_was_asked_for() {
-        let good = "a".repeat(40);
-        let evil = "b".repeat(40);
-        let sync =
-            |commit: &str| json!({"revision": commit, "source": {"repoURL": "r", "path": "p"}});
-        let asked = changed("/operation", json!({"sync": sync(&good)}));
-        let running = |base: &Value, commit: &str, result: Value| {
-            let mut after = base.clone();
-            let operation = json!({"sync": sync(commit), "retry": {}});
-            set(
-                &mut after,
-                "/status/operationState",
-                json!({"phase": "Running", "operation": operation, "syncResult": result}),
-            );
+    fn a_status_from_a_manifest_is_told_by_who_manages_it() {
+        let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
+        let status = json!({"f:status": {"f:sync": {}}});
+        let before = changed(
+            "/metadata/managedFields",
+            json!([entry("old", status.clone())]),
+        );
+        let with = |new: Value| {
+            let mut after = before.clone();
+            after["metadata"]["managedFields"] = json!([entry("old", status.clone()), new]);
+            after["status"]["sync"]["status"] = json!("OutOfSync");
             after
         };
-        // The controller takes the operation over, finds its sources, ends it.
-        let taken = running(&asked, &good, Value::Null);
-        assert!(!is_forged(&asked, &taken));
-        let found = running(
-            &asked,
-            &good,
-            json!({"revision": good, "source": {"repoURL": "r", "path": "p"}}),
-        );
-        assert!(!is_forged(&taken, &found));
-        let mut ended = found.clone();
-        ended["operation"] = Value::Null;
-        ended["status"]["operationState"]["phase"] = json!("Succeeded");
-        assert!(!is_forged(&found, &ended));
-        // A retry with `refresh` empties the commit.
-        assert!(!is_forged(&found, &running(&asked, "", Value::Null)));
-        // argocd-server asks for the next one.
-        let mut next = ended.clone();
-        next["operation"] = json!({"sync": sync(&evil)});
-        next["status"]["operationState"] = Value::Null;
-        assert!(!is_forged(&ended, &next));
-        // What Git says is under way.
-        let before = application();
-        for forged in [
-            running(&before, &evil, Value::Null),
-            running(&asked, &evil, Value::Null),
-            running(&asked, &good, json!({"revision": evil})),
-            running(
-                &asked,
-                &good,
-                json!({"revision": good, "source": {"repoURL": "evil"}}),
-            ),
+        for manager in ["argocd-application-controller", "argocd-server"] {
+            let after = with(entry(manager, status.clone()));
+            assert!(!is_from_a_manifest(&before, &after, false), "{manager}");
+        }
+        // Another spec, or labels: not a status.
+        let spec = json!({"f:spec": {"f:project": {}}});
+        assert!(!is_from_a_manifest(
+            &before,
+            &with(entry(MANIFESTS, spec)),
+            false
+        ));
+        for manager in [
+            MANIFESTS,
+            "kubectl-client-side-apply",
+            "kubectl-replace",
+            "",
         ] {
-            assert!(is_forged(&before, &forged), "{forged}");
-            assert!(is_forged(&taken, &forged) || forged == taken, "{forged}");
+            let after = with(entry(manager, status.clone()));
+            assert!(is_from_a_manifest(&before, &after, false), "{manager}");
+        }
+    }
+
+    #[test]
+    fn a_status_that_is_put_whole_has_nothing_new() {
+        let mut before = application();
+        before["status"]["operationState"] = json!({"phase": "Succeeded"});
+        before["status"]["resources"] = json!([{"name": "x"}]);
+        let mut starts = before.clone();
+        starts["operation"] = json!({"sync": {}});
+        starts["status"]["operationState"] = Value::Null;
+        starts["status"]["resources"] = json!([{"name": "x", "health": {"status": "Healthy"}}]);
+        assert!(!is_from_a_manifest(&before, &starts, true));
+        for (pointer, value) in [
+            ("/status/operationState/phase", json!("Running")),
+            ("/status/sync/revision", json!("x")),
+            ("/status/history", json!([{"id": 1}])),
+        ] {
+            let mut after = before.clone();
+            set(&mut after, pointer, value);
+            assert!(is_from_a_manifest(&before, &after, true), "{pointer}");
+            assert!(!is_from_a_manifest(&before, &after, false), "{pointer}");
         }
     }
 

@@ -242,6 +242,24 @@ impl Client {
         self.object(&uri).await
     }
 
+    /// The `AppProject` `name` and the global ones that it takes part in; none if the gate may not read it.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn projects(&self, name: &str) -> Result<Vec<Value>, Error> {
+        let mut uri = format!("{}/api/v1/projects/", self.base);
+        encode_into(&mut uri, name);
+        uri.push_str("/detailed");
+        let Some(detailed) = self.object(&uri).await? else {
+            return Ok(Vec::new());
+        };
+        let own = json::at(&detailed, "/project").clone();
+        let global = json::at(&detailed, "/globalProjects").as_array().cloned();
+        Ok(std::iter::once(own)
+            .chain(global.unwrap_or_default())
+            .collect())
+    }
+
     async fn object(&self, uri: &str) -> Result<Option<Value>, Error> {
         let request = self.signed(Method::GET, uri, Bytes::new())?;
         let (status, body) = self.within(self.timeouts.read, request).await?;

@@ -20,6 +20,7 @@ use crate::intent::PartOf;
 use crate::json;
 use crate::names::AppRef;
 use crate::pattern::Pattern;
+use crate::policy::{ApplicationFacts, Context, FindingWord, Question, Resource, SyncOptions};
 use crate::respond::Rejection;
 
 const GROUP: &str = "argoproj.io";
@@ -181,24 +182,30 @@ impl Planning<'_> {
     }
 
     /// What is made of sources that Argo CD cannot show, because they are not those of a live application. At
-    /// the admission door Argo CD's own writes go on: what comes of them is asked about object by object. Whoever
-    /// else rolls it out might reach applications that are not theirs, unless its project keeps it out of the
-    /// namespaces where applications are.
+    /// the admission door Argo CD's own writes go on: what comes of them is asked about object by object, for its
+    /// tests. Whoever else rolls it out might reach applications that they must not: unless they may deploy
+    /// everywhere, the project must keep it out of the namespaces where applications are.
     pub(super) async fn unseen(&self, application: &Value) -> Result<Contents, Rejection> {
-        if self.at == (At::Admission { by_argocd: true }) {
+        let (own, _) = facts(self.app, application);
+        let is_looked_at = self.app.has_admission_door()
+            && (self.requires(&own.environment) || self.may_everywhere(&own));
+        if is_looked_at || self.at == (At::Admission { by_argocd: true }) {
             return Ok(Contents::default());
         }
         let name = json::text(application, "/spec/project");
         let name = if name.is_empty() { "default" } else { name };
-        let project = self.app.argocd.project(name).await;
-        let project = project.map_err(|error| refused_set(name, &error))?;
+        let projects = self.app.argocd.projects(name).await;
+        let projects = projects.map_err(|error| refused_set(name, &error))?;
         let homes = self
             .app
             .index
             .namespaces(&self.app.config.upstream.namespace);
         // While the watch is down it is not known where applications are.
         let reaches = !self.app.index.is_up()
-            || project.is_none_or(|project| admits_any_of(&project, &homes));
+            || projects.is_empty()
+            || projects
+                .iter()
+                .any(|project| admits_any_of(project, &homes));
         Ok(if reaches {
             Contents::unseen(
                 "argo cd cannot show yet what these sources hold, and its project admits applications: \
@@ -206,6 +213,29 @@ impl Planning<'_> {
             )
         } else {
             Contents::default()
+        })
+    }
+
+    /// Whether the caller may sync in every environment that requires tests.
+    fn may_everywhere(&self, own: &ApplicationFacts) -> bool {
+        let environments = &self.app.config.environments;
+        let mut gated = environments.iter().filter(|one| !one.requires.is_empty());
+        gated.all(|environment| {
+            let there = ApplicationFacts {
+                environment: environment.name.to_string(),
+                ..own.clone()
+            };
+            let context = Context {
+                finding: FindingWord::Satisfied,
+                sync: Some(SyncOptions::default()),
+                ..Context::plain(self.app.clock.now(), "rest")
+            };
+            self.app.policies.current().permits(&Question {
+                caller: self.caller,
+                action: "ApplicationService.Sync",
+                resource: Resource::Application(&there),
+                context,
+            })
         })
     }
 
@@ -379,7 +409,8 @@ fn admits_any_of(project: &Value, namespaces: &BTreeSet<String>) -> bool {
     destinations.into_iter().flatten().any(|destination| {
         let text = json::text(destination, "/namespace");
         let pattern = Pattern::new(text);
-        text.contains(['?', '[', '{', '\\'])
+        text.starts_with('!')
+            || text.contains(['?', '[', '{', '\\'])
             || namespaces
                 .iter()
                 .any(|namespace| pattern.matches(namespace))

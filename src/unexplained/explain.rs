@@ -16,7 +16,7 @@ use ulid::Ulid;
 use super::ran::{Ran, Source};
 use crate::argocd::operation::{Effect, Operation};
 use crate::deployed::rolls_out;
-use crate::gate::ApplicationPlan;
+use crate::gate::{ApplicationPlan, Finding};
 use crate::json::{at, text};
 use crate::names::{AppRef, Commit, DecisionId};
 use crate::record::{self, Door, Entry, Opening, Planned, Word};
@@ -154,6 +154,11 @@ pub(super) fn covers(opening: &Opening, ran: &Ran, home: &str) -> Result<(), &'s
     }
     // What an observing environment lets through is not pinned.
     if ran.dry_run || ran.known_from == Source::Event || is_observed(opening, ran) {
+        return Ok(());
+    }
+    // Where nothing is required, what cannot be pinned goes as Argo CD finds it.
+    let is_free = |one: &&Planned| one.plan.is_none() && one.finding == Some(Finding::Exempt);
+    if planned.iter().any(is_free) {
         return Ok(());
     }
     if ran.refreshes {

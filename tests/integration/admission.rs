@@ -31,6 +31,7 @@ impl Review {
                 },
                 "userInfo": {"username": user, "groups": ["system:authenticated"]},
                 "object": after, "oldObject": before, "dryRun": false,
+                "options": {"apiVersion": "meta.k8s.io/v1", "kind": "PatchOptions"},
             },
         }))
     }

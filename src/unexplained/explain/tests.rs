@@ -155,10 +155,20 @@ fn a_permitted_parent_covers_a_child_that_it_planned() {
 }
 
 #[test]
+fn what_goes_unpinned_where_nothing_is_required_is_covered() {
+    let mut free = permit();
+    free.planned[0].plan = None;
+    assert_eq!(covers(&free, &ran(|_| {}), "argocd"), Ok(()));
+    free.planned[0].finding = Some(Finding::Incumbent);
+    assert!(covers(&free, &ran(|_| {}), "argocd").is_err());
+}
+
+#[test]
 fn what_an_observing_environment_let_through_is_covered_whatever_it_became() {
     let mut observed = permit();
     observed.word = Word::ObserveDeny;
     observed.planned[0].plan = None;
+    observed.planned[0].finding = Some(Finding::Blocked { gaps: Vec::new() });
     observed.evaluation[0]["request"]["context"]["mode"] = json!("observe");
     let moved = ran(|a| set(operation(a), "/sync/revision", json!(SECOND)));
     assert_eq!(covers(&observed, &moved, "argocd"), Ok(()));

@@ -399,10 +399,13 @@ impl ArgoCd {
                 let set = self.state().sets.get(*name).cloned();
                 set.map_or(Answer::Denied, Answer::Other)
             }
-            ("GET", ["api", "v1", "projects", _]) => {
+            ("GET", ["api", "v1", "projects", _, "detailed"]) => {
                 let project = self.state().project.clone();
-                project.map_or(Answer::Denied, Answer::Other)
+                project.map_or(Answer::Denied, |project| {
+                    Answer::Other(json!({ "project": project }))
+                })
             }
+            ("GET", ["api", "v1", "projects", _]) => Answer::Denied,
             ("GET", ["api", "v1", "applications", name, "events"]) => {
                 let events = self.state().events.get(*name).cloned();
                 Answer::Other(json!({"metadata": {}, "items": events}))

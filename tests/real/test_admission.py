@@ -330,12 +330,11 @@ def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
 
 
 def refusal_of(doors: Doors, name: str, commit: str) -> str:
-    """What Argo CD shows of a commit that a parent could not apply: in its conditions, or in its operation."""
-    status = doors.status(name)
-    if status.get("sync", {}).get("revision") != commit:
+    """What Argo CD shows of a commit that a parent could not apply."""
+    result = doors.status(name).get("operationState", {}).get("syncResult", {})
+    if result.get("revision") != commit:
         return ""
-    resources = status.get("operationState", {}).get("syncResult", {}).get("resources", [])
-    said = " ".join([conditions(doors, name), *(resource.get("message", "") for resource in resources)])
+    said = " ".join(resource.get("message", "") for resource in result.get("resources", []))
     return said if "admission webhook" in said else ""
 
 

@@ -95,7 +95,7 @@ _MERGE = ["--patch", '{"spec":{"syncPolicy":{"automated":{}}}}']
         ["app", "terminate-op", "history-0"],
         ["app", "actions", "run", PARENT, "toggle-auto-sync", *_CHILD],
         ["app", "patch-resource", PARENT, "--patch-type", "application/merge-patch+json", *_CHILD, *_MERGE],
-        ["app", "delete-resource", "history-0", "--kind", "ConfigMap", "--resource-name", "history-0-settings"],
+        ["app", "delete-resource", "resumed-0", "--kind", "Rollout", "--resource-name", "resumed-0-app"],
         ["proj", "create", "another"],
         ["proj", "set", "doors", "--description", "another"],
         ["repo", "add", "file:///nowhere"],

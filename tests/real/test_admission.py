@@ -331,10 +331,11 @@ def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
 
 def refusal_of(doors: Doors, name: str, commit: str) -> str:
     """What Argo CD shows of a commit that a parent could not apply."""
-    result = doors.status(name).get("operationState", {}).get("syncResult", {})
-    if result.get("revision") != commit:
+    state = doors.status(name).get("operationState", {})
+    if state.get("operation", {}).get("sync", {}).get("revision") != commit:
         return ""
-    said = " ".join(resource.get("message", "") for resource in result.get("resources", []))
+    resources = state.get("syncResult", {}).get("resources", [])
+    said = " ".join([state.get("message", ""), *(resource.get("message", "") for resource in resources)])
     return said if "admission webhook" in said else ""
 
 

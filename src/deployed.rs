@@ -107,7 +107,8 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
     let ran = known.deployed.unwrap_or_default();
     let row = DeploymentRow {
         decision: DecisionId::new(app.clock.now()),
-        application: facts.app,
+        // As plans name it.
+        application: known.application,
         uid: known.uid,
         environment: environment.name.clone(),
         component,

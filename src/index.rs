@@ -1,7 +1,7 @@
 //! What Argo CD's watch says about applications, for reads.
 //!
 //! One watch of the upstream fills a map; a read that finds its application there asks nobody.
-//! Deploys never look here. While the watch is down the map answers nothing, so that a read is
+//! A deploy reads its applications afresh, and asks here only where others are. While the watch is down the map answers nothing, so that a read is
 //! decided on what the upstream says then.
 //!
 //! Who follows operations ([`crate::unexplained`]) is told of every application whose operation

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! The line itself is [`pipeline`]; the modules below are in the order in which a request meets
-//! them. `ARCHITECTURE.md` has the picture, the invariants and two walks.
+//! them. `ARCHITECTURE.md` has the picture, the invariants and the walks.
 
 // How a request comes in and what it asks for
 pub mod admission;

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::argocd::classify::{Class, Classified, NonApi, Wire, classify};
 use crate::argocd::framing;
 use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::path::Query;
 use crate::argocd::request::{self, Body as CallBody, Call};
 use crate::argocd::table::{Answer, Handling, Kind};
 use crate::body::{self, Body};
@@ -68,18 +69,8 @@ pub async fn handle(
         } => {
             draft.operation(&format!("{what:?}"), Effect::Read, Form::Rest, "rest");
             let request = Request::from_parts(head, body);
-            let answered = match what {
-                NonApi::Terminal => {
-                    terminal::open(&app, &mut draft, &query, &forward_path, request).await
-                }
-                NonApi::Extensions => {
-                    extension::call(&app, &mut draft, &forward_path, request).await
-                }
-                NonApi::Webhook => {
-                    extension::webhook(&app, &mut draft, &forward_path, request).await
-                }
-                _ => beside_api(&app, &mut draft, what, &forward_path, request).await,
-            };
+            let answered =
+                beside_api(&app, &mut draft, what, (&query, &forward_path), request).await;
             match answered {
                 Ok(response) => response,
                 Err(rejection) => draft.refuse(&app, rejection).await,
@@ -435,13 +426,13 @@ fn rewrite(
     Ok(Request::from_parts(head, body))
 }
 
-/// What argocd-server serves beside its API: the web UI's files to anybody, without our credential;
-/// the rest is refused until there is a policy for it.
+/// What argocd-server serves beside its API: the web UI's files to anybody, without our credential; shells,
+/// extensions and webhooks to who may; the rest is refused until there is a policy for it.
 async fn beside_api(
     app: &Arc<App>,
     draft: &mut Draft,
     what: NonApi,
-    forward_path: &str,
+    (query, forward_path): (&Query, &str),
     request: Request<Body>,
 ) -> Result<Response<Body>, Rejection> {
     let sentence = match what {
@@ -449,14 +440,15 @@ async fn beside_api(
             return local::file(app, draft, forward_path, request).await;
         }
         NonApi::AuthLogout => return draft.record(app, Word::Answer, local::logout()).await,
+        NonApi::Extensions => return extension::call(app, draft, forward_path, request).await,
+        NonApi::Terminal => {
+            return terminal::open(app, draft, query, forward_path, request).await;
+        }
+        NonApi::Webhook => return extension::webhook(app, draft, forward_path, request).await,
         NonApi::AuthCallback | NonApi::AuthLogin | NonApi::Dex => {
             "this gate does not sign browsers in yet: sign in with argocd login --sso"
         }
-        NonApi::Badge
-        | NonApi::Extensions
-        | NonApi::Swagger
-        | NonApi::Terminal
-        | NonApi::Webhook => "this part of Argo CD is not reachable through the gate",
+        NonApi::Badge | NonApi::Swagger => "this part of Argo CD is not reachable through the gate",
     };
     Err(Rejection::UnknownOperation {
         sentence: sentence.to_owned(),

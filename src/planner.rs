@@ -143,7 +143,11 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         None => Vec::new(),
         Some(target) => {
             let application = read(app, target, false).await?;
-            vec![about(app, caller, action, &application)?]
+            let mut all = vec![about(app, caller, action, &application)?];
+            if let Some(child) = &call.child {
+                all.push(known(app, caller, action, child).await?);
+            }
+            all
         }
     };
     Ok(Plan {

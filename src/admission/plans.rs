@@ -2,7 +2,7 @@
 //!
 //! In: the work of planning a write, and until when its result is wanted. Out: the result, or
 //! nothing when it is not ready by then; the work goes on. Who asks for the same meanwhile waits for
-//! the same work. A result that came too late is kept for the next who asks, once and for a minute:
+//! the same work. A result that came too late is kept for the next who asks, once and for seconds:
 //! what the evidence says may change. Work under way is bounded; more of it waits for its turn.
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::respond::Rejection;
 /// How many writes are planned at a time.
 const AT_ONCE: usize = 32;
 /// How long a result that came too late is kept.
-const KEPT: Duration = Duration::from_mins(1);
+const KEPT: Duration = Duration::from_secs(10);
 /// How long planning may take at all.
 const LONGEST: Duration = Duration::from_mins(5);
 

@@ -117,6 +117,8 @@ pub struct Call {
     pub wire: Wire,
     /// The application that it is about, if it is about one.
     pub app: Option<AppTarget>,
+    /// Another application, which it reads as a resource of that one.
+    pub child: Option<AppRef>,
     /// Whether `Get` also asks for a refresh, which is a write.
     pub refresh: bool,
     /// Path and query to send on.
@@ -191,11 +193,13 @@ impl Call {
             None => None,
         };
         let refresh = classified.operation == Operation::ApplicationGet && source.has(&REFRESH)?;
+        let child = source.child(classified.operation)?;
         let read = source.body(classified.operation, body)?;
         Ok(Self {
             operation: classified.operation,
             wire: classified.wire,
             app,
+            child,
             refresh,
             forward_path: classified.forward_path,
             body: read,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::about::{facts, reference};
+use super::about::{facts, reference, tests_anywhere};
 use super::pin::Commits;
 use super::rollout::{At, Planning, Rollout};
 use super::write::Write;
@@ -196,13 +196,9 @@ impl Planning<'_> {
             .app
             .index
             .namespaces(&self.app.config.upstream.namespace);
-        let reaches = project.as_ref().is_none_or(|project| {
-            let destinations = json::at(project, "/spec/destinations").as_array();
-            destinations.into_iter().flatten().any(|destination| {
-                let pattern = Pattern::new(json::text(destination, "/namespace"));
-                homes.iter().any(|home| pattern.matches(home))
-            })
-        });
+        // While the watch is down it is not known where applications are.
+        let reaches = !self.app.index.is_up()
+            || project.is_none_or(|project| admits_any_of(&project, &homes));
         Ok(if reaches {
             Contents::unseen(
                 "argo cd cannot show yet what these sources hold, and its project admits applications: \
@@ -229,6 +225,8 @@ impl Planning<'_> {
             environment.applications.namespaces.iter().any(named)
                 && (clusters.is_empty() || clusters.iter().any(|c| c.matches(&own.cluster)))
         });
+        // While the watch is down it is not known whose it is.
+        let is_unknown = !self.app.index.is_up() && tests_anywhere(self.app);
         let there = self.app.index.deployed_to(&own.cluster, namespace);
         let of_others = there
             .iter()
@@ -236,9 +234,14 @@ impl Planning<'_> {
         let other = by_rule
             .map(|environment| environment.name.to_string())
             .chain(of_others)
-            .find(|name| *name != own.environment && self.requires(name))?;
+            .find(|name| *name != own.environment && self.requires(name));
+        let whose = match other {
+            Some(other) => format!("which is of {other}"),
+            None if is_unknown => "and argo cd does not tell whose that is: try again".to_owned(),
+            None => return None,
+        };
         Some(format!(
-            "{} {} goes to the namespace {namespace}, which is of {other}",
+            "{} {} goes to the namespace {namespace}, {whose}",
             json::text(manifest, "/kind"),
             json::text(manifest, "/metadata/name"),
         ))
@@ -256,7 +259,9 @@ impl Planning<'_> {
         manifest: &Value,
         live: Option<Value>,
     ) -> Result<Vec<Planned>, Rejection> {
-        let Some(live) = live else {
+        // A root often holds itself.
+        let itself = self.holder(&reference(self.app, manifest)).cloned();
+        let Some(live) = itself.or(live) else {
             return self.write(Write::of_tree(None, manifest)).await;
         };
         let merged = merge(&live, manifest);
@@ -365,6 +370,20 @@ pub(super) fn refused_set(name: &str, error: &Error) -> Rejection {
         Error::Unreachable { .. } => Rejection::UpstreamUnreachable,
         _ => Rejection::UpstreamFailed,
     }
+}
+
+/// Whether a project lets its applications write into any of `namespaces`. A pattern of a form that is not read
+/// here counts as one that does.
+fn admits_any_of(project: &Value, namespaces: &BTreeSet<String>) -> bool {
+    let destinations = json::at(project, "/spec/destinations").as_array();
+    destinations.into_iter().flatten().any(|destination| {
+        let text = json::text(destination, "/namespace");
+        let pattern = Pattern::new(text);
+        text.contains(['?', '[', '{', '\\'])
+            || namespaces
+                .iter()
+                .any(|namespace| pattern.matches(namespace))
+    })
 }
 
 /// The namespace and name of an object.

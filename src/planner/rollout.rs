@@ -52,8 +52,8 @@ pub(super) struct Planning<'a> {
     pub(super) at: At,
     /// Actions on Argo CD itself that the call also needs.
     pub(super) administers: BTreeSet<&'static str>,
-    /// From the application that is called to the one that is looked at.
-    path: Vec<AppRef>,
+    /// From the application that is called to the one that is looked at, as they would be.
+    path: Vec<(AppRef, Value)>,
     looked_at: usize,
     until: Instant,
 }
@@ -140,7 +140,8 @@ impl<'a> Planning<'a> {
             planned.plan = Some(plan);
             return Ok(vec![planned]);
         }
-        self.path.push(planned.facts.app.clone());
+        let itself = (planned.facts.app.clone(), rollout.application.clone());
+        self.path.push(itself);
         let contents = self.contents(&rollout, &plan).await;
         self.path.pop();
         let contents = contents?;
@@ -179,9 +180,10 @@ impl<'a> Planning<'a> {
             .unwrap_or(Finding::Exempt))
     }
 
-    /// Whether the rollout of `application` is under way in this very plan.
-    pub(super) fn is_under_way(&self, application: &AppRef) -> bool {
-        self.path.contains(application)
+    /// `application` as it would be, if it is what holds what is looked at.
+    pub(super) fn holder(&self, application: &AppRef) -> Option<&Value> {
+        let (holder, as_it_would_be) = self.path.last()?;
+        (holder == application).then_some(as_it_would_be)
     }
 
     /// Counts one more application that is looked at.
@@ -207,7 +209,7 @@ impl<'a> Planning<'a> {
 
     /// Why `application` is not looked at any further.
     fn beyond(&self, application: &AppRef) -> Option<Finding> {
-        if self.path.contains(application) {
+        if self.path.iter().any(|(one, _)| one == application) {
             Some(unchecked(
                 "it would roll itself out again: a cycle of applications",
             ))

@@ -75,7 +75,7 @@ impl Planning<'_> {
     ///
     /// # Errors
     /// [`Rejection::Conflict`] when it moves an application under a running operation, which would roll out
-    /// there; else as [`Planning::rollout`].
+    /// there; [`Rejection::Policy`] when it forges a status; else as [`Planning::rollout`].
     pub(super) async fn write(&mut self, write: Write<'_>) -> Result<Vec<Planned>, Rejection> {
         let action = write.action.unwrap_or(match write.before {
             None => "ApplicationService.Create",
@@ -91,18 +91,23 @@ impl Planning<'_> {
         let taken_up = takes_up(&write, &changes, self.app.has_admission_door());
         // A root often holds itself, unchanged.
         let only_metadata = changes.iter().all(|change| *change == Change::Metadata);
-        let is_itself = self.is_under_way(&after.facts.app) && only_metadata;
+        let is_itself = self.holder(&after.facts.app).is_some() && only_metadata;
         let is_nothing = changes.is_empty() && !taken_up && write.action.is_none();
         if is_nothing || is_itself {
             return Ok(Vec::new());
         }
         after.changes = changes.iter().copied().collect();
-        let mut all = Vec::new();
         if changes.contains(&Change::StatusForged) {
-            after.finding = Some(unchecked(
-                "it brings a `status`, which Argo CD alone may set",
-            ));
-        } else if taken_up {
+            // Whatever the environment does with refusals.
+            return Err(Rejection::Policy {
+                sentence: format!(
+                    "{} brings a `status`, which Argo CD alone may set",
+                    after.facts.app.name
+                ),
+            });
+        }
+        let mut all = Vec::new();
+        if taken_up {
             let mut rolled_out = self.armed(action, &after, &write).await?.into_iter();
             if let Some(rolled_out) = rolled_out.next() {
                 after = Planned {

@@ -197,6 +197,30 @@ async fn an_application_changed_as_a_resource_is_changed_as_an_application() {
 }
 
 #[tokio::test]
+async fn nor_is_one_read_as_a_resource_by_who_may_not_read_it() {
+    let world = World::new().await;
+    let path = |name: &str| {
+        format!(
+            "/api/v1/applications/checkout-staging/resource?group=argoproj.io&kind=Application\
+             &version=v1alpha1&namespace=argocd&resourceName={name}"
+        )
+    };
+    let tests = world.outside.tests();
+    // The job of checkout-staging reads checkout-staging, and nothing else.
+    let own = world
+        .gate
+        .rest("GET", &path("checkout-staging"), &tests, "")
+        .await;
+    assert_eq!(own.status, 200, "{own:?}");
+    let other = world
+        .gate
+        .rest("GET", &path("checkout-prod"), &tests, "")
+        .await;
+    assert_eq!(other.code(), 7, "{other:?}");
+    assert_eq!(world.outside.argocd.forwarded().len(), 1);
+}
+
+#[tokio::test]
 async fn the_switch_of_automated_sync_is_a_change_of_the_application() {
     let world = World::new().await;
     let path = "/api/v1/applications/cart-prod/resource/actions/v2";

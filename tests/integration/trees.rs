@@ -7,8 +7,10 @@ use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 use syncgate::argocd::proto::ApplicationSyncRequest;
-use syncgate::record::Word;
+use syncgate::record::{self, LogEntry, Word};
+use syncgate::store::DecisionFilter;
 
+use crate::admission::{CONTROLLER, Review, ask};
 use crate::world::{Call, FIRST, SECOND, Said, Wire, World, eventually, passed};
 
 /// One application of a random tree.
@@ -256,7 +258,7 @@ async fn what_a_child_brings_besides_its_spec_is_looked_at() {
     forged["status"] = json!({"history": [{"id": 0}]});
     parent(&world, "forged-prod", &[(forged, Some(there.clone()))]);
     let said = sync(&world, "forged-prod").await;
-    assert_eq!(said.code(), 9, "{said:?}");
+    assert_eq!(said.code(), 7, "{said:?}");
     assert!(
         said.sentence().contains("brings a `status`"),
         "{}",
@@ -341,6 +343,54 @@ async fn a_cycle_is_refused_where_it_would_roll_out() {
     assert!(said.sentence().contains("a cycle"), "{}", said.sentence());
 }
 
+/// Waits until the gate's watch has told of everything.
+async fn watching(world: &World) {
+    let stray = syncgate::names::AppRef {
+        namespace: None,
+        name: "stray".to_owned(),
+    };
+    eventually("the watch", || async { world.app.index.get(&stray) }).await;
+}
+
+/// What a permitted sync writes of its children is not decided again, whatever it is merged with.
+#[tokio::test]
+async fn the_writes_of_a_permitted_parent_are_known_at_the_admission_door() {
+    let world = World::with_admission("").await;
+    let one = manifest("eight-prod", true, SECOND);
+    let mut there = live(manifest("eight-prod", true, FIRST), FIRST);
+    there["spec"]["revisionHistoryLimit"] = json!(3);
+    parent(&world, "known-prod", &[(one.clone(), Some(there.clone()))]);
+    evidence(&world, "eight", &one["spec"]["source"]).await;
+    let said = sync(&world, "known-prod").await;
+    assert_eq!(said.code(), 0, "{said:?}");
+    let mut after = there.clone();
+    after["spec"]["source"]["targetRevision"] = json!(SECOND);
+    let response = ask(world.door(), Review::of(CONTROLLER, &there, &after)).await;
+    assert_eq!(response["allowed"], json!(true), "{response}");
+    let newest = newest(&world).await;
+    assert_eq!(newest.opening.word, Word::Answer);
+    assert_eq!(
+        newest.opening.request["intended_by"],
+        json!(said.decision().to_string())
+    );
+    // Something else is decided by itself.
+    after["spec"]["source"]["helm"] = json!({"values": "replicas: 9"});
+    let response = ask(world.door(), Review::of(CONTROLLER, &there, &after)).await;
+    assert_eq!(response["allowed"], json!(false), "{response}");
+}
+
+async fn newest(world: &World) -> LogEntry {
+    let filter = DecisionFilter {
+        limit: 1,
+        ..DecisionFilter::default()
+    };
+    let mut entries = record::list(&world.app.store, filter)
+        .await
+        .unwrap()
+        .entries;
+    entries.remove(0)
+}
+
 #[tokio::test]
 async fn a_set_in_a_parent_is_what_it_makes() {
     let world = World::new().await;
@@ -382,8 +432,19 @@ async fn a_root_that_holds_itself_is_synced() {
     let itself = manifest("self-prod", true, FIRST);
     let mut there = live(itself.clone(), FIRST);
     there["status"]["sync"]["status"] = json!("OutOfSync");
-    world.outside.argocd.put(there, vec![itself]);
+    world.outside.argocd.put(there.clone(), vec![itself]);
     assert_eq!(sync(&world, "self-prod").await.code(), 0);
+    // Also while it does not say so of itself yet.
+    let spec = there["spec"].clone();
+    there["spec"]["syncPolicy"] = Value::Null;
+    there["metadata"]["name"] = json!("boot-prod");
+    let mut itself = manifest("boot-prod", true, FIRST);
+    itself["spec"] = spec.clone();
+    world.outside.argocd.put(there, vec![itself]);
+    let rita = world.outside.rita();
+    let path = "/api/v1/applications/boot-prod/spec";
+    let said = world.gate.rest("PUT", path, &rita, &spec.to_string()).await;
+    assert_eq!(said.code(), 0, "{said:?}");
 }
 
 #[tokio::test]
@@ -435,14 +496,7 @@ async fn what_goes_to_a_namespace_of_prod_is_not_stagings_to_roll_out() {
         .outside
         .argocd
         .put(sneaks.clone(), vec![elsewhere.clone()]);
-    eventually("the watch", || async {
-        let name = syncgate::names::AppRef {
-            namespace: None,
-            name: "seven-prod".to_owned(),
-        };
-        world.app.index.get(&name)
-    })
-    .await;
+    watching(&world).await;
     let call = Call::sync("sneaks-staging");
     let alice = world.outside.alice();
     let said = world.gate.ask(Wire::Rest, &alice, &call).await;
@@ -466,6 +520,7 @@ async fn what_cannot_be_shown_is_rolled_out_only_where_it_cannot_hold_applicatio
     let mut new = manifest("new-staging", true, SECOND);
     new["spec"]["destination"]["namespace"] = json!("shop-staging");
     let body = new.to_string();
+    watching(&world).await;
     let create = async || {
         let path = "/api/v1/applications";
         world.gate.rest("POST", path, &alice, &body).await

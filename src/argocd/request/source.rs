@@ -14,6 +14,14 @@ use crate::argocd::table::{AppFields, Field, Kind};
 use crate::argocd::{framing, json, proto, protobuf};
 use crate::names::AppRef;
 
+/// Where `ApplicationResourceRequest` names its resource.
+const RESOURCE: [Field; 4] = [
+    Field::new("group", [5, 0, 0]),
+    Field::new("kind", [6, 0, 0]),
+    Field::new("namespace", [2, 0, 0]),
+    Field::new("resourceName", [3, 0, 0]),
+];
+
 /// `ApplicationQuery.refresh`: its mere presence asks for one.
 pub(super) const REFRESH: Field = Field::new("refresh", [2, 0, 0]);
 
@@ -155,6 +163,30 @@ impl<'a> Source<'a> {
             }),
             _ => Ok(Some(in_path.to_owned())),
         }
+    }
+
+    /// The application that a read of one resource reads.
+    pub(super) fn child(&self, operation: Operation) -> Result<Option<AppRef>, Error> {
+        let reads_one = matches!(
+            operation,
+            Operation::ApplicationGetResource
+                | Operation::ApplicationListResourceActions
+                | Operation::ApplicationListResourceLinks
+        );
+        if !reads_one {
+            return Ok(None);
+        }
+        let mut texts = Vec::new();
+        for field in &RESOURCE {
+            texts.push(self.text(field)?.unwrap_or_default());
+        }
+        let [group, kind, namespace, name] = <[String; 4]>::try_from(texts).unwrap_or_default();
+        let is_application =
+            group.eq_ignore_ascii_case("argoproj.io") && kind.eq_ignore_ascii_case("Application");
+        Ok(is_application.then(|| AppRef {
+            namespace: Some(namespace).filter(|namespace| !namespace.is_empty()),
+            name,
+        }))
     }
 
     /// Whether `field`, which no path has, is there at all.

@@ -312,7 +312,8 @@ def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
     child = doors.application("git-child-prod", "prod")
     file = "parents/git-parent/child.yaml"
     doors.repository.write(file, json.dumps(child), "A child")
-    doors.create(doors.parent("git-parent", "nowhere", AUTOMATED))
+    # Without a retry, which would put off the next commit.
+    doors.create(doors.parent("git-parent", "nowhere", {**AUTOMATED, "retry": {"limit": 0}}))
     eventually("the child is there", lambda: doors.kubernetes.has_application("git-child-prod"), within=60)
     doors.settled("git-parent")
     with guard.installed():

@@ -14,7 +14,7 @@ import pytest
 
 from harness.calls import CallLog
 from harness.rows import ROWS, Row
-from harness.stage import HISTORY, ROLLOUTS, Stage
+from harness.stage import HISTORY, PARENT, ROLLOUTS, Stage
 from harness.wire import Answer, Client, Wire
 
 if TYPE_CHECKING:
@@ -79,12 +79,46 @@ def test_a_door(row: Row, stage: Stage, facts: Facts, people: People, rig: Rig) 
         row.after(stage, tag)
 
 
+_CHILD = ["--kind", "Application", "--resource-name", "heal-child-prod"]
+_MERGE = ["--patch", '{"spec":{"syncPolicy":{"automated":{}}}}']
+
+
+@pytest.mark.parametrize("grpc_web", [False, True], ids=["grpc", "grpc-web"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["app", "sync", "history-0"],
+        ["app", "rollback", "history-0", "0"],
+        ["app", "set", "history-0", "--sync-policy", "automated"],
+        ["app", "patch", "history-0", "--type", "merge", *_MERGE],
+        ["app", "delete", "history-0", "--yes"],
+        ["app", "terminate-op", "history-0"],
+        ["app", "actions", "run", PARENT, "toggle-auto-sync", *_CHILD],
+        ["app", "patch-resource", PARENT, "--patch-type", "application/merge-patch+json", *_CHILD, *_MERGE],
+        ["app", "delete-resource", "resumed-0", "--kind", "Rollout", "--resource-name", "resumed-0-app"],
+        ["proj", "create", "another"],
+        ["proj", "set", "doors", "--description", "another"],
+        ["repo", "add", "file:///nowhere"],
+        ["repo", "rm", "file:///nowhere"],
+        ["repocreds", "add", "https://git.example"],
+        ["cluster", "rm", "in-cluster", "--yes"],
+        ["cert", "rm", "git.example"],
+        ["gpg", "rm", "0000000000000000"],
+    ],
+    ids=lambda command: " ".join(command[:3]),
+)
+def test_the_stock_cli_is_refused_who_may_not(
+    command: list[str], stage: Stage, people: People, *, grpc_web: bool
+) -> None:
+    cli = people.at(stage.gate).new("alice", grpc_web=grpc_web, token=people.token("alice"))
+    said = cli.run(*command).refused()
+    assert re.match(r"rpc error: code = PermissionDenied desc = .* refused for alice@shop\.example: ", said), said
+
+
 def prepare(row: Row, stage: Stage, tags: dict[Wire, str]) -> None:
     """Makes what the calls are about; where evidence is needed, it is missing then."""
     if row.evidence and not row.of_old:
         stage.doors.commit()
-    if row.proven:
-        stage.prove()
     for tag in tags.values():
         row.before(stage, tag)
 

@@ -146,7 +146,6 @@ def test_can_i(rest: httpx.Client, people: People) -> None:
         ("POST", "/api/v1/applications/cart-prod"),
         ("GET", "/api/v1/applications/cart-prod%2Fsync"),
         ("GET", "/terminal?pod=x&container=y&appName=cart-prod&projectName=shop&namespace=shop-prod"),
-        ("POST", "/api/webhook"),
         ("POST", "/api/v1/session"),
         ("POST", "/api/v1/account/admin/token"),
         ("GET", "/auth/login"),

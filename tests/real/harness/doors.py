@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from .gate import Gate
 
 PROJECT = "doors"
+PARENTS = "doors-parents"
 STAGING = "doors-staging"
 REPORTER = ("doors-staging", "doors-tests")
 """Namespace and name of the service account that reports tests of the applications in staging."""
@@ -43,11 +44,12 @@ class Doors:
     _values: count[int] = field(default_factory=lambda: count(2))
 
     def prepare(self) -> None:
-        """Puts the project and its namespaces into the cluster."""
+        """Puts the projects and their namespaces into the cluster."""
         for environment in ("staging", "prod"):
             namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"doors-{environment}"}}
             self.kubernetes.apply(f"/api/v1/namespaces/doors-{environment}", namespace)
         self.kubernetes.apply(path_of("appprojects", PROJECT), self.manifest("project.yaml"))
+        self.kubernetes.apply(path_of("appprojects", PARENTS), self.manifest("parents-project.yaml"))
 
     def manifest(self, file: str) -> Json:
         """One of the repository's files."""
@@ -71,6 +73,7 @@ class Doors:
         """An Application of the Applications in `parents/`, not created yet."""
         parent = self.application(name, environment, policy, path=f"parents/{folder or name}")
         del parent["metadata"]["labels"]["syncgate.dev/component"], parent["spec"]["source"]["kustomize"]
+        parent["spec"]["project"] = PARENTS
         parent["spec"]["destination"]["namespace"] = ARGOCD
         return parent
 
@@ -80,6 +83,10 @@ class Doors:
         name = str(application["metadata"]["name"])
         eventually(f"{name} is compared", lambda: self.status(name).get("sync", {}).get("revision"))
         return name
+
+    def arm(self, name: str) -> None:
+        """Switches automated sync on, as `kubectl` does."""
+        self.kubernetes.patch_application(name, {"spec": {"syncPolicy": AUTOMATED}})
 
     def status(self, name: str) -> Json:
         """The status of an Application; nothing if there is none."""
@@ -153,7 +160,11 @@ class Doors:
         """Removes all that was made of this repository."""
         for item in self.kubernetes.get(path_of("applicationsets"))["items"]:
             self.kubernetes.delete(path_of("applicationsets", item["metadata"]["name"]))
-        mine = [app["metadata"]["name"] for app in self.kubernetes.applications() if app["spec"]["project"] == PROJECT]
+        mine = [
+            app["metadata"]["name"]
+            for app in self.kubernetes.applications()
+            if app["spec"]["project"] in {PROJECT, PARENTS}
+        ]
         # Parents first, or those that heal themselves would make their children again.
         for name in sorted(mine, key=lambda name: "child" in name):
             with contextlib.suppress(AssertionError):

@@ -161,7 +161,7 @@ service_accounts = {json.dumps(accounts)}
 [[environment]]
 name = {_text(environment)}
 mode = {_text(setting.mode)}
-applications = {{ projects = ["shop", "doors"], {places[environment]}{labels} }}
+applications = {{ projects = ["shop", "doors", "doors-parents"], {places[environment]}{labels} }}
 component = "label:syncgate.dev/component"
 """
         )

@@ -55,8 +55,6 @@ class Row:
     """The evidence is about what has rolled out a commit before there was a gate, and not about the newest commit."""
     code: int = 7
     """The code of the refusal of who may not."""
-    proven: bool = False
-    """The newest commit has evidence from the beginning, so that `before` can roll it out."""
     upstream: bool = True
     """Whether Argo CD takes the permitted call; some only reach it, since this machine lacks what they need."""
     lost_by_rest: bool = False
@@ -78,6 +76,30 @@ def _came_by_itself(stage: Stage, tag: str) -> None:
     state = stage.doors.rolled_out(tag, stage.head)
     assert state["operation"]["initiatedBy"].get("automated") is True, state["operation"]
     stage.doors.remove(tag)
+
+
+def _parent_of_one(stage: Stage, tag: str) -> None:
+    """A parent whose only child, TAG, is there."""
+    child = stage.doors.application(tag, "prod")
+    stage.doors.create(child)
+    file = f"parents/{tag}/{tag}.yaml"
+    stage.doors.repository.write(file, json.dumps(child), f"A parent of {tag}")
+    parent = stage.doors.parent(f"{tag}-parent", "staging", folder=tag)
+    name = stage.doors.create(parent)
+    tracked = {
+        "metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}
+    }
+    stage.doors.kubernetes.patch_application(tag, tracked)
+    stage.doors.compared(name, stage.head)
+    eventually("the parent has its child", lambda: stage.doors.status(name).get("resources"))
+
+
+def _armed_child(stage: Stage, tag: str) -> None:
+    """The same, and the child has synced by itself."""
+    _parent_of_one(stage, tag)
+    stage.prove()
+    stage.doors.arm(tag)
+    stage.doors.rolled_out(tag, stage.head)
 
 
 def _armed(stage: Stage, tag: str) -> Json:
@@ -159,6 +181,7 @@ def _disarm(stage: Stage, name: str) -> None:
 
 
 def _set_came(stage: Stage, tag: str) -> None:
+    eventually("the set has made its application", lambda: stage.live("applications", f"{tag}-child-prod"))
     stage.doors.rolled_out(f"{tag}-child-prod", stage.head)
     stage.doors.kubernetes.delete(path_of("applicationsets", tag))
     stage.doors.remove(f"{tag}-child-prod")
@@ -253,8 +276,8 @@ _NEED_EVIDENCE = [
         Row(
             f"ApplicationService.RunResourceAction{version}",
             "toggle-auto-sync-on",
-            lambda _, tag: {"name": tag, "resourceName": tag, "action": "toggle-auto-sync", **_SELF},
-            before=lambda s, t: s.plain(t),
+            lambda _, tag: {"name": f"{tag}-parent", "resourceName": tag, "action": "toggle-auto-sync", **_SELF},
+            before=_parent_of_one,
             after=_came_by_itself,
             evidence=True,
         )
@@ -360,22 +383,6 @@ def _child_is_gone(stage: Stage, tag: str) -> None:
     _is_gone(stage, tag)
 
 
-def _parent_of_one(stage: Stage, tag: str) -> None:
-    """A parent whose only child, TAG, is there."""
-    child = stage.doors.application(tag, "prod")
-    stage.doors.create(child)
-    file = f"parents/{tag}/{tag}.yaml"
-    stage.doors.repository.write(file, json.dumps(child), f"A parent of {tag}")
-    parent = stage.doors.parent(f"{tag}-parent", "staging", folder=tag)
-    name = stage.doors.create(parent)
-    tracked = {
-        "metadata": {"annotations": {"argocd.argoproj.io/tracking-id": f"{name}:argoproj.io/Application:argocd/{tag}"}}
-    }
-    stage.doors.kubernetes.patch_application(tag, tracked)
-    stage.doors.compared(name, stage.head)
-    eventually("the parent has its child", lambda: stage.doors.status(name).get("resources"))
-
-
 def _slow(stage: Stage, tag: str) -> None:
     """An application in staging with an operation that does not end."""
     stage.doors.create(stage.doors.application(tag, "staging", path="slow"))
@@ -467,10 +474,9 @@ _POLICY_ONLY = [
         Row(
             f"ApplicationService.RunResourceAction{version}",
             "toggle-auto-sync-off",
-            lambda _, tag: {"name": tag, "resourceName": tag, "action": "toggle-auto-sync", **_SELF},
-            before=lambda s, t: s.automated(t),
+            lambda _, tag: {"name": f"{tag}-parent", "resourceName": tag, "action": "toggle-auto-sync", **_SELF},
+            before=_armed_child,
             after=_is_disarmed,
-            proven=True,
         )
         for version in ("", "V2")
     ),
@@ -629,7 +635,7 @@ def _creds(tag: str) -> str:
 
 
 def _repositories() -> list[Row]:
-    """The nine calls on repositories and the six on their credentials: for reading and for writing, old names and new."""
+    """The nine calls on repositories and the six on their credentials: to read and to write, old names and new."""
     rows = []
     for name, kind in (("", "repository"), ("Repository", "repository"), ("WriteRepository", "repository-write")):
 

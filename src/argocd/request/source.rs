@@ -70,7 +70,10 @@ impl<'a> Source<'a> {
             return Ok(match operation {
                 Operation::ApplicationSync => Body::Sync(Box::new(self.sync()?)),
                 Operation::AccountCanI => Body::CanI(self.can_i()?),
-                _ => Body::Other(self.verbatim(body)),
+                _ => {
+                    self.require_part(operation)?;
+                    Body::Other(self.verbatim(body))
+                }
             });
         };
         let request = Checked::read(self, operation, message)?;
@@ -89,6 +92,24 @@ impl<'a> Source<'a> {
             }
             Operation::ApplicationSetDelete => set::delete(request),
             _ => Ok(Body::Other(request.forward)),
+        }
+    }
+
+    /// argocd-server unescapes a text in a part of these messages before it looks whether the part is there, and
+    /// dies of it, for everybody. REST names the part in the path.
+    fn require_part(&self, operation: Operation) -> Result<(), Error> {
+        let part = match operation {
+            Operation::RepositoryGetAppDetails => "source",
+            Operation::RepositoryUpdate
+            | Operation::RepositoryUpdateRepository
+            | Operation::RepositoryUpdateWriteRepository => "repo",
+            _ => return Ok(()),
+        };
+        match self {
+            Self::Protobuf(message) if protobuf::bytes_at(message, [1])?.is_none() => {
+                Err(Error::Missing(part))
+            }
+            Self::Protobuf(_) | Self::Rest { .. } => Ok(()),
         }
     }
 

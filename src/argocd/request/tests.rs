@@ -724,3 +724,20 @@ mod properties {
         }
     }
 }
+
+/// argocd-server 3.6 dereferences what is not there.
+#[test]
+fn a_message_that_argocd_server_would_die_of_is_refused() {
+    for operation in [
+        Operation::RepositoryGetAppDetails,
+        Operation::RepositoryUpdate,
+        Operation::RepositoryUpdateRepository,
+        Operation::RepositoryUpdateWriteRepository,
+    ] {
+        assert!(
+            matches!(grpc(operation, &[]), Err(Error::Missing(_))),
+            "{operation}"
+        );
+        assert!(grpc(operation, &field(1, b"")).is_ok(), "{operation}");
+    }
+}

@@ -90,14 +90,14 @@ async fn nor_does_one_that_automated_sync_would_take() {
     let world = Arc::new(World::with_admission("").await);
     let denied = Arc::new(AtomicUsize::new(0));
     let pushes: Arc<Mutex<Option<String>>> = Arc::default();
-    let (at_webhook, count, pushed) = (
+    let (at_webhook, count, late_ones) = (
         Arc::downgrade(&world),
         Arc::clone(&denied),
         Arc::clone(&pushes),
     );
     world.outside.argocd.at_forward(move |seen| {
         let (world, count) = (at_webhook.clone(), Arc::clone(&count));
-        let late = pushed.lock().unwrap().take();
+        let late = late_ones.lock().unwrap().take();
         async move {
             let Some((world, sync)) = world.upgrade().zip(seen.sync()) else {
                 return;

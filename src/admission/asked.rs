@@ -95,17 +95,19 @@ impl Asked {
         draft.facts(vec![application.clone()], self.about(change, None));
         let caller = self.caller(draft)?;
         let is_argocd = self.is_argocd(&caller);
-        match change::status(&review.before, &review.after) {
-            Status::Same => {}
-            Status::Changed if is_argocd && !self.is_from_a_manifest() => {}
-            Status::Changed | Status::MadeUp => {
-                return Err(Rejection::Policy {
-                    sentence: format!(
-                        "write of {application} refused for {}: status is set by Argo CD alone",
-                        caller.display()
-                    ),
-                });
-            }
+        let (before, after) = (&review.before, &review.after);
+        let forged = match change::status(before, after) {
+            Status::Same => false,
+            Status::Changed => !is_argocd || change::is_from_a_manifest(before, after),
+            Status::MadeUp => true,
+        };
+        if forged || change::runs_another(after) {
+            return Err(Rejection::Policy {
+                sentence: format!(
+                    "write of {application} refused for {}: status is set by Argo CD alone",
+                    caller.display()
+                ),
+            });
         }
         if !change.concerns(is_argocd) {
             return Ok(Told::default());
@@ -170,11 +172,6 @@ impl Asked {
             (&account.issuer, &account.namespace, &account.name)
                 == (&caller.issuer, namespace, name)
         })
-    }
-
-    fn is_from_a_manifest(&self) -> bool {
-        let review = &self.review;
-        change::is_from_a_manifest(&review.before, &review.after, review.whole)
     }
 
     fn application(&self) -> AppRef {

@@ -4,7 +4,7 @@
 //! touches the status that only Argo CD writes. Pure. What Argo CD would write in another form with
 //! the same meaning is no change.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::review::Kind;
 use crate::argocd::json::is_blank;
@@ -42,12 +42,23 @@ impl Change {
     }
 }
 
-/// Whether the status is made up (on creation, when nothing can have happened yet), or changed.
+/// Whether the status is made up (on creation, when nothing can have happened yet), or changed. Who asks for
+/// an operation takes the state of the last one away.
 pub(super) fn status(before: &Value, after: &Value) -> Status {
+    let of = |object| {
+        let mut status = at(object, "/status").clone();
+        if intent::starts(before, after)
+            && at(after, "/status/operationState").is_null()
+            && let Some(fields) = status.as_object_mut()
+        {
+            fields.remove("operationState");
+        }
+        status
+    };
     if before.is_null() {
         let blank = is_blank(at(after, "/status"));
         if blank { Status::Same } else { Status::MadeUp }
-    } else if differ(before, after, "/status") {
+    } else if differ(&of(before), &of(after)) {
         Status::Changed
     } else {
         Status::Same
@@ -63,44 +74,62 @@ pub(super) enum Status {
 }
 
 /// Whether a status comes from a manifest although Argo CD writes it: what it rolls out of Git it writes by the
-/// same account as what it has found. It applies manifests as a field manager of its own, and it says by itself
-/// how things are by patches alone; what it writes `whole` (PUT) takes at most the state of the last operation
-/// away, or fills in the health of resources.
-pub(super) fn is_from_a_manifest(before: &Value, after: &Value, whole: bool) -> bool {
+/// same account as what it has found, but as a field manager of its own. What it replaces (`Replace=true`) it
+/// does not: such a status is not told from what Argo CD has found, and must not run anything ([`runs_another`]).
+pub(super) fn is_from_a_manifest(before: &Value, after: &Value) -> bool {
     let entries = |object| at(object, "/metadata/managedFields").as_array();
-    let known = entries(before).map(Vec::as_slice).unwrap_or_default();
-    let is_new = |entry: &&Value| !known.contains(entry);
-    let mut new = entries(after).into_iter().flatten().filter(is_new);
-    let applied = |entry: &Value| {
+    let of_status = |entry: &&Value| !at(entry, "/fieldsV1/f:status").is_null();
+    // Fields of an entry that others take over leave it, and its time as it was.
+    let same = |one: &Value, other: &Value| {
+        ["manager", "operation", "subresource", "time"]
+            .iter()
+            .all(|key| one.get(key) == other.get(key))
+    };
+    let known = |entry: &Value| {
+        let mut before = entries(before).into_iter().flatten().filter(of_status);
+        before.any(|other| same(entry, other))
+    };
+    let mut after = entries(after).into_iter().flatten().filter(of_status);
+    after.any(|entry| {
         let manager = text(entry, "/manager");
         let is_own = manager.starts_with("argocd-") && manager != MANIFESTS;
-        !at(entry, "/fieldsV1/f:status").is_null() && !is_own
-    };
-    new.any(applied)
-        || (whole && {
-            let rest = |object| {
-                let mut status = at(object, "/status").clone();
-                if let Some(fields) = status.as_object_mut() {
-                    fields.remove("resources");
-                    if at(after, "/status/operationState").is_null() {
-                        fields.remove("operationState");
-                    }
-                }
-                without_blanks(&status)
-            };
-            rest(before) != rest(after)
+        !is_own && !known(entry)
+    })
+}
+
+/// Whether the status says that another operation runs than the one that is asked for. Argo CD goes on with what
+/// stands there. It changes one thing of it by itself: a retry with refresh forgets the commits.
+pub(super) fn runs_another(application: &Value) -> bool {
+    let state = at(application, "/status/operationState");
+    let has_ended = ["Succeeded", "Failed", "Error"].contains(&text(state, "/phase"));
+    let asked = at(application, "/operation");
+    if state.is_null() || has_ended || asked.is_null() {
+        return false;
+    }
+    let mut asked = json!({ "operation": asked });
+    let running = json!({ "operation": at(state, "/operation") });
+    let differ = |asked: &Value| intent::starts(asked, &running) || intent::starts(&running, asked);
+    differ(&asked)
+        && (at(&asked, "/operation/retry/refresh") != &json!(true) || {
+            if let Some(sync) = asked
+                .pointer_mut("/operation/sync")
+                .and_then(Value::as_object_mut)
+            {
+                sync.remove("revision");
+                sync.remove("revisions");
+            }
+            differ(&asked)
         })
 }
 
 /// Whether the write of a project or a set changes what it says. The tokens of a project are in its
 /// status; that of a set only says what came of it.
 pub(super) fn of_argocd(kind: Kind, before: &Value, after: &Value) -> bool {
-    let tokens = kind == Kind::AppProject && differ(before, after, "/status");
-    before.is_null() || differ(before, after, "/spec") || tokens
+    let changed = |pointer| differ(at(before, pointer), at(after, pointer));
+    before.is_null() || changed("/spec") || (kind == Kind::AppProject && changed("/status"))
 }
 
-fn differ(before: &Value, after: &Value, pointer: &str) -> bool {
-    let (before, after) = (at(before, pointer), at(after, pointer));
+fn differ(before: &Value, after: &Value) -> bool {
     // An operation without anything in it is still one.
     before != after
         && (before.is_null() != after.is_null() || without_blanks(before) != without_blanks(after))
@@ -108,8 +137,6 @@ fn differ(before: &Value, after: &Value, pointer: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
     use crate::json::set;
 
@@ -231,15 +258,11 @@ mod tests {
         };
         for manager in ["argocd-application-controller", "argocd-server"] {
             let after = with(entry(manager, status.clone()));
-            assert!(!is_from_a_manifest(&before, &after, false), "{manager}");
+            assert!(!is_from_a_manifest(&before, &after), "{manager}");
         }
         // Another spec, or labels: not a status.
         let spec = json!({"f:spec": {"f:project": {}}});
-        assert!(!is_from_a_manifest(
-            &before,
-            &with(entry(MANIFESTS, spec)),
-            false
-        ));
+        assert!(!is_from_a_manifest(&before, &with(entry(MANIFESTS, spec))));
         for manager in [
             MANIFESTS,
             "kubectl-client-side-apply",
@@ -247,30 +270,85 @@ mod tests {
             "",
         ] {
             let after = with(entry(manager, status.clone()));
-            assert!(is_from_a_manifest(&before, &after, false), "{manager}");
+            assert!(is_from_a_manifest(&before, &after), "{manager}");
         }
     }
 
     #[test]
-    fn a_status_that_is_put_whole_has_nothing_new() {
-        let mut before = application();
-        before["status"]["operationState"] = json!({"phase": "Succeeded"});
-        before["status"]["resources"] = json!([{"name": "x"}]);
-        let mut starts = before.clone();
-        starts["operation"] = json!({"sync": {}});
-        starts["status"]["operationState"] = Value::Null;
-        starts["status"]["resources"] = json!([{"name": "x", "health": {"status": "Healthy"}}]);
-        assert!(!is_from_a_manifest(&before, &starts, true));
-        for (pointer, value) in [
-            ("/status/operationState/phase", json!("Running")),
-            ("/status/sync/revision", json!("x")),
-            ("/status/history", json!([{"id": 1}])),
-        ] {
-            let mut after = before.clone();
-            set(&mut after, pointer, value);
-            assert!(is_from_a_manifest(&before, &after, true), "{pointer}");
-            assert!(!is_from_a_manifest(&before, &after, false), "{pointer}");
+    fn a_field_that_argo_cd_takes_over_leaves_the_entry_of_another() {
+        let entry = |time: &str, fields: Value| json!({"manager": "kubectl", "operation": "Update", "time": time, "fieldsV1": fields});
+        let with = |entry: Value| changed("/metadata/managedFields", json!([entry]));
+        let both = json!({"f:status": {"f:sync": {}, "f:health": {}}});
+        let one = json!({"f:status": {"f:sync": {}}});
+        let none = json!({"f:spec": {}});
+        let before = with(entry("1", both));
+        assert!(!is_from_a_manifest(&before, &with(entry("1", one.clone()))));
+        assert!(is_from_a_manifest(&before, &with(entry("2", one.clone()))));
+        assert!(is_from_a_manifest(
+            &with(entry("1", none)),
+            &with(entry("1", one))
+        ));
+    }
+
+    #[test]
+    fn who_asks_for_an_operation_takes_the_state_of_the_last_one_away() {
+        let before = changed("/status/operationState", json!({"phase": "Succeeded"}));
+        let mut after = application();
+        assert_eq!(status(&before, &after), Status::Changed);
+        after["operation"] = json!({"sync": {}});
+        assert_eq!(status(&before, &after), Status::Same);
+        after["status"]["sync"]["status"] = json!("OutOfSync");
+        assert_eq!(status(&before, &after), Status::Changed);
+        after = changed("/operation", json!({"sync": {}}));
+        after["status"]["operationState"] = json!({"phase": "Failed"});
+        assert_eq!(status(&before, &after), Status::Changed);
+    }
+
+    #[test]
+    fn what_runs_is_what_was_asked_for() {
+        let with = |asked: Value, phase: &str, running: Value| {
+            let mut application = changed("/operation", asked);
+            application["status"]["operationState"] =
+                json!({"phase": phase, "operation": running, "startedAt": "x"});
+            application
+        };
+        let asked = json!({"sync": {"revision": "x"}});
+        let same = json!({"sync": {"revision": "x", "prune": false}, "retry": {}, "initiatedBy": {"username": "a"}});
+        let other = json!({"sync": {"revision": "y"}});
+        let more = json!({"sync": {"revision": "x", "prune": true}});
+        for phase in ["Running", "Terminating", "", "Unheard"] {
+            assert!(!runs_another(&with(asked.clone(), phase, same.clone())));
+            for running in [&other, &more, &json!({}), &json!(null)] {
+                let wrong = with(asked.clone(), phase, running.clone());
+                assert!(runs_another(&wrong), "{phase} {running}");
+            }
+            assert!(!runs_another(&with(json!(null), phase, other.clone())));
         }
+        for phase in ["Succeeded", "Failed", "Error"] {
+            assert!(!runs_another(&with(asked.clone(), phase, other.clone())));
+        }
+        assert!(!runs_another(&changed("/operation", asked.clone())));
+    }
+
+    #[test]
+    fn a_retry_with_refresh_forgets_the_commits() {
+        let with = |refresh: bool, running: Value| {
+            let retry = json!({"limit": 2, "refresh": refresh});
+            let mut application = changed(
+                "/operation",
+                json!({"sync": {"revision": "x", "prune": true}, "retry": retry}),
+            );
+            application["status"]["operationState"] =
+                json!({"phase": "Running", "operation": {"sync": running, "retry": retry}});
+            application
+        };
+        assert!(!runs_another(&with(true, json!({"prune": true}))));
+        assert!(runs_another(&with(
+            true,
+            json!({"prune": true, "revision": "y"})
+        )));
+        assert!(runs_another(&with(true, json!({}))));
+        assert!(runs_another(&with(false, json!({"prune": true}))));
     }
 
     #[test]

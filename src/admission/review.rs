@@ -41,8 +41,6 @@ pub(super) struct Review {
     pub(super) verb: Verb,
     /// Nothing will be stored.
     pub(super) dry_run: bool,
-    /// Whether the whole object is put in place, not patched.
-    pub(super) whole: bool,
     /// Who writes, as the API server has authenticated them.
     pub(super) user: String,
     pub(super) groups: BTreeSet<String>,
@@ -95,7 +93,6 @@ impl Review {
                 Value::Bool(flag) => *flag,
                 _ => return Err(Error::Field("request.dryRun")),
             },
-            whole: json::text(request, "/options/kind") != "PatchOptions",
             user: text(request, "/userInfo/username", "request.userInfo.username")?,
             groups: groups(json::at(request, "/userInfo/groups"))?,
             before,

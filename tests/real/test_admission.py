@@ -193,8 +193,10 @@ def test_another_api_server_is_bound_too(stage: Stage, core: Cli) -> None:
         assert f"@{commit[:7]} {OURS}" in said, command
     assert doors.value("plain-prod") is None
     stage.prove()
-    core.run("app", "sync", "plain-prod").ok()
-    doors.rolled_out("plain-prod", commit)
+    # The second takes away what the first has left of its state.
+    for _ in range(2):
+        core.run("app", "sync", "plain-prod").ok()
+        doors.rolled_out("plain-prod", commit)
 
 
 @pytest.fixture(params=["without-health", "with-health"])
@@ -327,6 +329,16 @@ def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
             assert "status" in str(said)
             assert "operationState" not in doors.status("git-child-prod")
             doors.repository.write(file, json.dumps(child), "A child that says nothing")
+        # A status that is replaced cannot be told from what Argo CD has found. Nothing runs by it.
+        replaced = {**child, "status": {"operationState": state}}
+        replaced["metadata"] = {
+            **child["metadata"],
+            "annotations": {"argocd.argoproj.io/sync-options": "Replace=true"},
+        }
+        doors.repository.write(file, json.dumps(replaced), "A child that is replaced and says that it runs")
+        eventually("it says so", lambda: doors.status("git-child-prod").get("operationState") == state, within=60)
+        said = kubectl(doors.kubernetes, "git-child-prod", {"operation": {"sync": {"revision": doors.commit()}}})
+        assert "status is set by Argo CD alone" in said
         assert doors.value("git-child-prod") is None
 
 

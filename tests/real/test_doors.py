@@ -119,6 +119,8 @@ def prepare(row: Row, stage: Stage, tags: dict[Wire, str]) -> None:
     """Makes what the calls are about; where evidence is needed, it is missing then."""
     if row.evidence and not row.of_old:
         stage.doors.commit()
+    if row.of_old in ROLLOUTS:
+        stage.prove(stage.old[row.of_old], passed=False)
     for tag in tags.values():
         row.before(stage, tag)
 

@@ -111,6 +111,8 @@ pub struct App {
     pub runs: Runs,
     /// What the requests at the admission door share.
     pub(crate) admission: crate::admission::Shared,
+    /// What preflights share.
+    pub(crate) preflight: crate::preflight::Shared,
     /// Tells the sender of messages that there are new ones.
     pub(crate) notices: tokio::sync::Notify,
     /// Answers about what may be read in lists.
@@ -180,6 +182,7 @@ impl App {
             git,
             runs,
             admission: crate::admission::Shared::default(),
+            preflight: crate::preflight::Shared::default(),
             reads: crate::filtered::reads(),
             tasks,
             stop,

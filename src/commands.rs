@@ -7,6 +7,7 @@
 mod evidence;
 mod log;
 mod policy;
+mod preflight;
 mod serve;
 
 use std::io::Write as _;
@@ -40,6 +41,11 @@ pub enum Command {
     /// Policies: check, test
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
+    /// Before a test run: find out what stands in its way, and what to do
+    ///
+    /// Asks the gate whether it knows the caller, whether the token lives long enough, the clocks agree,
+    /// the caller may report for the application, and each endpoint answers. Takes two seconds at most.
+    Preflight(preflight::PreflightOptions),
     /// Run the gate
     Serve(serve::ServeOptions),
 }
@@ -91,6 +97,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Evidence(command) => runtime.block_on(evidence::run(command)),
         Command::Log(command) => runtime.block_on(log::run(command)),
         Command::Policy(command) => policy::run(command),
+        Command::Preflight(options) => runtime.block_on(preflight::run(options)),
         Command::Serve(options) => runtime.block_on(serve::serve(options)),
     }
 }

@@ -29,6 +29,7 @@ pub mod forward;
 mod local;
 mod own;
 pub mod policy;
+pub mod preflight;
 pub mod record;
 pub mod refusal;
 pub mod respond;

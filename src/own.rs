@@ -1,4 +1,4 @@
-//! The gate's own API under `/syncgate/v1/`: test runs and the log.
+//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, and the log.
 //!
 //! In: requests with the same credentials as Argo CD's API. Out: JSON, or RFC 9457 problem details.
 //! Every call is a Cedar decision with a record, like any other. Cookies are not taken for what
@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::argocd::client::Refresh;
 use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
+use crate::config::Environment;
 use crate::draft::Draft;
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
@@ -25,7 +26,8 @@ use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
-use crate::policy::{Context, Decision, Question, Resource, decide};
+use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
+use crate::preflight;
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
@@ -43,6 +45,7 @@ enum Page {
     ListLog,
     ListRuns,
     OpenRun,
+    Preflight,
     ReportAttempts(String),
     ShowLog(String),
     ShowRun(String),
@@ -55,14 +58,15 @@ impl Page {
         let (allowed, page) = match segments.as_slice() {
             ["log"] => (GET, Self::ListLog),
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
+            ["preflight"] => (POST, Self::Preflight),
             ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
             ["runs"] => (RUNS, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
             _ => {
-                let sentence =
-                    "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
+                let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
+                                /syncgate/v1/preflight and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -83,7 +87,13 @@ impl Page {
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
+            Self::Preflight => (preflight::ACTION, Effect::Read),
         }
+    }
+
+    /// Whether it does more than to answer. A preflight makes the gate ask others.
+    fn acts(&self) -> bool {
+        self.action().1 != Effect::Read || matches!(self, Self::Preflight)
     }
 }
 
@@ -101,7 +111,7 @@ pub(crate) async fn handle(
     };
     let (action, effect) = page.action();
     draft.operation(action, effect, Form::Own, "own");
-    let reads = effect == Effect::Read;
+    let acts = page.acts();
     let about = draft.decision();
     let task = {
         let app = Arc::clone(&app);
@@ -112,10 +122,10 @@ pub(crate) async fn handle(
             }
         }
     };
-    if reads {
+    if !acts {
         return task.await;
     }
-    // A report that has begun is stored whole, although the reporter left.
+    // What has begun is stored whole, although the caller left.
     finished(&app, (Form::Own, about), task).await
 }
 
@@ -126,10 +136,13 @@ async fn line(
     head: Parts,
     body: Body,
 ) -> Result<Response<Body>, Rejection> {
-    let caller = authenticate(app, draft, &head.headers)
-        .await?
-        .ok_or_else(sign_in)?;
-    if page.action().1 != Effect::Read && head.headers.contains_key(COOKIE) {
+    let caller = authenticate(app, draft, &head.headers);
+    let caller = match page {
+        Page::Preflight => preflight::soon(caller).await,
+        _ => caller.await,
+    };
+    let caller = caller?.ok_or_else(sign_in)?;
+    if page.acts() && head.headers.contains_key(COOKIE) {
         let sentence = "send the token in the header Authorization, without cookies";
         return Err(Rejection::BadRequest {
             sentence: sentence.to_owned(),
@@ -151,11 +164,17 @@ async fn line(
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
         Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
+        Page::Preflight => preflight::answer(app, draft, &caller, &body).await,
     }
 }
 
 /// Asks the policies about one resource.
-fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) -> Decision<()> {
+pub(crate) fn decided(
+    app: &App,
+    caller: &Caller,
+    action: &str,
+    planned: Option<&Planned>,
+) -> Decision<()> {
     let context = Context::plain(app.clock.now(), "own");
     let resource = planned.map_or(Resource::Gate, |planned| {
         Resource::Application(&planned.facts)
@@ -170,7 +189,7 @@ fn decided(app: &App, caller: &Caller, action: &str, planned: Option<&Planned>) 
 }
 
 /// As [`decided`], into the draft; a denial is a refusal.
-fn ask(
+pub(crate) fn ask(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
@@ -185,16 +204,24 @@ fn ask(
         }
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            let what = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
-            let advice = denial.advice().join(", or ");
+            let (what, advice) = denied(caller, action, planned, &denial);
             let separator = if advice.is_empty() { "" } else { ": " };
-            let sentence = format!(
-                "{action}{what} refused for {}{separator}{advice}",
-                caller.display()
-            );
+            let sentence = format!("{what}{separator}{advice}");
             Err(Rejection::Policy { sentence })
         }
     }
+}
+
+/// What a caller is told of a denial, and what would help.
+pub(crate) fn denied(
+    caller: &Caller,
+    action: &str,
+    planned: Option<&Planned>,
+    denial: &Denial,
+) -> (String, String) {
+    let about = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
+    let what = format!("{action}{about} refused for {}", caller.display());
+    (what, denial.advice().join(", or "))
 }
 
 async fn list_log(
@@ -365,16 +392,7 @@ async fn open_run(
             return answer(app, draft, StatusCode::CREATED, &opened).await;
         }
     }
-    let environment = planner::environment(app, &planned.facts).ok_or_else(|| {
-        let name = &planned.facts.environment;
-        Rejection::BadRequest {
-            sentence: format!("{application} is {name}: it must belong to exactly one environment"),
-        }
-    })?;
-    let component = Component::parse(planned.facts.component.clone()).map_err(|_| {
-        let sentence = format!("{application} has no component by the rule of its environment");
-        Rejection::BadRequest { sentence }
-    })?;
+    let (environment, component) = placed(app, &planned, &application)?;
     let facts = planner::gate_facts(&json)?;
     let pod = pod_of(caller);
     let claims = Claims {
@@ -395,6 +413,25 @@ async fn open_run(
     let opened = app.runs.open(reporter, key, new, &subject, binding).await;
     let opened = opened.map_err(|error| report_refused(&error))?;
     answer(app, draft, StatusCode::CREATED, &opened).await
+}
+
+/// Where a report about `planned`, called `application` by its reporter, belongs.
+pub(crate) fn placed<'a>(
+    app: &'a App,
+    planned: &Planned,
+    application: &AppRef,
+) -> Result<(&'a Environment, Component), Rejection> {
+    let environment = planner::environment(app, &planned.facts).ok_or_else(|| {
+        let name = &planned.facts.environment;
+        Rejection::BadRequest {
+            sentence: format!("{application} is {name}: it must belong to exactly one environment"),
+        }
+    })?;
+    let component = Component::parse(planned.facts.component.clone()).map_err(|_| {
+        let sentence = format!("{application} has no component by the rule of its environment");
+        Rejection::BadRequest { sentence }
+    })?;
+    Ok((environment, component))
 }
 
 fn pod_of(caller: &Caller) -> Option<PodRef> {
@@ -484,7 +521,7 @@ async fn may_report(
     Ok((id, application))
 }
 
-async fn answer<T: Serialize>(
+pub(crate) async fn answer<T: Serialize>(
     app: &App,
     draft: &mut Draft,
     status: StatusCode,
@@ -523,7 +560,7 @@ fn internal(error: &dyn std::error::Error) -> Rejection {
     Rejection::Internal
 }
 
-fn invalid(error: &run::Invalid) -> Rejection {
+pub(crate) fn invalid(error: &run::Invalid) -> Rejection {
     Rejection::BadRequest {
         sentence: error.to_string(),
     }

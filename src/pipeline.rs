@@ -220,7 +220,7 @@ pub(crate) async fn authenticate(
         SchemeOutcome::Reject(reason) => {
             draft.note(reason.detail().unwrap_or_else(|| reason.code().to_owned()));
             Err(Rejection::Unauthenticated {
-                credential: Credential::Invalid,
+                credential: Credential::Invalid(reason.code()),
                 sentence: reason.to_string(),
             })
         }

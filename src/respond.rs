@@ -18,7 +18,7 @@
 //! `Unimplemented` (the CLI would fall back to another call).
 
 use bytes::{BufMut as _, Bytes, BytesMut};
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full};
 use serde_json::json;
@@ -139,8 +139,8 @@ pub enum Rejection {
 pub enum Credential {
     /// Nothing.
     Absent,
-    /// Something that did not hold.
-    Invalid,
+    /// Something that did not hold, and why, as a stable word.
+    Invalid(&'static str),
 }
 
 /// The gRPC codes that the gate uses, and no others.
@@ -368,12 +368,18 @@ fn problem(
         "code": plain.word,
         "decision": decision.to_string(),
     });
-    if let Rejection::Conflict {
-        next: Some(next), ..
-    } = rejection
-        && let Some(fields) = json.as_object_mut()
-    {
-        fields.insert("next".into(), (*next).into());
+    let further = match rejection {
+        Rejection::Conflict {
+            next: Some(next), ..
+        } => Some(("next", json!(next))),
+        Rejection::Unauthenticated {
+            credential: Credential::Invalid(reason),
+            ..
+        } => Some(("reason", json!(reason))),
+        _ => None,
+    };
+    if let (Some((name, value)), Some(fields)) = (further, json.as_object_mut()) {
+        fields.insert(name.into(), value);
     }
     respond(
         plain.http,
@@ -388,9 +394,12 @@ fn explain(headers: &mut HeaderMap, rejection: &Rejection) {
         // RFC 6750 section 3.1: the error only where a credential was presented.
         let challenge = match credential {
             Credential::Absent => "Bearer realm=\"syncgate\"",
-            Credential::Invalid => "Bearer realm=\"syncgate\", error=\"invalid_token\"",
+            Credential::Invalid(_) => "Bearer realm=\"syncgate\", error=\"invalid_token\"",
         };
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+    }
+    if let Rejection::Overloaded = rejection {
+        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Rejection::WrongMethod { allowed } = rejection {
         headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -545,7 +554,7 @@ mod tests {
     #[tokio::test]
     async fn rest_carries_error_code_and_message_and_challenges_on_401() {
         let rejection = Rejection::Unauthenticated {
-            credential: Credential::Invalid,
+            credential: Credential::Invalid("expired"),
             sentence: "the token has expired".into(),
         };
         let response = reject(Form::Rest, &rejection, about());

@@ -24,6 +24,7 @@ use url::Url;
 use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
 use crate::names::DecisionId;
 use crate::outbound;
+use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
 
 use super::view::{RunList, RunView};
@@ -32,6 +33,8 @@ use super::view::{RunList, RunView};
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
+/// How long a preflight may take: a gate takes less, and whoever asks wants to know.
+const SOON: Duration = Duration::from_millis(1_900);
 /// How long to wait before each repetition.
 const PAUSES: [Duration; 3] = [
     Duration::from_millis(200),
@@ -212,6 +215,26 @@ impl Client {
             None,
         )
         .await
+    }
+
+    /// What stands in the way of a test run. Asked once, and answered soon or not at all.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn preflight(&self, asked: &Asked) -> Result<Answer, Error> {
+        let url = format!("{}/syncgate/v1/preflight", self.base);
+        let body = serde_json::to_vec(asked).map_err(|source| Error::BadAnswer {
+            url: url.clone(),
+            source,
+        })?;
+        let asking = self.ask_once(&Method::POST, &url, body.into(), None);
+        let (status, answer) = tokio::time::timeout(SOON, asking)
+            .await
+            .map_err(|elapsed| Error::Unreachable {
+                url: url.clone(),
+                source: elapsed.into(),
+            })??;
+        read_answer(&url, status, &answer)
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(

@@ -350,7 +350,8 @@ pub(crate) fn cut(text: &mut String, limit: usize) {
     text.truncate(text.floor_char_boundary(limit));
 }
 
-fn kubernetes_name(path: &str, name: &str) -> Result<(), Invalid> {
+/// Checks that `name`, at `path`, could be one of an object of Kubernetes.
+pub(crate) fn kubernetes_name(path: &str, name: &str) -> Result<(), Invalid> {
     let fits = (1..=253).contains(&name.len())
         && name
             .bytes()

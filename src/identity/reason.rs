@@ -130,8 +130,8 @@ pub enum Reason {
     NotBearer,
     /// `nbf` or `iat` is in the future.
     #[error(
-        "the token is not valid before {}, in {}: set the clocks, or wait",
-        moment(*from, *now), span(*from, *now)
+        "the token is not valid before {}, which is {} seconds ahead of this gate's clock: set the \
+         clocks, or wait", moment(*from, *now), from.duration_since(*now).as_secs()
     )]
     NotYetValid {
         /// From when.

@@ -39,7 +39,7 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 9] = [
+const SHIPPED_POLICIES: [(&str, &str); 10] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
     (
         "engineer.cedar",
@@ -58,6 +58,10 @@ const SHIPPED_POLICIES: [(&str, &str); 9] = [
         include_str!("../../policies/platform-admin.cedar"),
     ),
     (
+        "preflight.cedar",
+        include_str!("../../policies/preflight.cedar"),
+    ),
+    (
         "release-manager.cedar",
         include_str!("../../policies/release-manager.cedar"),
     ),
@@ -74,7 +78,7 @@ const SHIPPED_POLICIES: [(&str, &str); 9] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 9] = [
+const SHIPPED_CASES: [(&str, &str); 10] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
@@ -94,6 +98,10 @@ const SHIPPED_CASES: [(&str, &str); 9] = [
     (
         "platform-admin.cases.json",
         include_str!("../../policies/platform-admin.cases.json"),
+    ),
+    (
+        "preflight.cases.json",
+        include_str!("../../policies/preflight.cases.json"),
     ),
     (
         "release-manager.cases.json",

@@ -30,6 +30,8 @@ mod lists;
 #[cfg(test)]
 mod own_answers;
 #[cfg(test)]
+mod preflight;
+#[cfg(test)]
 mod race;
 #[cfg(test)]
 mod table;

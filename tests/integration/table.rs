@@ -10,12 +10,13 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 7] = [
+const OWN: [(&str, &str); 8] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
     ("ArgoCd.Webhook", "write"),
     ("Log.read", "read"),
+    ("Preflight.check", "read"),
     ("Run.read", "read"),
     ("Run.report", "report"),
 ];

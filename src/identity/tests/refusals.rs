@@ -21,11 +21,13 @@ async fn times() {
         ),
         (
             world.person(set("nbf", after_now(61))),
-            "the token is not valid before 14:15:31Z, in 1 minute: set the clocks, or wait",
+            "the token is not valid before 14:15:31Z, which is 61 seconds ahead of this gate's clock: \
+             set the clocks, or wait",
         ),
         (
             world.person(set("iat", after_now(90))),
-            "the token is not valid before 14:16:00Z, in 1 minute: set the clocks, or wait",
+            "the token is not valid before 14:16:00Z, which is 90 seconds ahead of this gate's clock: \
+             set the clocks, or wait",
         ),
         (
             world.person(unset("exp")),

@@ -68,12 +68,12 @@ fn missing_tests_are_the_reason_only_where_tests_would_help() {
 }
 
 #[test]
-fn a_caller_without_a_role_may_nothing() {
+fn a_caller_without_a_role_may_nothing_but_ask_about_themselves() {
     let caller = person(&[]);
     for (name, groups) in shipped()
         .actions()
         .iter()
-        .filter(|(_, groups)| !groups.is_empty())
+        .filter(|(name, groups)| !groups.is_empty() && *name != "Preflight.check")
     {
         for environment in ["dev", "unassigned"] {
             let app = app(environment);

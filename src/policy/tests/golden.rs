@@ -169,9 +169,9 @@ fn matrix() -> String {
     for who in everybody() {
         writeln!(out, "\n== {}", who.name).unwrap();
         for ((effect, about), alike) in rows(policies, &who) {
-            let largest = alike.values().map(Vec::len).max();
             for (letters, names) in &alike {
-                let names = match (alike.len(), Some(names.len()) == largest) {
+                let as_many = alike.values().filter(|other| other.len() >= names.len());
+                let names = match (alike.len(), as_many.count() == 1) {
                     (1, _) => format!("all {}", names.len()),
                     (_, true) => format!("{} others", names.len()),
                     (_, false) => names.join(", "),

@@ -98,7 +98,17 @@ impl Issuer {
 
     /// The projected token of a service account.
     pub(crate) fn account(&self, namespace: &str, name: &str) -> String {
-        let claims = json!({
+        self.account_with(namespace, name, |_| {})
+    }
+
+    /// The token of a service account whose claims are changed so; times are seconds since 1970.
+    pub(crate) fn account_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> String {
+        let mut claims = json!({
             "iss": self.workloads(), "aud": ["syncgate"], "iat": now(), "nbf": now(),
             "exp": now() + HOUR, "sub": format!("system:serviceaccount:{namespace}:{name}"),
             "kubernetes.io": {
@@ -106,6 +116,7 @@ impl Issuer {
                 "serviceaccount": {"name": name, "uid": "4f2c1e7a-0000-4000-8000-000000000001"},
             },
         });
+        change(&mut claims);
         sign(&self.workloads, &claims)
     }
 

@@ -12,11 +12,11 @@ use crate::argocd::client::{self, Refresh};
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::service;
 use crate::evidence::verdict::Verdict;
-use crate::identity::Caller;
+use crate::identity::{self, Caller};
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 use crate::own;
 use crate::planner;
-use crate::policy::Decision;
+use crate::policy::{ApplicationFacts, Decision};
 use crate::store::{self, Store, StoredRun};
 
 /// Runs of a suite that are looked at for one that passed, newest first.
@@ -77,7 +77,7 @@ async fn may(
     if let Decision::Deny(denial) = own::decided(app, caller, "Run.report", Some(&planned)) {
         let (what, advice) = own::denied(caller, "Run.report", Some(&planned), &denial);
         let mend = if advice.is_empty() {
-            "ask whoever keeps the gate's policies".to_owned()
+            unadvised(caller, &planned.facts)
         } else {
             advice
         };
@@ -114,6 +114,20 @@ async fn may(
         asked.suite, environment.name
     );
     Ok((detail, component, environment.name.clone()))
+}
+
+/// What to do where no role would help.
+fn unadvised(caller: &Caller, facts: &ApplicationFacts) -> String {
+    match &caller.subject {
+        identity::Subject::KubernetesAccount {
+            namespace, name, ..
+        } if !facts.tested_by_caller => format!(
+            "have `[[workload]]` with service_account = \"{namespace}/{name}\" and applications = \
+             \"{}\" put into the gate's configuration",
+            facts.app
+        ),
+        _ => "ask whoever keeps the gate's policies".to_owned(),
+    }
 }
 
 fn late() -> Fault {

@@ -310,6 +310,7 @@ async fn who_may_not_report_learns_what_a_refused_report_says_and_no_more() {
     let alice = world.outside.alice();
     assert_eq!(world.gate.ask(Wire::Rest, &alice, &sync).await.code(), 0);
     world.report("passed").await;
+    let tests = world.outside.tests();
     let stranger = world.outside.issuer.account("default", "checkout-tests");
     for (token, application) in [
         (&alice, "checkout-staging"),
@@ -317,8 +318,8 @@ async fn who_may_not_report_learns_what_a_refused_report_says_and_no_more() {
         (&stranger, "cart-prod"),
         (&stranger, "no-such-application"),
         (&world.outside.nobody(), "checkout-prod"),
-        (&world.outside.tests(), "checkout-prod"),
-        (&world.outside.tests(), "stray"),
+        (&tests, "checkout-prod"),
+        (&tests, "stray"),
     ] {
         let said = ask(&world, token, &question(application)).await;
         let report = check(&said, "report");
@@ -329,6 +330,9 @@ async fn who_may_not_report_learns_what_a_refused_report_says_and_no_more() {
         let (detail, mend) = (detail(&report), report["mend"].as_str().unwrap());
         let whole = format!("{detail}: {mend}");
         assert!(refused == detail || refused == whole, "{refused} | {whole}");
+        // A test job is told the key that lets it report.
+        let is_job = *token == tests;
+        assert_eq!(mend.contains("[[workload]]` with"), is_job, "{mend}");
         let text = said.json().to_string();
         assert_eq!(said.json()["expected_seconds"], Value::Null, "{text}");
         assert!(!text.contains(SHORT), "{text}");

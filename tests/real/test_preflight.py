@@ -6,16 +6,27 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from test_sign_in import expired
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
 
+    from conftest import People
+    from harness.cluster import Repository
     from harness.gate import Gate
     from harness.tokens import Provider
 
 _SOON = 2.0
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _synced(people: People, shop: Repository) -> None:
+    """cart in staging is what was synced last, so that a run has something to be about."""
+    shop.touch("A commit to report for")
+    people.cli("alice").run("app", "sync", "cart-staging").ok()
 
 
 def preflight(gate: Gate, token: str, *more: str) -> subprocess.CompletedProcess[str]:
@@ -72,4 +83,4 @@ def test_who_may_not_report_is_told(gate: Gate, job_token: Callable[..., str]) -
     found = checks(preflight(gate, job_token("payments"), "--output", "json"))
     assert found["report"]["ok"] is False
     assert "refused for system:serviceaccount:shop-staging:payments-tests" in found["report"]["detail"]
-    assert "`[[workload]]` entry" in found["report"]["mend"]
+    assert 'service_account = "shop-staging/payments-tests"' in found["report"]["mend"]

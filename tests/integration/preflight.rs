@@ -279,6 +279,65 @@ async fn a_token_that_ends_before_the_run_is_told_unless_the_kubelet_renews_it()
     }
 }
 
+/// A run of the tests of `checkout-staging` that took so many seconds and ended so.
+async fn ran(world: &World, seconds: i64, outcome: &str) {
+    let token = world.outside.tests();
+    let post = async |path: &str, body: Value| {
+        let path = format!("/syncgate/v1/runs{path}");
+        world
+            .gate
+            .rest("POST", &path, &token, &body.to_string())
+            .await
+    };
+    let began = Clock::system().now();
+    let mut new = new_run("checkout-staging");
+    new["started_at"] = json!(began);
+    let opened = post("", new).await.json();
+    let run = opened["run"].as_str().unwrap();
+    let attempt = json!({
+        "test": "tests/test_pay.py::test_refund", "attempt": 1, "outcome": outcome,
+        "duration_ms": 3, "started_at": began,
+    });
+    let batch = json!({"sequence": 0, "attempts": [attempt]});
+    post(&format!("/{run}/attempts"), batch).await;
+    let end = json!({
+        "exit_status": i32::from(outcome != "passed"), "batches": 1, "attempts": 1,
+        "finished_at": began + SignedDuration::from_secs(seconds),
+    });
+    let said = post(&format!("/{run}/finish"), end).await;
+    assert_eq!(said.json()["verdict"], outcome, "{said:?}");
+}
+
+#[tokio::test]
+async fn how_long_a_run_takes_is_the_longest_of_the_newest_that_passed() {
+    let world = World::new().await;
+    let sync = Call::sync("checkout-staging");
+    world
+        .gate
+        .ask(Wire::Rest, &world.outside.alice(), &sync)
+        .await;
+    let expected = async |suite: &str| {
+        let mut body = question("checkout-staging");
+        body["suite"] = json!(suite);
+        let said = ask(&world, &world.outside.tests(), &body).await;
+        assert_eq!(check(&said, "report")["ok"], true);
+        said.json()["expected_seconds"].clone()
+    };
+    ran(&world, 7_200, "failed").await;
+    assert_eq!(expected("integration").await, Value::Null);
+    // A clock that was set back counts as no time.
+    for (seconds, longest) in [(-5, 0), (900, 900), (60, 900)] {
+        ran(&world, seconds, "passed").await;
+        assert_eq!(expected("integration").await, longest);
+    }
+    assert_eq!(expected("smoke").await, Value::Null, "of its own suite");
+    // After ten more it is forgotten.
+    for _ in 0..9 {
+        ran(&world, 60, "passed").await;
+    }
+    assert_eq!(expected("integration").await, 60);
+}
+
 #[tokio::test]
 async fn an_endpoint_that_the_gate_does_not_have_is_told_with_the_key() {
     let world = World::new().await;

@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::Response;
 use serde_json::{Value, json};
@@ -98,6 +98,12 @@ impl Draft {
     #[must_use]
     pub fn decision(&self) -> DecisionId {
         self.opening.decision
+    }
+
+    /// How long ago it was begun.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
     }
 
     /// Notes what is asked for, and in which form to answer.

@@ -39,10 +39,12 @@ use interface::{Answer, Asked, Check};
 
 /// The action that policies know.
 pub(crate) const ACTION: &str = "Preflight.check";
-/// How long everything may take once the question has been read; the rest of two seconds is for the way.
+/// How long everything may take; the rest of two seconds is for the way.
 pub const BUDGET: Duration = Duration::from_millis(1_600);
 /// How long Argo CD, or one endpoint, may take. They are asked at once.
 const PATIENCE: Duration = Duration::from_millis(1_200);
+/// What is left at the least, of a caller who took long to send the question.
+const LEAST: Duration = Duration::from_millis(400);
 /// How long a caller waits for another to be done, when too many ask at once.
 const QUEUE: Duration = Duration::from_millis(300);
 /// Callers that are answered at a time: each of them makes the gate ask others.
@@ -84,7 +86,7 @@ pub(crate) async fn answer(
     caller: &Caller,
     body: &[u8],
 ) -> Result<Response<Body>, Rejection> {
-    let deadline = Instant::now() + BUDGET;
+    let deadline = Instant::now() + BUDGET.saturating_sub(draft.elapsed()).max(LEAST);
     if body.len() > MAX_BODY_BYTES {
         return Err(Rejection::TooLarge {
             limit: MAX_BODY_BYTES,
@@ -145,4 +147,23 @@ async fn checked(
 fn about(asked: &Asked, failed: &[&Check]) -> serde_json::Value {
     let failed: Vec<_> = failed.iter().map(|check| check.title()).collect();
     json!({ "suite": asked.suite, "endpoints": asked.endpoints, "failed": failed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn keys_that_never_come_are_not_waited_for() {
+        let begin = Instant::now();
+        let never = std::future::pending::<Result<(), Rejection>>();
+        let refused = soon(never).await.unwrap_err();
+        assert!(begin.elapsed() < PATIENCE + LEAST);
+        assert_eq!(refused.word(), "unauthenticated");
+        assert!(refused.sentence().contains("try again"));
+        assert!(
+            PATIENCE + LEAST <= BUDGET,
+            "what waiting for keys leaves is enough"
+        );
+    }
 }

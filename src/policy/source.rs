@@ -39,8 +39,12 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 9] = [
+const SHIPPED_POLICIES: [(&str, &str); 10] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
+    (
+        "endpoints.cedar",
+        include_str!("../../policies/endpoints.cedar"),
+    ),
     (
         "engineer.cedar",
         include_str!("../../policies/engineer.cedar"),
@@ -74,10 +78,14 @@ const SHIPPED_POLICIES: [(&str, &str); 9] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 9] = [
+const SHIPPED_CASES: [(&str, &str); 10] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
+    ),
+    (
+        "endpoints.cases.json",
+        include_str!("../../policies/endpoints.cases.json"),
     ),
     (
         "engineer.cases.json",

@@ -52,7 +52,7 @@ pub struct EndpointFacts {
     pub environment: String,
     /// The method of the request.
     pub method: String,
-    /// Its path as it is forwarded, without the query, behind the prefix of the endpoint.
+    /// Its path, decoded, without the query, behind the prefix of the endpoint.
     pub path: String,
 }
 

@@ -356,4 +356,40 @@ mod tests {
         assert_eq!(algorithm(&still), Algorithm::EdDSA);
         assert!(!signer.key_set().to_string().contains("\"d\""));
     }
+
+    /// As `openssl ecparam -name prime256v1 -genkey` and `openssl genpkey -algorithm ed25519` make them.
+    const OF_OPENSSL: [(&str, Algorithm); 2] = [
+        (
+            "-----BEGIN EC PARAMETERS-----\n\
+             BggqhkjOPQMBBw==\n\
+             -----END EC PARAMETERS-----\n\
+             -----BEGIN EC PRIVATE KEY-----\n\
+             MHcCAQEEINxf6fkuOx8tpBROTUZXmyd5iia/32GvPsAwf9E+wTr4oAoGCCqGSM49\n\
+             AwEHoUQDQgAE4FkVfdYqCTwItuQYGr779RYi3cw9SKItcfwTJEflSeQEijeS6Dsh\n\
+             WwVd8eenGTC5FImNakEXOthVzF953ZW24A==\n\
+             -----END EC PRIVATE KEY-----\n",
+            Algorithm::ES256,
+        ),
+        (
+            "-----BEGIN PRIVATE KEY-----\n\
+             MC4CAQAwBQYDK2VwBCIEIFYr/UpNEMhIyHYP6KEwIHDwaRRuil8yqrAgSHU7WNfQ\n\
+             -----END PRIVATE KEY-----\n",
+            Algorithm::EdDSA,
+        ),
+    ];
+
+    #[test]
+    fn keys_as_openssl_makes_them_are_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.pem");
+        for (pem, algorithm) in OF_OPENSSL {
+            std::fs::write(&path, pem).unwrap();
+            let file = Some(path.clone());
+            let signer = Signer::new("https://gate.example", file, Clock::system()).unwrap();
+            let token = signer.sign(statement(&person())).unwrap();
+            assert_eq!(verified(&signer, &token).header.alg, algorithm);
+            let shown = format!("{signer:?}");
+            assert!(!pem.lines().any(|line| shown.contains(line)));
+        }
+    }
 }

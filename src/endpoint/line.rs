@@ -19,12 +19,12 @@ use crate::draft::Draft;
 use crate::forward::{self, request};
 use crate::identity::Caller;
 use crate::listener::Connection;
-use crate::pipeline::{authenticate, sign_in};
+use crate::pipeline::authenticate;
 use crate::policy::{
     Context, Decision, Denial, EndpointFacts, Policies, Question, Resource, decide,
 };
 use crate::record::Word;
-use crate::respond::{Form, Rejection, ok_json};
+use crate::respond::{Credential, Form, Rejection, ok_json};
 use crate::telemetry::chain;
 
 /// Answers one request that is for the test door.
@@ -92,12 +92,9 @@ async fn line(
     // SECURITY: no cookie signs anybody in here; see the head of this module.
     request.headers_mut().remove(COOKIE);
     let caller = authenticate(app, draft, request.headers()).await?;
-    let caller = caller.ok_or_else(|| match sign_in() {
-        Rejection::Unauthenticated { credential, .. } => Rejection::Unauthenticated {
-            credential,
-            sentence: "send a token of this gate in the header Authorization".to_owned(),
-        },
-        other => other,
+    let caller = caller.ok_or_else(|| Rejection::Unauthenticated {
+        credential: Credential::Absent,
+        sentence: "sign in first: send a bearer token in the header Authorization".to_owned(),
     })?;
     let (endpoint, place) = place(draft, asked.found)?;
     let spoken = asked.spoken.map_err(|error| Rejection::from(&error))?;

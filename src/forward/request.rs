@@ -80,7 +80,7 @@ pub(crate) fn host(headers: &http::HeaderMap, uri: &Uri) -> Option<HeaderValue> 
     }
 }
 
-/// A client's body without its trailers: no client of Argo CD sends any, and they would be headers
+/// A client's body without its trailers: no client of Argo CD or of gRPC sends any, and they would be headers
 /// that were not looked at.
 pub(crate) struct WithoutTrailers(pub(crate) Body);
 

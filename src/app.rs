@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
 use crate::config::{self, Config, Issuer, IssuerKind};
+use crate::endpoint::{self, Endpoints};
 use crate::evidence::service::Runs;
 use crate::evidence::verdict::LeastShare;
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
@@ -45,6 +46,9 @@ pub enum Error {
     /// The upstream cannot be set up.
     #[error("the upstream cannot be used")]
     Client(#[source] client::Error),
+    /// An endpoint under test cannot be set up.
+    #[error("the test door cannot be used")]
+    Endpoint(#[from] endpoint::Error),
     /// Issuers cannot be set up.
     #[error("the issuers cannot be used:\n{0}")]
     Identity(String),
@@ -75,6 +79,7 @@ impl Error {
         match self {
             Self::Store(_) => 1,
             Self::Client(_)
+            | Self::Endpoint(_)
             | Self::Identity(_)
             | Self::Policies(_)
             | Self::Receiver(_)
@@ -101,6 +106,8 @@ pub struct App {
     pub recorder: Recorder,
     /// The way to Argo CD for callers' requests.
     pub upstream: Upstream,
+    /// The ways to endpoints under test.
+    pub endpoints: Endpoints,
     /// Our own questions to Argo CD.
     pub argocd: Client,
     /// What Argo CD's watch says about applications.
@@ -160,6 +167,7 @@ impl App {
             answer_timeout: ANSWER_TIMEOUT,
         };
         let upstream = Upstream::new(upstream, tasks.clone(), &stop).map_err(Error::Upstream)?;
+        let endpoints = Endpoints::new(&config, clock.clone(), &tasks, &stop)?;
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
@@ -178,6 +186,7 @@ impl App {
             store,
             recorder,
             upstream,
+            endpoints,
             argocd,
             git,
             runs,
@@ -198,6 +207,8 @@ impl App {
         self.tasks
             .spawn(crate::unexplained::follow(Arc::clone(self), changed));
         self.tasks.spawn(sender.run(Arc::clone(self)));
+        let stop = self.stop.soft.clone();
+        self.tasks.spawn(Endpoints::follow(Arc::clone(self), stop));
         self.tasks.spawn(crate::admission::follow(Arc::clone(self)));
     }
 

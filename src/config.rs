@@ -6,6 +6,7 @@
 //! told so. Never: a default that opens something.
 
 mod admission;
+pub(crate) mod endpoints;
 mod environments;
 mod reader;
 mod secret;
@@ -15,6 +16,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 pub use admission::Admission;
+pub use endpoints::{Endpoint, Inject, Place};
 pub use environments::{Applications, Assignment, ComponentRule, Environment, Traits, fits};
 pub use secret::Secret;
 pub use sections::{
@@ -53,6 +55,10 @@ pub struct Config {
     pub git: Vec<GitAccess>,
     /// Who is told of alarms.
     pub receivers: Vec<Receiver>,
+    /// What is under test behind the test door.
+    pub endpoints: Vec<Endpoint>,
+    /// The file of the key that tells endpoints who calls; absent: one that is made at each start.
+    pub assertion_key: Option<PathBuf>,
 }
 
 /// One mistake.
@@ -157,6 +163,8 @@ impl Config {
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, problems);
+        let endpoints = endpoints::read(&mut root, base, url.as_ref(), &environments, problems);
+        let assertion_key = endpoints::assertion_key(&mut root, base, problems);
         root.finish(problems);
         Some(Self {
             url: url?,
@@ -172,6 +180,8 @@ impl Config {
             workloads,
             git,
             receivers,
+            endpoints,
+            assertion_key,
         })
     }
 }

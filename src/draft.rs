@@ -55,6 +55,12 @@ impl Draft {
         draft
     }
 
+    /// A draft of a request to an endpoint under test.
+    #[must_use]
+    pub fn at_endpoint(app: &App, connection: &Connection) -> Self {
+        Self::new(app, Door::Test, Some(connection.peer.ip()))
+    }
+
     fn new(app: &App, door: Door, remote: Option<IpAddr>) -> Self {
         let at = app.clock.now();
         let opening = Opening {

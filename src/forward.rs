@@ -8,17 +8,17 @@
 //! It must never send without a permission, repeat a request of which a byte was sent, or let the
 //! upstream's credential out: `headers` and `token` are the only modules that touch it.
 
-mod connect;
-mod deadline;
+pub(crate) mod connect;
+pub(crate) mod deadline;
 mod error;
 pub mod filter;
-mod headers;
-mod observe;
-mod pool;
-mod request;
+pub(crate) mod headers;
+pub(crate) mod observe;
+pub(crate) mod pool;
+pub(crate) mod request;
 mod token;
-mod trust;
-mod tunnel;
+pub(crate) mod trust;
+pub(crate) mod tunnel;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
-use self::observe::{Observed, Observer};
+use self::observe::{Observed, Observer, Scrub};
 use self::pool::{Place, Pools};
 use crate::body::{self, Body, BoxError};
 use crate::listener::Stop;
@@ -50,7 +50,7 @@ pub use self::trust::SetupError;
 const TOKEN: HeaderName = HeaderName::from_static("token");
 /// How much longer than the caller's own deadline is waited, so that the upstream's word about it
 /// comes first.
-const DEADLINE_SLACK: Duration = Duration::from_secs(1);
+pub(crate) const DEADLINE_SLACK: Duration = Duration::from_secs(1);
 /// Frames of a detached answer that may wait for its client.
 const FRAMES: usize = 4;
 
@@ -189,7 +189,7 @@ impl Upstream {
             root: target.root,
             token: Arc::new(config.token),
             answer_timeout: config.answer_timeout,
-            pools: Arc::new(Pools::new(&trust)),
+            pools: Arc::new(Pools::new(&trust, pool::PING_EVERY)),
             tasks,
             hard: stop.hard.clone(),
         })
@@ -292,8 +292,9 @@ impl Upstream {
         place: Option<Place>,
     ) -> Body {
         let token = Arc::clone(&self.token);
+        let scrub: Scrub = Arc::new(move |trailers| headers::scrub(trailers, &token));
         body::boxed(Observed::new(
-            answer, observer, grpc_web, deadline, token, place,
+            answer, observer, grpc_web, deadline, scrub, place,
         ))
     }
 }

@@ -23,6 +23,7 @@ pub mod index;
 pub mod planner;
 // What is decided, recorded, sent on and answered
 pub mod draft;
+pub mod endpoint;
 mod extension;
 mod filtered;
 pub mod forward;

@@ -92,6 +92,10 @@ name!(
     EnvironmentName, "an environment name (lower-case letters, digits, `-`, `.`)", dns_label
 );
 name!(
+    /// The name of an endpoint under test (`checkout-api`), as configuration declares it.
+    EndpointName, "an endpoint name (lower-case letters, digits, `-`, `.`)", dns_label
+);
+name!(
     /// What is promoted from one environment to the next (`checkout`).
     Component, "a component name (letters, digits, `-_./:`, at most 128)", short_printable
 );

@@ -9,9 +9,10 @@ use std::sync::Arc;
 
 use hyper_rustls::{ConfigBuilderExt as _, HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::connect::HttpConnector;
-use rustls::pki_types::CertificateDer;
+use rustls::client::WantsClientCert;
 use rustls::pki_types::pem::{self, PemObject as _};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use url::{Host, Url};
 
 /// Why it is not known whom to trust.
@@ -31,6 +32,24 @@ pub enum Error {
     NoCertificate {
         /// The file.
         path: PathBuf,
+    },
+    /// The key is not that of our certificate.
+    #[error("the key in `{}` does not fit the first certificate of the chain beside it", path.display())]
+    OwnMismatch {
+        /// The file of the key.
+        path: PathBuf,
+        /// What the TLS library says.
+        #[source]
+        source: rustls::Error,
+    },
+    /// Our own certificate or key is not there or not PEM.
+    #[error("the certificate or key in `{}` cannot be read: it should be PEM, a key not encrypted", path.display())]
+    ReadOwn {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: pem::Error,
     },
     /// The file is not there or not PEM.
     #[error("the certificates in `{}` cannot be read", path.display())]
@@ -54,19 +73,57 @@ pub enum Error {
 /// # Errors
 /// [`Error`] when the certificates cannot be read.
 pub fn client_config(url: &Url, ca: Option<&Path>) -> Result<ClientConfig, Error> {
+    Ok(trusting(url, ca)?.with_no_client_auth())
+}
+
+/// As [`client_config`], with a certificate of our own: the PEM files of its chain, leaf first, and of
+/// its key.
+///
+/// # Errors
+/// [`Error`] when a file cannot be read, or the key is not that of the certificate.
+pub fn client_config_with(
+    url: &Url,
+    ca: Option<&Path>,
+    (certificate, key): (&Path, &Path),
+) -> Result<ClientConfig, Error> {
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| Error::ReadOwn { path, source }
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(certificate)
+        .map_err(unreadable(certificate))?
+        .collect();
+    let chain = chain.map_err(unreadable(certificate))?;
+    if chain.is_empty() {
+        return Err(Error::NoCertificate {
+            path: certificate.into(),
+        });
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key))?;
+    trusting(url, ca)?
+        .with_client_auth_cert(chain, private)
+        .map_err(|source| Error::OwnMismatch {
+            path: key.into(),
+            source,
+        })
+}
+
+fn trusting(
+    url: &Url,
+    ca: Option<&Path>,
+) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(Error::Tls)?;
-    let builder = match ca {
+    Ok(match ca {
         Some(path) => builder.with_root_certificates(roots(path)?),
         // Without TLS nobody needs to be trusted, and a small machine may have no authorities.
         None if url.scheme() == "http" => builder.with_root_certificates(RootCertStore::empty()),
         None => builder
             .with_native_roots()
             .map_err(Error::SystemCertificates)?,
-    };
-    Ok(builder.with_no_client_auth())
+    })
 }
 
 /// The authorities in the PEM file at `path`.

@@ -19,6 +19,7 @@ use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
 use crate::config::Environment;
 use crate::draft::Draft;
+use crate::endpoint;
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
@@ -75,7 +76,9 @@ impl Page {
         if allowed.split(", ").any(|one| one == method.as_str()) {
             Ok(page)
         } else {
-            Err(Rejection::WrongMethod { allowed })
+            Err(Rejection::WrongMethod {
+                allowed: allowed.into(),
+            })
         }
     }
 
@@ -104,6 +107,13 @@ pub(crate) async fn handle(
     request: Request<Body>,
 ) -> Response<Body> {
     draft.form = Form::Own;
+    if request.uri().path() == endpoint::KEYS {
+        draft.operation("Endpoint.keys", Effect::Read, Form::Own, "own");
+        return match endpoint::key_set(&app, &mut draft, request.method()).await {
+            Ok(response) => response,
+            Err(rejection) => draft.refuse(&app, rejection).await,
+        };
+    }
     let (head, body) = request.into_parts();
     let page = match Page::of(&head.method, head.uri.path()) {
         Ok(page) => page,

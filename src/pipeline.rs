@@ -32,7 +32,7 @@ use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{deployed, extension, filtered, local, own, terminal};
+use crate::{deployed, endpoint, extension, filtered, local, own, terminal};
 
 /// The longest message of somebody who is not signed in.
 const ANONYMOUS_BYTES: usize = 64 << 10;
@@ -46,8 +46,15 @@ pub async fn handle(
     connection: Connection,
     request: Request<Body>,
 ) -> Response<Body> {
-    let mut draft = Draft::begin(&app, &connection);
-    if Surface::of(request.uri().path()) == Surface::Own {
+    let (uri, headers) = (request.uri(), request.headers());
+    let surface = Surface::of(uri, headers, &connection, &app.endpoints);
+    let mut draft = match surface {
+        Surface::TestEndpoint(found) => {
+            return endpoint::handle(app, connection, found, request).await;
+        }
+        Surface::ArgoCd | Surface::Own => Draft::begin(&app, &connection),
+    };
+    if let Surface::Own = surface {
         return own::handle(app, draft, request).await;
     }
     let (head, body) = request.into_parts();

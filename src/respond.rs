@@ -10,12 +10,14 @@
 //! | policy, unknown operation | 403 | `PermissionDenied` | not 404, which means "no such app" |
 //! | evidence | 400 | `FailedPrecondition` | as grpc-gateway maps that code |
 //! | malformed, wrong type or method, too large | 400, 415, 405, 413 | `InvalidArgument` | the CLI repeats `ResourceExhausted` |
-//! | overloaded, record behind, upstream unreachable | 503, 502 | `Unavailable` | the CLI repeats it, and nothing was forwarded |
-//! | upstream failed | 502 | `Internal` | it may have acted: nobody may repeat the call by himself |
-//! | upstream too slow | 504 | `DeadlineExceeded` | the same; never repeated by the CLI |
+//! | overloaded, record behind, upstream or endpoint unreachable | 503, 502 | `Unavailable` | the CLI repeats it, and nothing was forwarded |
+//! | upstream or endpoint failed | 502 | `Internal` | it may have acted: nobody may repeat the call by himself |
+//! | upstream or endpoint too slow | 504 | `DeadlineExceeded` | the same; never repeated by the CLI |
 //!
 //! A denial is never `Unavailable` or `ResourceExhausted` (the CLI would repeat it) and never
 //! `Unimplemented` (the CLI would fall back to another call).
+
+use std::borrow::Cow;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -78,6 +80,23 @@ pub enum Rejection {
         /// The sequence number that is expected next, where there is one.
         next: Option<u64>,
     },
+    /// An endpoint under test broke off or answered out of protocol; it may have acted.
+    EndpointFailed {
+        /// Which.
+        endpoint: String,
+    },
+    /// An endpoint under test did not answer in time; it may act yet.
+    EndpointTimeout {
+        /// Which.
+        endpoint: String,
+    },
+    /// No connection to an endpoint under test; nothing was forwarded.
+    EndpointUnreachable {
+        /// Which.
+        endpoint: String,
+        /// Whether it is TLS that failed.
+        tls: bool,
+    },
     /// Policy would permit it if the evidence were there.
     Evidence {
         /// What is missing, and which commit would pass.
@@ -125,7 +144,7 @@ pub enum Rejection {
     /// A method that the path of the gate's own API does not have.
     WrongMethod {
         /// Those that it has, as in the `Allow` header.
-        allowed: &'static str,
+        allowed: Cow<'static, str>,
     },
     /// A content type that is not accepted here.
     WrongType {
@@ -199,6 +218,14 @@ impl Rejection {
         match self {
             Self::BadRequest { sentence } => plain(S::BAD_REQUEST, Code::InvalidArgument, "bad-request", sentence),
             Self::Conflict { sentence, next: _ } => plain(S::CONFLICT, Code::Aborted, "conflict", sentence),
+            Self::EndpointFailed { endpoint } => plain(S::BAD_GATEWAY, Code::Internal, "endpoint-failed",
+                &format!("endpoint {endpoint} broke off without an answer and may have acted")),
+            Self::EndpointTimeout { endpoint } => plain(S::GATEWAY_TIMEOUT, Code::DeadlineExceeded, "endpoint-timeout",
+                &format!("endpoint {endpoint} did not answer in time and may act yet")),
+            Self::EndpointUnreachable { endpoint, tls: false } => plain(S::BAD_GATEWAY, Code::Unavailable, "endpoint-unreachable",
+                &format!("endpoint {endpoint} cannot be reached, nothing was forwarded")),
+            Self::EndpointUnreachable { endpoint, tls: true } => plain(S::BAD_GATEWAY, Code::Unavailable, "endpoint-unreachable",
+                &format!("endpoint {endpoint} has no TLS that the gate trusts, nothing was forwarded")),
             Self::Evidence { sentence } => plain(S::BAD_REQUEST, Code::FailedPrecondition, "evidence", sentence),
             Self::Internal => plain(S::INTERNAL_SERVER_ERROR, Code::Internal, "internal",
                 "the gate failed and forwarded nothing"),
@@ -243,6 +270,23 @@ impl From<&forward::Error> for Rejection {
             forward::Error::UpstreamTls(_) | forward::Error::UpstreamUnreachable(_) => {
                 Self::UpstreamUnreachable
             }
+        }
+    }
+}
+
+impl Rejection {
+    /// What the caller is told of a request that did not come back from the endpoint of this name.
+    #[must_use]
+    pub fn of_endpoint(endpoint: &str, error: &forward::Error) -> Self {
+        let endpoint = endpoint.to_owned();
+        match Self::from(error) {
+            Self::UpstreamFailed => Self::EndpointFailed { endpoint },
+            Self::UpstreamTimeout => Self::EndpointTimeout { endpoint },
+            Self::UpstreamUnreachable => Self::EndpointUnreachable {
+                endpoint,
+                tls: matches!(error, forward::Error::UpstreamTls(_)),
+            },
+            other => other,
         }
     }
 }
@@ -402,7 +446,7 @@ fn explain(headers: &mut HeaderMap, rejection: &Rejection) {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Rejection::WrongMethod { allowed } = rejection {
-        headers.insert(ALLOW, HeaderValue::from_static(allowed));
+        put(headers, ALLOW, allowed);
     }
 }
 
@@ -461,6 +505,16 @@ mod tests {
                 sentence: sentence(),
                 next: Some(3),
             },
+            Rejection::EndpointFailed {
+                endpoint: "api".into(),
+            },
+            Rejection::EndpointTimeout {
+                endpoint: "api".into(),
+            },
+            Rejection::EndpointUnreachable {
+                endpoint: "api".into(),
+                tls: true,
+            },
             Rejection::Evidence {
                 sentence: sentence(),
             },
@@ -484,7 +538,9 @@ mod tests {
             Rejection::UpstreamFailed,
             Rejection::UpstreamTimeout,
             Rejection::UpstreamUnreachable,
-            Rejection::WrongMethod { allowed: "POST" },
+            Rejection::WrongMethod {
+                allowed: "POST".into(),
+            },
             Rejection::WrongType {
                 expected: "application/json",
             },
@@ -512,6 +568,9 @@ mod tests {
         insta::assert_snapshot!(table.join("\n"), @r"
         bad-request 400 3
         conflict 409 10
+        endpoint-failed 502 13
+        endpoint-timeout 504 4
+        endpoint-unreachable 502 14
         evidence 400 9
         internal 500 13
         not-found 404 5

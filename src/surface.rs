@@ -1,28 +1,45 @@
-//! Which door was knocked on, told by the path alone.
+//! Which door was knocked on, told by host and path.
+
+use http::{HeaderMap, Uri};
+
+use crate::endpoint::{Endpoint, Endpoints, Found};
+use crate::listener::Connection;
 
 /// A surface of the gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Surface {
     /// Argo CD's API and everything that argocd-server serves beside it.
     ArgoCd,
     /// The gate's own API under `/syncgate/`.
     Own,
+    /// An endpoint under test.
+    TestEndpoint(Found<Endpoint>),
 }
 
 /// The prefix of everything that is the gate's own.
 pub const OWN: &str = "/syncgate/";
 
 impl Surface {
-    /// The surface of a request for `path`, as it was sent. An encoded or odd form of our prefix is
-    /// Argo CD's, whose canonicaliser then refuses or forwards it; it never reaches our own API.
+    /// The surface of a request for `uri`, as it was sent: that of an endpoint under test by its host, or
+    /// by its prefix at any other; then the gate's own; Argo CD's for everything else. An encoded or odd
+    /// form of our prefixes is Argo CD's, whose canonicaliser then refuses or forwards it; it never
+    /// reaches our own API or an endpoint.
     #[must_use]
-    pub fn of(path: &str) -> Self {
-        if path.starts_with(OWN) {
-            Self::Own
-        } else {
-            Self::ArgoCd
+    pub fn of(
+        uri: &Uri,
+        headers: &HeaderMap,
+        connection: &Connection,
+        endpoints: &Endpoints,
+    ) -> Self {
+        match endpoints.find(uri, headers, connection) {
+            Some(found) => Self::TestEndpoint(found),
+            None if is_own(uri.path()) => Self::Own,
+            None => Self::ArgoCd,
         }
     }
+}
+
+fn is_own(path: &str) -> bool {
+    path.starts_with(OWN)
 }
 
 #[cfg(test)]
@@ -31,7 +48,7 @@ mod tests {
 
     #[test]
     fn only_the_exact_prefix_is_ours() {
-        assert_eq!(Surface::of("/syncgate/v1/runs"), Surface::Own);
+        assert!(is_own("/syncgate/v1/runs"));
         for path in [
             "/syncgate",
             "//syncgate/v1/runs",
@@ -39,7 +56,7 @@ mod tests {
             "/SYNCGATE/v1",
             "/",
         ] {
-            assert_eq!(Surface::of(path), Surface::ArgoCd, "{path}");
+            assert!(!is_own(path), "{path}");
         }
     }
 }

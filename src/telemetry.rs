@@ -115,6 +115,10 @@ fn describe() {
             "From the request's head to an answer or refusal of the gate's own",
         ),
         (
+            "syncgate_endpoint_seconds",
+            "From the forward to the begin of an answer of an endpoint under test, by outcome",
+        ),
+        (
             "syncgate_record_wait_seconds",
             "How long requests waited for their opening entry to be kept",
         ),

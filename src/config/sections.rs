@@ -174,7 +174,7 @@ fn issuer(text: &str) -> Result<String, String> {
 }
 
 /// A URL to which credentials go: https, or http on loopback.
-fn trusted_url(text: &str) -> Result<Url, String> {
+pub(super) fn trusted_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("`{text}` is not a URL: {error}"))?;
     match url.scheme() {
         "https" => Ok(url),

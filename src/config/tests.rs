@@ -2,6 +2,7 @@
 
 use super::*;
 
+mod endpoints;
 mod samples;
 
 const GOOD: &str = r#"

@@ -23,14 +23,14 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The protocol of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     Http1,
     Http2,
 }
 
 /// Makes connections for one pool.
 #[derive(Clone)]
-pub(super) struct Connector {
+pub(crate) struct Connector {
     tcp: HttpConnector,
     tls: Option<(TlsConnector, ServerName<'static>)>,
     protocol: Protocol,
@@ -38,7 +38,7 @@ pub(super) struct Connector {
 
 /// Why there is no connection. Nothing was sent on it.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ConnectError {
+pub(crate) enum ConnectError {
     #[error("no HTTP/2 is offered over TLS")]
     NoHttp2,
     #[error("no TCP connection")]
@@ -50,7 +50,7 @@ pub(super) enum ConnectError {
 }
 
 impl ConnectError {
-    pub(super) fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         match self {
             Self::NoHttp2 | Self::Tls(_) => true,
             Self::Tcp(_) | Self::Timeout => false,
@@ -60,7 +60,7 @@ impl ConnectError {
 
 impl Connector {
     /// A connector for `protocol`; `tls` is absent for clear text.
-    pub(super) fn new(
+    pub(crate) fn new(
         protocol: Protocol,
         tls: Option<&(ClientConfig, ServerName<'static>)>,
     ) -> Self {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 
 /// The caller's `grpc-timeout` (gRPC over HTTP/2: at most eight digits and a unit). Absent when
 /// there is none or it is malformed: the header is passed on, and the upstream refuses it.
-pub(super) fn of(headers: &HeaderMap) -> Option<Duration> {
+pub(crate) fn of(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let unit = text.chars().next_back()?;
     let digits = text.strip_suffix(unit)?;

@@ -84,19 +84,22 @@ pub(super) fn prepare_response(
 /// Removes from an answer's headers or trailers what is not for the client.
 pub(super) fn scrub(headers: &mut HeaderMap, token: &UpstreamToken) {
     remove_where(headers, |name, values| {
-        let name = folded(name);
-        NEVER_BACK.contains(&name.as_str())
-            || name.starts_with("syncgate-")
-            || values.iter().any(|value| token.is_in(value.as_bytes()))
+        is_never_back(name) || values.iter().any(|value| token.is_in(value.as_bytes()))
     });
 }
 
+/// Whether no upstream may send this header to a client, whatever is in it.
+pub(crate) fn is_never_back(name: &HeaderName) -> bool {
+    let name = folded(name);
+    NEVER_BACK.contains(&name.as_str()) || name.starts_with("syncgate-")
+}
+
 /// Some servers take `_` for `-`; so does the comparison. (`HeaderName` is lower-case already.)
-fn folded(name: &HeaderName) -> String {
+pub(crate) fn folded(name: &HeaderName) -> String {
     name.as_str().replace('_', "-")
 }
 
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<String> = headers
         .get_all(CONNECTION)
         .iter()
@@ -138,7 +141,11 @@ fn set_credential(headers: &mut HeaderMap, channel: Channel, token: &UpstreamTok
     }
 }
 
-fn set_forwarded(headers: &mut HeaderMap, connection: &Connection, host: Option<&HeaderValue>) {
+pub(crate) fn set_forwarded(
+    headers: &mut HeaderMap,
+    connection: &Connection,
+    host: Option<&HeaderValue>,
+) {
     if let Ok(peer) = HeaderValue::try_from(connection.peer.ip().to_string()) {
         headers.insert("x-forwarded-for", peer);
     }
@@ -154,13 +161,13 @@ fn set_forwarded(headers: &mut HeaderMap, connection: &Connection, host: Option<
 }
 
 /// Puts back what a websocket handshake needs.
-pub(super) fn set_upgrade(headers: &mut HeaderMap) {
+pub(crate) fn set_upgrade(headers: &mut HeaderMap) {
     headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
 }
 
 /// Whether the headers ask for, or confirm, a websocket.
-pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let lists = |name: HeaderName, wanted: &str| {
         headers.get_all(name).iter().any(|value| {
             value.to_str().is_ok_and(|text| {
@@ -172,7 +179,7 @@ pub(super) fn is_websocket(headers: &HeaderMap) -> bool {
     lists(CONNECTION, "upgrade") && lists(UPGRADE, "websocket")
 }
 
-fn remove_where(
+pub(crate) fn remove_where(
     headers: &mut HeaderMap,
     doomed: impl Fn(&HeaderName, &http::header::GetAll<'_, HeaderValue>) -> bool,
 ) {

@@ -17,10 +17,11 @@ use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::error::Fault;
-use super::headers;
 use super::pool::Place;
-use super::token::UpstreamToken;
 use crate::body::BoxError;
+
+/// Removes from the trailers of an answer what is not for the client.
+pub(crate) type Scrub = Arc<dyn Fn(&mut HeaderMap) + Send + Sync>;
 
 /// Called once with how the answer ended.
 pub type OnEnd = Box<dyn FnOnce(StreamEnd) + Send>;
@@ -52,7 +53,7 @@ pub enum Ending {
 }
 
 /// Holds the hook until the end is known.
-pub(super) struct Observer {
+pub(crate) struct Observer {
     on_end: Option<OnEnd>,
     started: Instant,
     status: Option<StatusCode>,
@@ -61,7 +62,7 @@ pub(super) struct Observer {
 }
 
 impl Observer {
-    pub(super) fn new(on_end: Option<OnEnd>) -> Self {
+    pub(crate) fn new(on_end: Option<OnEnd>) -> Self {
         Self {
             on_end,
             started: Instant::now(),
@@ -71,16 +72,16 @@ impl Observer {
         }
     }
 
-    pub(super) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
+    pub(crate) fn answered(&mut self, status: StatusCode, headers: &HeaderMap) {
         self.status = Some(status);
         self.grpc_status = grpc_status(headers);
     }
 
-    pub(super) fn add_bytes(&mut self, bytes: u64) {
+    pub(crate) fn add_bytes(&mut self, bytes: u64) {
         self.bytes += bytes;
     }
 
-    pub(super) fn finish(&mut self, how: Ending) {
+    pub(crate) fn finish(&mut self, how: Ending) {
         if let Some(on_end) = self.on_end.take() {
             on_end(StreamEnd {
                 status: self.status,
@@ -104,23 +105,23 @@ fn grpc_status(headers: &HeaderMap) -> Option<u32> {
 }
 
 /// The upstream's body on its way to the client.
-pub(super) struct Observed {
+pub(crate) struct Observed {
     inner: Incoming,
     observer: Observer,
     web_trailer: Option<WebTrailer>,
     deadline: Option<(Pin<Box<Sleep>>, Duration)>,
-    token: Arc<UpstreamToken>,
+    scrub: Scrub,
     /// The place on the upstream connection, held until the body is gone.
     _place: Option<Place>,
 }
 
 impl Observed {
-    pub(super) fn new(
+    pub(crate) fn new(
         inner: Incoming,
         observer: Observer,
         grpc_web: bool,
         deadline: Option<(Instant, Duration)>,
-        token: Arc<UpstreamToken>,
+        scrub: Scrub,
         place: Option<Place>,
     ) -> Self {
         let mut passed = Self {
@@ -128,7 +129,7 @@ impl Observed {
             observer,
             web_trailer: grpc_web.then(WebTrailer::default),
             deadline: deadline.map(|(at, after)| (Box::pin(tokio::time::sleep_until(at)), after)),
-            token,
+            scrub,
             _place: place,
         };
         passed.settle();
@@ -158,7 +159,7 @@ impl Observed {
                 if let Some(status) = grpc_status(&trailers) {
                     self.observer.grpc_status = Some(status);
                 }
-                headers::scrub(&mut trailers, &self.token);
+                (self.scrub)(&mut trailers);
                 Frame::trailers(trailers)
             }
             Err(frame) => {

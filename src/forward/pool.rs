@@ -18,7 +18,7 @@ use super::connect::{Connector, Protocol};
 use crate::body::Body;
 
 /// Argo CD ends connections that ping more often than every 10 s; its own clients do every 20 s.
-const PING_EVERY: Duration = Duration::from_secs(20);
+pub(crate) const PING_EVERY: Duration = Duration::from_secs(20);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_mins(1);
 const STREAM_WINDOW: u32 = 1024 * 1024;
@@ -29,53 +29,56 @@ const PLACES: usize = 64;
 const CONNECTIONS: usize = 64;
 
 /// A client with its pool.
-pub(super) type HttpClient = Client<Connector, Body>;
+pub(crate) type HttpClient = Client<Connector, Body>;
 
 /// A place on a connection, given back when dropped.
-pub(super) type Place = OwnedSemaphorePermit;
+pub(crate) type Place = OwnedSemaphorePermit;
 
 /// The server's trust and name; absent for clear text.
-pub(super) type Trust = Option<(ClientConfig, ServerName<'static>)>;
+pub(crate) type Trust = Option<(ClientConfig, ServerName<'static>)>;
 
 /// All connections to the upstream.
-pub(super) struct Pools {
+pub(crate) struct Pools {
     /// REST, server-sent events, websockets and gRPC-Web: a connection per request under way.
-    pub(super) http1: HttpClient,
+    pub(crate) http1: HttpClient,
     /// gRPC calls that are answered and over.
-    pub(super) calls: Shards,
+    pub(crate) calls: Shards,
     /// gRPC streams that stay.
-    pub(super) streams: Shards,
+    pub(crate) streams: Shards,
 }
 
 impl Pools {
-    pub(super) fn new(trust: &Trust) -> Self {
+    /// Pools whose HTTP/2 connections are asked every `ping` whether they are still there.
+    pub(crate) fn new(trust: &Trust, ping: Duration) -> Self {
         let mut http1 = builder();
         http1.http1_max_buf_size(HEADER_LIMIT as usize * 2);
         let http2 = Connector::new(Protocol::Http2, trust.as_ref());
         Self {
             http1: http1.build(Connector::new(Protocol::Http1, trust.as_ref())),
-            calls: Shards::new(http2.clone()),
-            streams: Shards::new(http2),
+            calls: Shards::new(http2.clone(), ping),
+            streams: Shards::new(http2, ping),
         }
     }
 }
 
 /// HTTP/2 clients, each with [`PLACES`] places; more are made as they fill.
-pub(super) struct Shards {
+pub(crate) struct Shards {
     connector: Connector,
+    ping: Duration,
     clients: Mutex<Vec<(HttpClient, Arc<Semaphore>)>>,
 }
 
 impl Shards {
-    fn new(connector: Connector) -> Self {
+    fn new(connector: Connector, ping: Duration) -> Self {
         Self {
             connector,
+            ping,
             clients: Mutex::default(),
         }
     }
 
     /// A client with a free place on it; none when all connections are full.
-    pub(super) fn place(&self) -> Option<(HttpClient, Place)> {
+    pub(crate) fn place(&self) -> Option<(HttpClient, Place)> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         for (client, places) in clients.iter() {
             if let Ok(place) = Arc::clone(places).try_acquire_owned() {
@@ -99,7 +102,7 @@ impl Shards {
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_header_list_size(HEADER_LIMIT)
-            .http2_keep_alive_interval(PING_EVERY)
+            .http2_keep_alive_interval(self.ping)
             .http2_keep_alive_timeout(PING_TIMEOUT);
         builder.build(self.connector.clone())
     }
@@ -123,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn calls_beyond_the_places_of_a_connection_get_another_and_at_the_end_none() {
-        let pools = Pools::new(&None);
+        let pools = Pools::new(&None, PING_EVERY);
         let held: Vec<_> = (0..PLACES * CONNECTIONS)
             .map(|_| pools.streams.place().unwrap())
             .collect();

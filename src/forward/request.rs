@@ -72,7 +72,7 @@ impl Upstream {
 }
 
 /// The host that the client named: in `Host`, or in HTTP/2 with the path.
-fn host(headers: &http::HeaderMap, uri: &Uri) -> Option<HeaderValue> {
+pub(crate) fn host(headers: &http::HeaderMap, uri: &Uri) -> Option<HeaderValue> {
     let authority = uri.authority().map(|a| HeaderValue::try_from(a.as_str()));
     match authority {
         Some(authority) => authority.ok(),
@@ -80,9 +80,9 @@ fn host(headers: &http::HeaderMap, uri: &Uri) -> Option<HeaderValue> {
     }
 }
 
-/// A client's body without its trailers: no client of Argo CD sends any, and they would be headers
+/// A client's body without its trailers: no client of Argo CD or of gRPC sends any, and they would be headers
 /// that were not looked at.
-struct WithoutTrailers(Body);
+pub(crate) struct WithoutTrailers(pub(crate) Body);
 
 impl http_body::Body for WithoutTrailers {
     type Data = Bytes;

@@ -37,13 +37,13 @@ pub enum SetupError {
 }
 
 /// The address of the upstream, taken apart.
-pub(super) struct Target {
-    pub(super) scheme: Scheme,
-    pub(super) authority: Authority,
-    pub(super) root: Arc<str>,
+pub(crate) struct Target {
+    pub(crate) scheme: Scheme,
+    pub(crate) authority: Authority,
+    pub(crate) root: Arc<str>,
 }
 
-pub(super) fn target(url: &Url, plaintext: Plaintext) -> Result<Target, SetupError> {
+pub(crate) fn target(url: &Url, plaintext: Plaintext) -> Result<Target, SetupError> {
     let bad = |what| SetupError::BadUrl {
         url: shown(url),
         what,
@@ -69,19 +69,23 @@ pub(super) fn target(url: &Url, plaintext: Plaintext) -> Result<Target, SetupErr
 }
 
 /// Whom to trust for `url`: those in `ca` alone, or the system's.
-pub(super) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
+pub(crate) fn trust(url: &Url, ca: Option<&Path>) -> Result<Trust, SetupError> {
     if url.scheme() != "https" {
         return Ok(None);
     }
+    Ok(Some((outbound::client_config(url, ca)?, server_name(url)?)))
+}
+
+/// The name that the certificate at `url` must be for.
+pub(crate) fn server_name(url: &Url) -> Result<ServerName<'static>, SetupError> {
     let bad = |what| SetupError::BadUrl {
         url: shown(url),
         what,
     };
     let name = url.host_str().ok_or(bad("it names no host"))?;
     let name = name.trim_start_matches('[').trim_end_matches(']');
-    let name = ServerName::try_from(name.to_owned())
-        .map_err(|_| bad("no certificate can be issued for its host"))?;
-    Ok(Some((outbound::client_config(url, ca)?, name)))
+    ServerName::try_from(name.to_owned())
+        .map_err(|_| bad("no certificate can be issued for its host"))
 }
 
 #[cfg(test)]

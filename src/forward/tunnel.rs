@@ -86,6 +86,12 @@ impl Upstream {
 
 /// Whether `request` is a websocket handshake that may pass.
 fn check(request: &Request<Body>, origins: &[String]) -> Result<(), Error> {
+    check_handshake(request)?;
+    check_origin(request.headers(), origins)
+}
+
+/// Whether `request` is a websocket handshake.
+pub(crate) fn check_handshake(request: &Request<Body>) -> Result<(), Error> {
     let headers = request.headers();
     let refused = |what| Err(Error::CallerRequest { what });
     if request.method() != Method::GET || request.version() != Version::HTTP_11 {
@@ -97,7 +103,7 @@ fn check(request: &Request<Body>, origins: &[String]) -> Result<(), Error> {
     if headers.contains_key(CONTENT_LENGTH) || headers.contains_key(TRANSFER_ENCODING) {
         return refused("a websocket handshake has no body");
     }
-    check_origin(headers, origins)
+    Ok(())
 }
 
 /// Browsers always send `Origin` with a websocket, so its absence means that no page is behind it.
@@ -116,7 +122,7 @@ fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Error> {
 
 /// Copies bytes both ways until both sides are done. Keeps `_connection`, so that the client still
 /// counts as connected.
-async fn carry(
+pub(crate) async fn carry(
     client: OnUpgrade,
     upstream: OnUpgrade,
     mut observer: Observer,

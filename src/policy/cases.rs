@@ -69,11 +69,13 @@ pub enum CaseError {
         /// What Cedar said.
         message: String,
     },
-    /// Its action concerns an application, and it names none.
-    #[error("`{action}` needs an `application`")]
-    NeedsApplication {
+    /// Its action concerns an application or an endpoint, and it names none.
+    #[error("`{action}` needs an `{what}`")]
+    Needs {
         /// The action.
         action: String,
+        /// What it concerns.
+        what: &'static str,
     },
     /// The schema does not have its action.
     #[error("the schema has no action `{action}`")]

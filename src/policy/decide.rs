@@ -193,7 +193,7 @@ pub fn decide<T>(policies: &Policies, questions: &[Question<'_>], call: T) -> De
 fn only_observed(question: &Question<'_>) -> bool {
     match question.resource {
         Resource::Application(app) => question.context.mode == Mode::Observe && !app.is_unplaced(),
-        Resource::ArgoCd | Resource::Gate => false,
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => false,
     }
 }
 
@@ -208,7 +208,7 @@ fn reason(refused: &[(&Question<'_>, &Answer)]) -> (DenialCode, bool) {
     let unplaced = |question: &Question<'_>| match question.resource {
         // Who has no role is not told how the application is configured.
         Resource::Application(app) => app.is_unplaced() && !question.caller.roles.is_empty(),
-        Resource::ArgoCd | Resource::Gate => false,
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => false,
     };
     if refused.is_empty() || refused.iter().any(|(_, answer)| !answer.errors.is_empty()) {
         (DenialCode::PolicyError, false)

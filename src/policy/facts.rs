@@ -10,8 +10,10 @@ use cedar_policy::{
 };
 use serde_json::{Map, Value, json};
 
-use super::question::{ApplicationFacts, Context, FindingWord, Question, Resource, SyncOptions};
-use crate::identity::{Caller, Subject};
+use super::question::{
+    ApplicationFacts, Context, EndpointFacts, FindingWord, Question, Resource, SyncOptions,
+};
+use crate::identity::Subject;
 
 /// The entity types of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,6 +21,7 @@ pub(super) enum Kind {
     Action,
     Application,
     ArgoCd,
+    Endpoint,
     Environment,
     Gate,
     Person,
@@ -28,12 +31,13 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn type_name(self) -> &'static EntityTypeName {
-        static NAMES: LazyLock<[EntityTypeName; 8]> = LazyLock::new(|| {
+        static NAMES: LazyLock<[EntityTypeName; 9]> = LazyLock::new(|| {
             #[expect(clippy::expect_used, reason = "constants, every one used by each test")]
             [
                 "Action",
                 "Application",
                 "ArgoCd",
+                "Endpoint",
                 "Environment",
                 "Gate",
                 "Person",
@@ -46,6 +50,7 @@ impl Kind {
             action,
             application,
             argocd,
+            endpoint,
             environment,
             gate,
             person,
@@ -56,6 +61,7 @@ impl Kind {
             Self::Action => action,
             Self::Application => application,
             Self::ArgoCd => argocd,
+            Self::Endpoint => endpoint,
             Self::Environment => environment,
             Self::Gate => gate,
             Self::Person => person,
@@ -118,7 +124,7 @@ impl Facts {
             action: Kind::Action.uid(question.action),
             principal: principal(question),
             resource: resource(question.resource),
-            context: context(question.caller, &question.context),
+            context: context(question),
         }
     }
 
@@ -317,7 +323,9 @@ fn principal(question: &Question<'_>) -> Thing {
 fn tested(resource: Resource<'_>) -> Vec<EntityUid> {
     match resource {
         Resource::Application(app) if app.tested_by_caller => vec![application_uid(app)],
-        Resource::Application(_) | Resource::ArgoCd | Resource::Gate => Vec::new(),
+        Resource::Application(_) | Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => {
+            Vec::new()
+        }
     }
 }
 
@@ -329,7 +337,21 @@ fn resource(resource: Resource<'_>) -> Thing {
     match resource {
         Resource::Application(app) => application(app),
         Resource::ArgoCd => singleton(Kind::ArgoCd.uid("argocd")),
+        Resource::Endpoint(endpoint) => self::endpoint(endpoint),
         Resource::Gate => singleton(Kind::Gate.uid("syncgate")),
+    }
+}
+
+fn endpoint(endpoint: &EndpointFacts) -> Thing {
+    let environment = Kind::Environment.uid(&endpoint.environment);
+    Thing {
+        uid: Kind::Endpoint.uid(&endpoint.name),
+        attributes: vec![
+            ("environment", Fact::Entity(environment)),
+            ("name", Fact::Text(endpoint.name.clone())),
+        ],
+        parents: Vec::new(),
+        tags: Vec::new(),
     }
 }
 
@@ -372,8 +394,9 @@ fn application(app: &ApplicationFacts) -> Thing {
     }
 }
 
-fn context(caller: &Caller, context: &Context) -> Vec<(&'static str, Fact)> {
-    let scheme = match &caller.subject {
+fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
+    let context: &Context = &question.context;
+    let scheme = match &question.caller.subject {
         Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",
         Subject::OidcUser { .. } => "oidc",
     };
@@ -386,6 +409,10 @@ fn context(caller: &Caller, context: &Context) -> Vec<(&'static str, Fact)> {
         ("mode", Fact::Text(context.mode.word().into())),
     ];
     fields.extend(context.sync.map(|sync| ("sync", options(sync))));
+    if let Resource::Endpoint(endpoint) = question.resource {
+        fields.push(("method", Fact::Text(endpoint.method.clone())));
+        fields.push(("path", Fact::Text(endpoint.path.clone())));
+    }
     fields
 }
 

@@ -15,7 +15,7 @@ use super::load::Policies;
 use super::parse::parse_schema;
 use super::problem::{Fault, Problem};
 use super::question::{
-    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
 };
 use super::source::{SCHEMA, Source};
 use crate::identity::{Caller, Subject};
@@ -51,12 +51,13 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
     let Some(known) = policies.action(action) else {
         return Some(format!("there is no action `{action}`"));
     };
-    let application = application();
+    let (application, endpoint) = (application(), endpoint());
     let question = Question {
         caller,
         action,
         resource: match resource {
             Kind::Application => Resource::Application(&application),
+            Kind::Endpoint => Resource::Endpoint(&endpoint),
             Kind::Gate => Resource::Gate,
             _ => Resource::ArgoCd,
         },
@@ -76,7 +77,7 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
 /// Every kind of request that `schema` admits, sorted: action, whether a person asks, resource.
 fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
     let kind = |name: &EntityTypeName| {
-        let kinds = [Kind::Application, Kind::Gate];
+        let kinds = [Kind::Application, Kind::Endpoint, Kind::Gate];
         kinds
             .into_iter()
             .find(|kind| kind.type_name() == name)
@@ -117,6 +118,16 @@ fn caller(person: bool) -> Caller {
         groups: BTreeSet::from([name()]),
         roles: BTreeSet::new(),
         expires_at: Timestamp::UNIX_EPOCH,
+    }
+}
+
+fn endpoint() -> EndpointFacts {
+    let name = || "probe".to_owned();
+    EndpointFacts {
+        name: name(),
+        environment: name(),
+        method: name(),
+        path: name(),
     }
 }
 

@@ -37,8 +37,23 @@ pub enum Resource<'a> {
     Application(&'a ApplicationFacts),
     /// Argo CD itself.
     ArgoCd,
+    /// An endpoint under test, and what is asked of it.
+    Endpoint(&'a EndpointFacts),
     /// This gate.
     Gate,
+}
+
+/// What policies know of a request to an endpoint under test.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointFacts {
+    /// The endpoint's name.
+    pub name: String,
+    /// The name of its environment.
+    pub environment: String,
+    /// The method of the request.
+    pub method: String,
+    /// Its path, decoded, without the query, behind the prefix of the endpoint.
+    pub path: String,
 }
 
 /// What policies know of an application.

@@ -39,8 +39,12 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 10] = [
+const SHIPPED_POLICIES: [(&str, &str); 11] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
+    (
+        "endpoints.cedar",
+        include_str!("../../policies/endpoints.cedar"),
+    ),
     (
         "engineer.cedar",
         include_str!("../../policies/engineer.cedar"),
@@ -78,10 +82,14 @@ const SHIPPED_POLICIES: [(&str, &str); 10] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 10] = [
+const SHIPPED_CASES: [(&str, &str); 11] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
+    ),
+    (
+        "endpoints.cases.json",
+        include_str!("../../policies/endpoints.cases.json"),
     ),
     (
         "engineer.cases.json",

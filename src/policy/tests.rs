@@ -12,7 +12,7 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 
 use super::question::{
-    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
 };
 use super::source::{File, Source};
 use super::{LoadError, Policies};
@@ -96,6 +96,15 @@ fn app(environment: &str) -> ApplicationFacts {
         labels: BTreeMap::from([("team".into(), "payments".into())]),
         auto_sync: false,
         tested_by_caller: false,
+    }
+}
+
+fn endpoint(environment: &str) -> EndpointFacts {
+    EndpointFacts {
+        name: format!("checkout-api-{environment}"),
+        environment: environment.into(),
+        method: "GET".into(),
+        path: "/carts".into(),
     }
 }
 

@@ -24,6 +24,8 @@ mod changes;
 #[cfg(test)]
 mod children;
 #[cfg(test)]
+mod endpoints;
+#[cfg(test)]
 mod evidence;
 #[cfg(test)]
 mod lists;

@@ -10,11 +10,13 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 8] = [
+const OWN: [(&str, &str); 10] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
     ("ArgoCd.Webhook", "write"),
+    ("Endpoint.read", "reach"),
+    ("Endpoint.write", "reach"),
     ("Log.read", "read"),
     ("Preflight.check", "read"),
     ("Run.read", "read"),
@@ -35,7 +37,8 @@ fn every_operation_is_an_action_in_the_group_of_its_effect_and_the_other_way_rou
         .partition(|(_, groups)| !groups.is_empty());
     assert_eq!(found, expected);
     let words: Vec<_> = group.keys().map(String::as_str).collect();
-    assert_eq!(words, ["administer", "deploy", "read", "report", "write"]);
+    let expected = ["administer", "deploy", "reach", "read", "report", "write"];
+    assert_eq!(words, expected);
 }
 
 /// What everybody is answered, signed in or not.

@@ -10,6 +10,7 @@ mod caller;
 mod evidence;
 mod issuer;
 mod process;
+mod service;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -35,6 +36,7 @@ pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
 pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
 pub(crate) use process::{Process, Ran, run};
+pub(crate) use service::{Authority, Service};
 
 /// How long anything may take before a test gives up on it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -248,6 +250,13 @@ impl World {
         let tls = "certificate = \"cert.pem\"\nkey = \"key.pem\"";
         let config = Config::load(&outside.write_config(tls)).unwrap();
         Self::start(outside, config, Some(&certificate)).await
+    }
+
+    /// A gate without TLS, with `sections` behind its configuration.
+    pub(crate) async fn with_sections(outside: Outside, sections: &str) -> Self {
+        outside.write_config("");
+        let config = Config::load(&outside.add_config(sections)).unwrap();
+        Self::start(outside, config, None).await
     }
 
     /// A gate with an admission door, and with `lines` in its section.

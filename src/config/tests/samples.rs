@@ -9,11 +9,14 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 16] = [
+const NAMED: [&str; 22] = [
     "argocd-token",
     "argocd.crt",
     "secrets/alerts-token",
     "secrets/argocd-token",
+    "secrets/assertion.key",
+    "secrets/cart-password",
+    "secrets/checkout-token",
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
@@ -25,7 +28,10 @@ const NAMED: [&str; 16] = [
     "tls/cluster-client-ca.crt",
     "tls/gate.crt",
     "tls/gate.key",
+    "tls/ledger-client.crt",
+    "tls/ledger-client.key",
     "tls/login-ca.crt",
+    "tls/staging-ca.crt",
 ];
 
 fn samples() -> BTreeMap<String, String> {
@@ -46,7 +52,7 @@ fn folder() -> tempfile::TempDir {
     for name in NAMED {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "x").unwrap();
+        fs::write(path, "contents").unwrap();
     }
     folder
 }

@@ -10,7 +10,7 @@ use super::super::decide::Verdict;
 use super::super::facts::Kind;
 use super::super::load::Policies;
 use super::super::question::{
-    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
 };
 use super::CaseError;
 use crate::identity::{Caller, Subject};
@@ -48,6 +48,7 @@ pub(super) struct Short {
     caller: ShortCaller,
     action: String,
     application: Option<ShortApplication>,
+    endpoint: Option<ShortEndpoint>,
     #[serde(default)]
     context: ShortContext,
     pub(super) decision: Expected,
@@ -94,6 +95,15 @@ struct ShortApplication {
     destination_namespace: Option<String>,
     labels: BTreeMap<String, String>,
     auto_sync: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ShortEndpoint {
+    name: Option<String>,
+    environment: String,
+    method: Option<String>,
+    path: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -149,12 +159,14 @@ impl Short {
             .application
             .as_ref()
             .map(|app| app.filled(self.caller.tests));
+        let endpoint = self.endpoint.as_ref().map(ShortEndpoint::filled);
         let question = Question {
             caller: &caller,
             action: &self.action,
-            resource: match &application {
-                Some(application) => Resource::Application(application),
-                None => self.singleton(policies)?,
+            resource: match (&application, &endpoint) {
+                (Some(application), _) => Resource::Application(application),
+                (None, Some(endpoint)) => Resource::Endpoint(endpoint),
+                (None, None) => self.singleton(policies)?,
             },
             context: self.context.filled(&self.action),
         };
@@ -167,7 +179,7 @@ impl Short {
         })
     }
 
-    /// What a case without an application is about, by its action.
+    /// What a case without an application or endpoint is about, by its action.
     fn singleton(&self, policies: &Policies) -> Result<Resource<'static>, CaseError> {
         let action = Kind::Action.uid(&self.action);
         let kinds: Vec<_> = policies
@@ -185,8 +197,10 @@ impl Short {
                 action: self.action.clone(),
             })
         } else {
-            Err(CaseError::NeedsApplication {
+            let endpoint = kinds.contains(&Kind::Endpoint.type_name());
+            Err(CaseError::Needs {
                 action: self.action.clone(),
+                what: if endpoint { "endpoint" } else { "application" },
             })
         }
     }
@@ -238,6 +252,19 @@ impl ShortApplication {
             labels: self.labels.clone(),
             auto_sync: self.auto_sync,
             tested_by_caller,
+        }
+    }
+}
+
+impl ShortEndpoint {
+    fn filled(&self) -> EndpointFacts {
+        let or =
+            |value: &Option<String>, other: &str| value.clone().unwrap_or_else(|| other.to_owned());
+        EndpointFacts {
+            name: or(&self.name, "checkout-api"),
+            environment: self.environment.clone(),
+            method: or(&self.method, "GET"),
+            path: or(&self.path, "/"),
         }
     }
 }

@@ -76,10 +76,11 @@ fn a_caller_without_a_role_may_nothing_but_ask_about_themselves() {
         .filter(|(name, groups)| !groups.is_empty() && *name != "Preflight.check")
     {
         for environment in ["dev", "unassigned"] {
-            let app = app(environment);
+            let (app, endpoint) = (app(environment), endpoint(environment));
             for resource in [
                 Resource::Application(&app),
                 Resource::ArgoCd,
+                Resource::Endpoint(&endpoint),
                 Resource::Gate,
             ] {
                 let context = context(name, FindingWord::Satisfied);
@@ -272,6 +273,7 @@ fn only_an_application_in_an_environment_can_be_observed() {
     }
     for (action, resource) in [
         ("ProjectService.Update", Resource::ArgoCd),
+        ("Endpoint.read", Resource::Endpoint(&endpoint("observed"))),
         ("Log.read", Resource::Gate),
     ] {
         let mut context = context(action, FindingWord::None);

@@ -126,6 +126,16 @@ fn cells(
         };
         policies.answer(&question)
     };
+    let endpoints = ENVIRONMENTS.map(endpoint);
+    let [first, ..] = &endpoints;
+    if ask(Resource::Endpoint(first), FindingWord::None)
+        .errors
+        .is_empty()
+    {
+        let all = endpoints.iter().map(Resource::Endpoint);
+        let letters = all.map(|at| letters(|finding| ask(at, finding).allowed));
+        return ("endpoint", letters.collect());
+    }
     for (name, resource) in [("argocd", Resource::ArgoCd), ("gate", Resource::Gate)] {
         // What does not apply to a resource is an error, not a plain no.
         if ask(resource, FindingWord::None).errors.is_empty() {

@@ -81,7 +81,18 @@ impl Process {
         arguments: &[&str],
         failpoint: Option<&str>,
     ) -> Self {
-        let config = outside.write_config("");
+        outside.write_config("");
+        Self::serve_sections(outside, "", arguments, failpoint).await
+    }
+
+    /// The same, with `sections` behind the configuration that is written.
+    pub(crate) async fn serve_sections(
+        outside: &Outside,
+        sections: &str,
+        arguments: &[&str],
+        failpoint: Option<&str>,
+    ) -> Self {
+        let config = outside.add_config(sections);
         let (out, log) = (outside.path().join("out"), outside.path().join("log"));
         let file = |path: &PathBuf| Stdio::from(std::fs::File::create(path).unwrap());
         let mut command = command(["serve".as_ref(), "--config".as_ref(), config.as_os_str()]);

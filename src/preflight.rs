@@ -119,7 +119,7 @@ async fn checked(
     let (report, endpoints) = tokio::join!(
         report::check(app, caller, asked, until, deadline),
         endpoints::check(&asked.endpoints, until, |name| endpoints::ask(
-            app, caller, name
+            app, caller, name, until
         )),
     );
     let expected = asked.expected_seconds.or(report.takes);

@@ -8,7 +8,11 @@ use tokio::time::{Instant, timeout_at};
 
 use super::interface::{Check, Subject};
 use crate::app::App;
+use crate::endpoint::{self, Unreachable};
 use crate::identity::Caller;
+
+/// What to do about an endpoint that does not answer as it should.
+const MEND: &str = "see whether it is up, and whether the gate reaches it";
 
 /// What is wrong with an endpoint, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +38,7 @@ where
             let mut check = match asked.await {
                 Ok(Ok(detail)) => Check::good(Subject::Endpoint, detail),
                 Ok(Err(fault)) => Check::bad(Subject::Endpoint, fault.detail, fault.mend),
-                Err(_) => Check::bad(
-                    Subject::Endpoint,
-                    "it did not answer in time",
-                    "see whether it is up, and whether the gate reaches it",
-                ),
+                Err(_) => Check::bad(Subject::Endpoint, "it did not answer in time", MEND),
             };
             check.about = Some(name.clone());
             check
@@ -47,16 +47,49 @@ where
     join_all(names.iter().map(one)).await
 }
 
-/// Whether `caller` may use the endpoint `name`, and whether that answers.
-#[expect(clippy::unused_async, reason = "asking an endpoint takes time")]
-pub(super) async fn ask(app: &App, caller: &Caller, name: &str) -> Result<String, Fault> {
-    let _ = (app, caller);
-    Err(Fault {
-        detail: "this gate has no endpoint of that name".to_owned(),
-        mend: format!(
-            "have `[[endpoint]]` with name = \"{name}\" put into the gate's configuration"
-        ),
-    })
+/// Whether `caller` may read the endpoint `name`, and whether that answers before `until`. Who may not
+/// does not make the gate look.
+pub(super) async fn ask(
+    app: &App,
+    caller: &Caller,
+    name: &str,
+    until: Instant,
+) -> Result<String, Fault> {
+    let permit =
+        endpoint::may_reach(app, caller, name).map_err(|why| refused(caller, name, why))?;
+    let left = until.saturating_duration_since(Instant::now());
+    endpoint::probe(app, &permit, left)
+        .await
+        .map_err(|detail| Fault {
+            detail,
+            mend: MEND.to_owned(),
+        })?;
+    Ok(format!(
+        "may be read in {}, and answers",
+        permit.call().environment
+    ))
+}
+
+fn refused(caller: &Caller, name: &str, why: Unreachable) -> Fault {
+    match why {
+        Unreachable::Denied(denial) => {
+            let advice = denial.advice().join(", or ");
+            Fault {
+                detail: format!("the policies do not let {} read it", caller.display()),
+                mend: if advice.is_empty() {
+                    "ask whoever keeps the gate's policies".to_owned()
+                } else {
+                    advice
+                },
+            }
+        }
+        Unreachable::Unknown => Fault {
+            detail: "this gate has no endpoint of that name".to_owned(),
+            mend: format!(
+                "have `[[endpoint]]` with name = \"{name}\" put into the gate's configuration"
+            ),
+        },
+    }
 }
 
 #[cfg(test)]

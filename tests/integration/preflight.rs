@@ -1,6 +1,7 @@
 //! Before a test run the gate says what stands in its way, within two seconds, and tells nobody more
 //! than they may know.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,7 +15,7 @@ use syncgate::record::Word;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 
-use crate::world::{Call, Outside, Ran, Said, Wire, World, eventually, new_run, run};
+use crate::world::{Call, Outside, Ran, Said, Service, Wire, World, eventually, new_run, run};
 
 /// What runs, as people read it.
 const SHORT: &str = "3f2c1a9";
@@ -351,6 +352,81 @@ async fn an_endpoint_that_the_gate_does_not_have_is_told_with_the_key() {
     );
     assert_eq!(endpoint["detail"], "this gate has no endpoint of that name");
     assert!(endpoint["mend"].as_str().unwrap().contains("[[endpoint]]"));
+}
+
+// Endpoints under test
+
+/// Endpoints of `service`, good and bad.
+fn endpoints(service: SocketAddr, mute: SocketAddr) -> String {
+    let one = |name: &str, environment: &str, url: String, health: &str| {
+        format!(
+            "[[endpoint]]\nname = \"{name}\"\nenvironment = \"{environment}\"\n\
+             prefix = \"/endpoints/{name}/\"\nurl = \"{url}\"\nmethods = [\"GET\"]\n{health}\n"
+        )
+    };
+    let at = |service: SocketAddr| format!("http://{service}");
+    let nowhere = ([127, 0, 0, 1], 9).into();
+    [
+        one("good", "staging", at(service), "health = \"/healthz\""),
+        one("plain", "staging", at(service), ""),
+        one("silent", "staging", at(service), "health = \"/silent\""),
+        one("sick", "staging", at(service), "health = \"/sick\""),
+        one("away", "staging", at(nowhere), ""),
+        one("mute", "staging", format!("https://{mute}"), ""),
+        one("live", "prod", at(service), "health = \"/healthz\""),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_away_or_silent_or_refuses_is_told_within_two_seconds() {
+    let outside = Outside::start().await;
+    let service = Service::start(&outside.tasks).await;
+    // It takes connections, and says nothing.
+    let mute = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let sections = endpoints(service.address, mute.local_addr().unwrap());
+    let world = World::with_sections(outside, &sections).await;
+    let expected = [
+        ("good", true, "may be read in staging, and answers"),
+        ("plain", true, "may be read in staging, and answers"),
+        ("silent", false, "no"),
+        ("sick", false, "status 503"),
+        ("away", false, "onnection refused"),
+        ("mute", false, "no"),
+        (
+            "live",
+            false,
+            "the policies do not let system:serviceaccount:shop-staging:checkout-tests read it",
+        ),
+        ("none", false, "this gate has no endpoint of that name"),
+    ];
+    let mut body = question("checkout-staging");
+    body["endpoints"] = json!(expected.map(|(name, ..)| name));
+    let said = ask(&world, &world.outside.tests(), &body).await;
+    let json = said.json();
+    let checks = json["checks"].as_array().unwrap();
+    for ((name, ok, told), check) in expected.iter().zip(&checks[4..]) {
+        assert_eq!(
+            (&check["about"], &check["ok"]),
+            (&json!(name), &json!(ok)),
+            "{check}"
+        );
+        assert!(detail(check).contains(told), "{check}");
+        assert_eq!(check["mend"].is_null(), *ok, "{check}");
+    }
+    // Who may not read any makes the gate look at none.
+    let before = service.seen().len();
+    let said = ask(&world, &world.outside.nobody(), &body).await;
+    assert!(
+        said.json()["checks"].as_array().unwrap()[4..]
+            .iter()
+            .all(|c| c["ok"] == false)
+    );
+    assert_eq!(service.seen().len(), before);
+    // The caller's credential does not get there.
+    for seen in service.seen() {
+        assert_eq!(seen.header("authorization"), "");
+    }
 }
 
 // Who may report

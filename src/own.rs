@@ -30,6 +30,8 @@ use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
 
+mod withdraw;
+
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How many entries or runs a list gives unless asked for fewer.
 const LIST: u32 = 100;
@@ -46,6 +48,7 @@ enum Page {
     ReportAttempts(String),
     ShowLog(String),
     ShowRun(String),
+    WithdrawRun(String),
 }
 
 impl Page {
@@ -60,6 +63,7 @@ impl Page {
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence =
                     "the gate has no such page; there are /syncgate/v1/runs and /syncgate/v1/log";
@@ -83,6 +87,7 @@ impl Page {
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
+            Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
     }
 }
@@ -115,7 +120,7 @@ pub(crate) async fn handle(
     if reads {
         return task.await;
     }
-    // A report that has begun is stored whole, although the reporter left.
+    // A change that has begun is stored whole, although the caller left.
     finished(&app, (Form::Own, about), task).await
 }
 
@@ -151,6 +156,7 @@ async fn line(
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
         Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
+        Page::WithdrawRun(run) => withdraw::withdraw(app, draft, &caller, &run, &body).await,
     }
 }
 
@@ -507,6 +513,7 @@ fn report_refused(error: &service::Error) -> Rejection {
         }
         service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
         service::Error::KeyReused { .. }
+        | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
         | service::Error::StillReporting { .. } => Rejection::Conflict {

@@ -40,7 +40,7 @@ use crate::policy::{
 };
 use crate::respond::Rejection;
 
-pub use about::{about, environment, facts, gate_facts};
+pub use about::{about, environment, facts, gate_facts, gone};
 use rollout::{At, Planning};
 use write::Write;
 

@@ -21,7 +21,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
+use super::run::{
+    Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
+};
 use crate::names::DecisionId;
 use crate::outbound;
 use crate::record::{LogEntry, LogList};
@@ -166,6 +168,16 @@ impl Client {
     pub async fn finish(&self, run: &str, finish: &Finish) -> Result<Finished, Error> {
         let path = format!("/syncgate/v1/runs/{run}/finish");
         self.post(&path, finish, None).await
+    }
+
+    /// Takes a run back.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn withdraw(&self, run: &str, withdraw: &Withdraw) -> Result<WithdrawnRun, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/withdraw");
+        self.post(&path, withdraw, None).await
     }
 
     /// The runs that match `query` (pairs of the interface's parameters).

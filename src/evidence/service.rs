@@ -20,21 +20,24 @@ use super::run::{
     Opened, OperationRef,
 };
 use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
-use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
-    AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome, RunFilter,
+    AppendOutcome, Counting, CountingState, EndedBy, FinishOutcome, FinishRow, InsertOutcome,
     RunId, RunRow, Store, StoredRun,
 };
 
 mod error;
 mod look_up;
 mod settling;
+mod shown;
+mod withdrawing;
 
 pub use error::Error;
 pub use look_up::evidence_for;
+pub use shown::Required;
+pub use withdrawing::Withdrawer;
 
 /// How many of the newest runs of a suite are looked through for the last passing one, and for
 /// commits that would pass.
@@ -71,18 +74,20 @@ pub struct Runs {
     clock: Clock,
     /// The gate's own address, without a slash at its end.
     gate: String,
-    least_share: LeastShare,
+    /// What all environments require.
+    required: Vec<Required>,
 }
 
 impl Runs {
-    /// Runs kept in `store`, of the gate that callers reach at `gate` (`https://gate.example`).
+    /// Runs kept in `store`, of the gate that callers reach at `gate` (`https://gate.example`), whose
+    /// environments have these requirements.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, gate: &str, least_share: LeastShare) -> Self {
+    pub fn new(store: Store, clock: Clock, gate: &str, required: Vec<Required>) -> Self {
         Self {
             store,
             clock,
             gate: gate.trim_end_matches('/').to_owned(),
-            least_share,
+            required,
         }
     }
 
@@ -295,7 +300,7 @@ impl Runs {
             let end = self
                 .judge(&stored, reporter.decision, finish, settled)
                 .await?;
-            stored = match self.store.finish_run(id, &end).await? {
+            stored = match self.store.finish_run(id, &end, EndedBy::Reporter).await? {
                 FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
                 FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
             };
@@ -332,7 +337,7 @@ impl Runs {
             other_commit: moved_on,
             before_sync: settled == Settled::BeforeSync,
             ran_before: self.ran_before(run).await?,
-            least_share: self.least_share,
+            least_share: self.least_share(run),
         });
         Ok(FinishRow {
             decision,
@@ -357,10 +362,19 @@ impl Runs {
             .await?;
         let passing = newest.iter().find_map(|stored| {
             let end = stored.finish.as_ref()?;
-            let counts = stored.run.counting.state == CountingState::Counts;
+            let counts =
+                stored.run.counting.state == CountingState::Counts && stored.withdrawal.is_none();
             (counts && end.verdict == Verdict::Passed).then_some(end)
         });
         Ok(passing.map(|end| end.tests.ran()))
+    }
+
+    /// The share that the strictest environment demands of this suite.
+    fn least_share(&self, run: &RunRow) -> LeastShare {
+        self.required_of(&run.environment, &run.suite)
+            .map(|required| required.requirement.least_share)
+            .max()
+            .unwrap_or_default()
     }
 
     fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {
@@ -370,31 +384,10 @@ impl Runs {
             verdict: end.verdict,
             reasons: end.reasons.clone(),
             tests: end.tests,
-            counts: Counts::of(end.verdict, run.counting.state),
+            counts: Counts::of(stored),
             url: self.url(run.id),
             decision: end.decision.to_string(),
         }
-    }
-
-    /// The runs that `filter` asks for, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
-        let stored = self.store.runs(filter).await?;
-        Ok(stored.iter().map(RunSummary::of).collect())
-    }
-
-    /// The run `id` with its attempts, whoever reported it.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn show(&self, id: RunId) -> Result<Option<RunView>, Error> {
-        let Some(stored) = self.store.run(id).await? else {
-            return Ok(None);
-        };
-        let attempts = self.store.attempts(id).await?;
-        Ok(Some(RunView::of(&stored, attempts)))
     }
 }
 

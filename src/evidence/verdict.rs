@@ -76,7 +76,7 @@ impl<'a> FromIterator<&'a Attempt> for Tally {
 }
 
 /// The least share of the tests of the newest passing run that must run again, in percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct LeastShare(u8);
 
 impl LeastShare {

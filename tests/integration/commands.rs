@@ -194,6 +194,20 @@ async fn evidence_is_submitted_listed_and_shown() {
     let show = ["evidence", "show", run, "--output", "json"];
     let shown = at(gate, &world.outside.alice(), &show).await;
     assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
+    let withdraw = ["evidence", "withdraw", run, "--reason", "the wrong cluster"];
+    let withdrawn = at(gate, &world.outside.alice(), &withdraw).await;
+    assert_eq!(withdrawn.code, 0, "{withdrawn:?}");
+    assert!(
+        withdrawn.out.contains("by alice@shop.example") && withdrawn.out.contains(run),
+        "{withdrawn:?}"
+    );
+    let withdraw = [&withdraw[..], &["--output", "json"]].concat();
+    let json = at(gate, &world.outside.sam(), &withdraw).await.json();
+    assert_eq!(json["withdrawn"]["by"], "alice@shop.example");
+    let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
+    for part in ["(withdrawn)", "the wrong cluster", "meets no requirement"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
 }
 
 #[tokio::test]
@@ -229,6 +243,11 @@ async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
     assert_eq!(wrong.code, 1, "{wrong:?}");
     let nothing = ["evidence", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
     assert_eq!(at(gate, &tests, &nothing).await.code, 1);
+    let [command, _, run] = nothing;
+    let withdraw = [command, "withdraw", run, "--reason", "why"];
+    assert_eq!(at(gate, &tests, &withdraw).await.code, 1);
+    assert_usage(&withdraw, &withdraw[..3]).await;
+    assert_cannot_reach(&withdraw).await;
     assert_usage(
         &submit,
         &["evidence", "submit", "--app", "checkout-staging"],

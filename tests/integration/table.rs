@@ -10,7 +10,7 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 7] = [
+const OWN: [(&str, &str); 8] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
@@ -18,6 +18,7 @@ const OWN: [(&str, &str); 7] = [
     ("Log.read", "read"),
     ("Run.read", "read"),
     ("Run.report", "report"),
+    ("Run.withdraw", "write"),
 ];
 
 #[test]

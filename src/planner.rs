@@ -321,7 +321,7 @@ async fn look_up(
     let evidence = evidence_for(&app.store, plan, &environment.requires)
         .await
         .map_err(unread)?;
-    let incumbent = crate::deployed::is_incumbent(app, plan)
+    let incumbent = crate::deployed::is_incumbent(&app.store, plan)
         .await
         .map_err(unread)?;
     Ok(gate::find(

@@ -387,12 +387,11 @@ async fn open_run(
         commits: new.commits.as_deref(),
         pod: pod.as_ref(),
     };
-    let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
-        Rejection::Conflict {
+    let binding =
+        binding::bind(&facts, claims, &environment.varies).map_err(|error| Rejection::Report {
+            code: error.code(),
             sentence: error.to_string(),
-            next: None,
-        }
-    })?;
+        })?;
     let subject = Subject {
         application: planned.facts.app.clone(),
         environment: environment.name.clone(),
@@ -516,9 +515,9 @@ fn report_refused(error: &service::Error) -> Rejection {
         | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
-        | service::Error::StillReporting { .. } => Rejection::Conflict {
+        | service::Error::StillReporting { .. } => Rejection::Report {
+            code: error.code(),
             sentence,
-            next: None,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
         service::Error::Store(_) => internal(error),

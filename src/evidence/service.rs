@@ -19,7 +19,7 @@ use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
+use super::verdict::{BEFORE_SYNC, Material, Ruling, Tally, Verdict, judge};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
@@ -29,12 +29,14 @@ use crate::store::{
 };
 
 mod error;
+mod history;
 mod look_up;
 mod settling;
 mod shown;
 mod withdrawing;
 
 pub use error::Error;
+use history::times_digest;
 pub use look_up::evidence_for;
 pub use shown::Required;
 pub use withdrawing::Withdrawer;
@@ -319,10 +321,20 @@ impl Runs {
         settled: Settled,
     ) -> Result<FinishRow, Error> {
         let run = &stored.run;
-        let mut tally = Tally::default();
-        for attempt in self.store.attempts(run.id).await? {
-            tally.add(&attempt);
-        }
+        let attempts = self.store.attempts(run.id).await?;
+        let tally: Tally = attempts.iter().collect();
+        let attempts_digest = times_digest(run, attempts);
+        let replays = match &attempts_digest {
+            Some(digest) => self.store.run_with_attempts(digest, run.id).await?,
+            None => None,
+        };
+        let replays = replays.map(|run| run.to_string());
+        let least_share = self.least_share(run);
+        let before = if least_share.compares() {
+            self.before(run).await?
+        } else {
+            None
+        };
         let moved_on = match &settled {
             Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
             _ => None,
@@ -330,14 +342,16 @@ impl Runs {
         let ruling = judge(&Material {
             tally: &tally,
             collected: &run.collected,
+            options: &run.options,
             finish,
             batches: stored.batches,
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
             before_sync: settled == Settled::BeforeSync,
-            ran_before: self.ran_before(run).await?,
-            least_share: self.least_share(run),
+            replays: replays.as_deref(),
+            before: before.as_ref(),
+            least_share,
         });
         Ok(FinishRow {
             decision,
@@ -351,30 +365,8 @@ impl Runs {
             reasons: ruling.reasons.clone(),
             tests: ruling.tests,
             counting: counting(&ruling, settled),
+            attempts_digest,
         })
-    }
-
-    /// How many tests ran in the newest passing run of the same component, environment and suite.
-    async fn ran_before(&self, run: &RunRow) -> Result<Option<u64>, Error> {
-        let newest = self
-            .store
-            .runs_for(&run.component, &run.environment, &run.suite, NEWEST)
-            .await?;
-        let passing = newest.iter().find_map(|stored| {
-            let end = stored.finish.as_ref()?;
-            let counts =
-                stored.run.counting.state == CountingState::Counts && stored.withdrawal.is_none();
-            (counts && end.verdict == Verdict::Passed).then_some(end)
-        });
-        Ok(passing.map(|end| end.tests.ran()))
-    }
-
-    /// The share that the strictest environment demands of this suite.
-    fn least_share(&self, run: &RunRow) -> LeastShare {
-        self.required_of(&run.environment, &run.suite)
-            .map(|required| required.requirement.least_share)
-            .max()
-            .unwrap_or_default()
     }
 
     fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {

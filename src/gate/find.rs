@@ -215,9 +215,11 @@ fn kind_of(run: &RunFacts) -> GapKind {
         _ if run.withdrawn.is_some() => GapKind::Withdrawn,
         Verdict::Passed => GapKind::Stale,
         Verdict::Failed => GapKind::Failed,
-        Verdict::Refused if has(ReasonCode::HiddenFailure) => GapKind::Failed,
+        Verdict::Refused if has(ReasonCode::HiddenFailure) || has(ReasonCode::TurnedXfail) => {
+            GapKind::Failed
+        }
         Verdict::Refused if has(ReasonCode::NoTests) => GapKind::Empty,
-        Verdict::Refused if has(ReasonCode::Shrunk) => GapKind::Shrunk,
+        Verdict::Refused if has(ReasonCode::Narrowed) || has(ReasonCode::Shrunk) => GapKind::Shrunk,
         Verdict::Refused => GapKind::Missing,
     }
 }
@@ -272,7 +274,8 @@ fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Times
             format!("{verdict} {when}, {}", number_of_tests(run.tests.bad()))
         }
         _ => {
-            let why = run.reasons.first().map_or("no reason", |r| r.code.word());
+            let why = run.reasons.iter().find(|reason| !reason.code.only_tells());
+            let why = why.map_or("no reason", |reason| reason.code.word());
             format!("{verdict} {when}, {why}")
         }
     }

@@ -271,6 +271,9 @@ pub struct FinishRow {
     pub tests: Tests,
     /// Whether the run counts from now on.
     pub counting: Counting,
+    /// By what its attempts are known again, where it has any.
+    #[serde(default)]
+    pub attempts_digest: Option<String>,
 }
 
 /// What became of [`insert_run`](super::Store::insert_run).
@@ -311,7 +314,8 @@ pub enum FinishOutcome {
     AlreadyFinished(Box<StoredRun>),
     /// It is finished now.
     Finished(Box<StoredRun>),
-    /// Another batch arrived after the verdict was computed: compute it again.
+    /// Another batch, or another run of the same attempts, arrived after the verdict was computed:
+    /// compute it again.
     Moved {
         /// How many batches there are now.
         batches: u64,

@@ -14,6 +14,7 @@ use super::rows::{
     RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
+use crate::evidence::verdict::ReasonCode;
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 
 const READ: &str = "read runs";
@@ -35,7 +36,8 @@ impl Store {
     }
 
     /// Stores how `run` ended, and by whom. It stays with the first end; and a verdict that was
-    /// computed from fewer batches than there are is not stored.
+    /// computed from fewer batches than there are, or before the same attempts were taken in with
+    /// another run, is not stored.
     ///
     /// # Errors
     /// [`Error::NoSuchRun`], [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or
@@ -83,6 +85,20 @@ impl Store {
     pub async fn run_by_key(&self, reporter: &str, key: &str) -> Result<Option<StoredRun>, Error> {
         let (reporter, key) = (reporter.to_owned(), key.to_owned());
         self.read(READ, move |db| find_by_key(db, &reporter, &key))
+            .await
+    }
+
+    /// The first finished run but `other` whose attempts have this digest, if there is one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_with_attempts(
+        &self,
+        digest: &str,
+        other: RunId,
+    ) -> Result<Option<RunId>, Error> {
+        let digest = digest.to_owned();
+        self.read(READ, move |db| with_attempts(db, &digest, other))
             .await
     }
 
@@ -144,6 +160,15 @@ impl Store {
         })
         .await
     }
+}
+
+fn with_attempts(db: &Connection, digest: &str, other: RunId) -> Result<Option<RunId>, Fault> {
+    db.prepare_cached(
+        "SELECT id FROM run WHERE attempts_digest = ?1 AND id <> ?2 ORDER BY seq LIMIT 1",
+    )?
+    .query_row((digest, other.to_string()), |row| Ok(from_text(row, "id")))
+    .optional()?
+    .transpose()
 }
 
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
@@ -229,8 +254,26 @@ fn finish(
             batches: before.batches,
         });
     }
-    db.prepare_cached("UPDATE run SET finish = ?2 WHERE id = ?1")?
-        .execute((id.to_string(), json("finish", finish)?))?;
+    let replayed = || {
+        finish
+            .reasons
+            .iter()
+            .any(|it| it.code == ReasonCode::Replayed)
+    };
+    if let Some(digest) = &finish.attempts_digest
+        && with_attempts(db, digest, id)?.is_some()
+        && !replayed()
+    {
+        return Ok(FinishOutcome::Moved {
+            batches: before.batches,
+        });
+    }
+    db.prepare_cached("UPDATE run SET finish = ?2, attempts_digest = ?3 WHERE id = ?1")?
+        .execute((
+            id.to_string(),
+            json("finish", finish)?,
+            &finish.attempts_digest,
+        ))?;
     if by == EndedBy::Reporter {
         db.prepare_cached(&format!("UPDATE run SET spoke = {NEXT_WORD} WHERE id = ?1"))?
             .execute([id.to_string()])?;

@@ -171,6 +171,16 @@ async fn evidence_is_submitted_listed_and_shown() {
         &["--output", "json", "--environment", "staging"],
     ]
     .concat();
+    // The same file again is no new run of the tests.
+    let again = at(gate, &tests, &submit).await;
+    assert!(
+        again.code == 1 && again.out.contains("replayed"),
+        "{again:?}"
+    );
+    let later = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("T04:00", "T04:01");
+    std::fs::write(&file, later).unwrap();
     let json = at(gate, &tests, &json).await.json();
     assert_eq!(json["verdict"], "passed", "{json}");
     let run = json["run"].as_str().unwrap();
@@ -183,7 +193,7 @@ async fn evidence_is_submitted_listed_and_shown() {
         "json",
     ];
     let listed = at(gate, &world.outside.alice(), &list).await.json();
-    assert_eq!(listed["runs"].as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed["runs"].as_array().unwrap().len(), 3, "{listed}");
     let listed = at(gate, &world.outside.alice(), &["evidence", "list"]).await;
     assert!(listed.code == 0 && listed.out.contains(run), "{listed:?}");
     let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
@@ -194,6 +204,20 @@ async fn evidence_is_submitted_listed_and_shown() {
     let show = ["evidence", "show", run, "--output", "json"];
     let shown = at(gate, &world.outside.alice(), &show).await;
     assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn evidence_is_withdrawn_by_command() {
+    let world = World::new().await;
+    let gate = &world.gate;
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
+    let reported = world.report("failed").await;
+    let run = reported["run"].as_str().unwrap();
     let withdraw = ["evidence", "withdraw", run, "--reason", "the wrong cluster"];
     let withdrawn = at(gate, &world.outside.alice(), &withdraw).await;
     assert_eq!(withdrawn.code, 0, "{withdrawn:?}");

@@ -14,7 +14,7 @@ async fn sync(world: &World, token: &str, application: &str) -> Said {
 }
 
 /// Alice syncs `checkout-staging`, and its operation begins.
-async fn begin_staging(world: &World) {
+pub(crate) async fn begin_staging(world: &World) {
     let said = sync(world, &world.outside.alice(), "checkout-staging").await;
     assert_eq!(said.code(), 0, "{said:?}");
 }
@@ -27,7 +27,7 @@ async fn test_in_staging(world: &World) {
 }
 
 /// Rita asks for `checkout-prod`, and is refused for want of tests: nothing arrives.
-async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
+pub(crate) async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
     world.outside.argocd.forget();
     let said = sync(world, &world.outside.rita(), "checkout-prod").await;
     assert_eq!((said.code(), said.status), (9, 400), "{said:?}");
@@ -37,7 +37,7 @@ async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
 }
 
 /// Rita asks for `checkout-prod`, and it goes out at `commit`.
-async fn assert_prod_is_open(world: &World, commit: &str) -> Said {
+pub(crate) async fn assert_prod_is_open(world: &World, commit: &str) -> Said {
     world.outside.argocd.forget();
     let said = sync(world, &world.outside.rita(), "checkout-prod").await;
     assert_eq!(said.code(), 0, "{said:?}");

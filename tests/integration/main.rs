@@ -26,6 +26,8 @@ mod children;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod honest;
+#[cfg(test)]
 mod lists;
 #[cfg(test)]
 mod own_answers;

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
+use crate::evidence::verdict::LeastShare;
 use crate::gate::testing::{A, B, facts, operation, single};
 use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
 use crate::names::{PodRef, Suite};
@@ -234,7 +235,8 @@ impl World {
     /// A run about what `app` runs whose reporter falls silent after `attempts`.
     async fn silenced(&self, app: &Value, attempts: &[Attempt]) -> RunId {
         let run = self.open(app, &passing(), None).await.run;
-        self.add(&run, 0, attempts).await.unwrap();
+        let attempts = self.made_now(attempts);
+        self.add(&run, 0, &attempts).await.unwrap();
         RunId(Ulid::from_string(&run).unwrap())
     }
 

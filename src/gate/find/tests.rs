@@ -288,7 +288,7 @@ fn the_incumbent_may_come_back_unless_it_was_spoken_against() {
         Finding::Blocked { .. }
     ));
     let withdrawn = with(run(842, Verdict::Passed), |r| {
-        r.withdrawn = Some(withdrawn())
+        r.withdrawn = Some(withdrawn());
     });
     assert!(matches!(
         with_runs(vec![withdrawn]),

@@ -12,3 +12,7 @@ ALTER TABLE run ADD COLUMN withdrawal TEXT;
 CREATE TRIGGER withdrawal_stays BEFORE UPDATE ON run
 WHEN OLD.withdrawal IS NOT NULL AND NEW.withdrawal IS NOT OLD.withdrawal
 BEGIN SELECT RAISE(ABORT, 'a withdrawal is never changed'); END;
+
+-- By what the attempts of a finished run are known again. Runs from before this step are not known.
+ALTER TABLE run ADD COLUMN attempts_digest TEXT;
+CREATE INDEX run_by_attempts ON run (attempts_digest) WHERE attempts_digest IS NOT NULL;

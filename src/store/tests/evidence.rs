@@ -98,6 +98,7 @@ fn finish(judged_batches: u64) -> FinishRow {
             ..Tests::default()
         },
         counting: counting(CountingState::Void),
+        attempts_digest: None,
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) async fn passed(store: &Store, component: &str, commit: &str, source:
             ..Tests::default()
         },
         counting: run.counting,
+        attempts_digest: None,
     };
     store
         .finish_run(run.id, &finish, EndedBy::Reporter)

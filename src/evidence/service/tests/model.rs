@@ -64,7 +64,6 @@ impl Told {
             .cloned()
             .map(|attempt| Attempt {
                 started_at,
-                worker: Some(self.component.to_string()),
                 ..attempt
             })
             .collect();

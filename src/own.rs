@@ -21,6 +21,8 @@ use crate::draft::Draft;
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
+use crate::evidence::statement::Statement;
+use crate::evidence::view::RunView;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
@@ -48,6 +50,7 @@ enum Page {
     ReportAttempts(String),
     ShowLog(String),
     ShowRun(String),
+    ShowStatement(String),
     WithdrawRun(String),
 }
 
@@ -63,6 +66,7 @@ impl Page {
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence =
@@ -83,7 +87,9 @@ impl Page {
     fn action(&self) -> (&'static str, Effect) {
         match self {
             Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
-            Self::ListRuns | Self::ShowRun(_) => ("Run.read", Effect::Read),
+            Self::ListRuns | Self::ShowRun(_) | Self::ShowStatement(_) => {
+                ("Run.read", Effect::Read)
+            }
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
@@ -153,6 +159,7 @@ async fn line(
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
         Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
@@ -315,6 +322,32 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
+    let view = readable(app, draft, caller, run).await?;
+    answer(app, draft, StatusCode::OK, &view).await
+}
+
+async fn show_statement(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+) -> Result<Response<Body>, Rejection> {
+    let view = readable(app, draft, caller, run).await?;
+    let url = format!("{}syncgate/v1/runs/{}", app.config.url, view.summary.run);
+    let statement = Statement::of(&view, url).map_err(|error| Rejection::Report {
+        code: error.code(),
+        sentence: error.to_string(),
+    })?;
+    answer(app, draft, StatusCode::OK, &statement).await
+}
+
+/// The run, if the caller may read it.
+async fn readable(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+) -> Result<RunView, Rejection> {
     let missing = || Rejection::NotFound {
         sentence: "there is no such run, or you may not see it".to_owned(),
     };
@@ -333,7 +366,7 @@ async fn show_run(
     if !may_read(app, caller, &application).await {
         return Err(missing());
     }
-    answer(app, draft, StatusCode::OK, &view).await
+    Ok(view)
 }
 
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {

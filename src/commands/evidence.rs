@@ -59,6 +59,9 @@ pub struct Show {
     gate: GateOptions,
     /// The run, as `list` and the pytest summary name it
     run: String,
+    /// Show an in-toto statement (predicate `test-result`), unsigned, for other tools
+    #[arg(long)]
+    statement: bool,
     /// The form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -128,16 +131,16 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
         },
         EvidenceCommand::Show(options) => match options.gate.gate() {
             Ok(gate) => {
-                let output = options.output.into();
-                cli::show(
-                    ShowOptions {
-                        gate,
-                        run: options.run,
-                        output,
-                    },
-                    &mut out,
-                )
-                .await
+                let show = ShowOptions {
+                    gate,
+                    run: options.run,
+                    output: options.output.into(),
+                };
+                if options.statement {
+                    cli::statement(show, &mut out).await
+                } else {
+                    cli::show(show, &mut out).await
+                }
             }
             Err(code) => return code,
         },

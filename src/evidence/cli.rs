@@ -257,6 +257,19 @@ pub async fn show(options: ShowOptions, out: &mut (impl Write + Send)) -> Result
     Ok(Outcome::Done)
 }
 
+/// Shows one run as an in-toto statement, which is JSON in any case.
+///
+/// # Errors
+/// [`Error`].
+pub async fn statement(
+    options: ShowOptions,
+    out: &mut (impl Write + Send),
+) -> Result<Outcome, Error> {
+    let statement = Client::new(&options.gate)?.statement(&options.run).await?;
+    write_json(out, &statement)?;
+    Ok(Outcome::Done)
+}
+
 fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)

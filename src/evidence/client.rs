@@ -28,6 +28,7 @@ use crate::names::DecisionId;
 use crate::outbound;
 use crate::record::{LogEntry, LogList};
 
+use super::statement::Statement;
 use super::view::{RunList, RunView};
 
 /// Bytes of an answer, at most.
@@ -198,6 +199,16 @@ impl Client {
     pub async fn show(&self, run: &str) -> Result<RunView, Error> {
         let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
         let path = format!("/syncgate/v1/runs/{run}");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// One run as an in-toto statement.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn statement(&self, run: &str) -> Result<Statement, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/statement");
         self.ask(&Method::GET, &path, Bytes::new(), None).await
     }
 

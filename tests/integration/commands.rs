@@ -225,6 +225,9 @@ async fn evidence_is_withdrawn_by_command() {
         withdrawn.out.contains("by alice@shop.example") && withdrawn.out.contains(run),
         "{withdrawn:?}"
     );
+    let statement = ["evidence", "show", run, "--statement"];
+    let statement = at(gate, &world.outside.alice(), &statement).await.json();
+    assert_eq!(statement["predicate"]["result"], "FAILED", "{statement}");
     let withdraw = [&withdraw[..], &["--output", "json"]].concat();
     let json = at(gate, &world.outside.sam(), &withdraw).await.json();
     assert_eq!(json["withdrawn"]["by"], "alice@shop.example");

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::evidence::{assert_prod_is_closed, assert_prod_is_open, begin_staging};
-use crate::world::{FIRST, Report, SECOND, Wire, World, report};
+use crate::world::{FIRST, Report, SECOND, Wire, World, eventually, report};
 
 /// `t00:passed` and so on.
 fn passing(count: usize) -> Vec<String> {
@@ -315,6 +315,42 @@ async fn ordinary_runs_are_accepted() {
         ordinary.counts(&world).await;
         assert_prod_is_open(&world, FIRST).await;
     }
+}
+
+#[tokio::test]
+async fn a_run_is_stated_for_other_tools_once_it_cannot_change() {
+    let world = syncing().await;
+    let alice = world.outside.alice();
+    let ordinary = report(&["a:passed", "b:failed,passed"]);
+    let finished = ordinary.hand_in(&world).await;
+    let run = finished["run"].as_str().unwrap();
+    let path = format!("/syncgate/v1/runs/{run}/statement");
+    let ask = async |token: &str| world.gate.rest("GET", &path, token, "").await;
+    let early = ask(&alice).await;
+    assert_eq!(
+        (early.status, &early.json()["code"]),
+        (409, &json!("not-ended"))
+    );
+    world.outside.argocd.finish("checkout-staging", "Succeeded");
+    let statement = eventually("a statement", || async {
+        let said = ask(&alice).await;
+        (said.status == 200).then(|| said.json())
+    });
+    let statement = statement.await;
+    assert_eq!(
+        statement["subject"],
+        json!([{"digest": {"gitCommit": FIRST}}])
+    );
+    let predicate = &statement["predicate"];
+    assert_eq!(predicate["result"], "WARNED");
+    assert_eq!(predicate["passedTests"], json!(["a"]));
+    assert_eq!(predicate["warnedTests"], json!(["b"]));
+    assert_eq!(predicate["url"], finished["url"]);
+    assert_eq!(ask(&world.outside.nobody()).await.status, 404);
+    let reason = json!({"reason": "a trial"}).to_string();
+    let withdraw = format!("/syncgate/v1/runs/{run}/withdraw");
+    world.gate.rest("POST", &withdraw, &alice, &reason).await;
+    assert_eq!(ask(&alice).await.json()["predicate"]["result"], "FAILED");
 }
 
 #[tokio::test]

@@ -12,10 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
-use crate::config::{self, Config, Issuer, IssuerKind};
+use crate::config::{self, Config, Environment, Issuer, IssuerKind};
 use crate::endpoint::{self, Endpoints};
-use crate::evidence::service::Runs;
-use crate::evidence::verdict::LeastShare;
+use crate::evidence::service::{Required, Runs};
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
 use crate::identity::Identity;
@@ -171,8 +170,8 @@ impl App {
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
-        let (url, share) = (config.url.as_str(), LeastShare::default());
-        let runs = Runs::new(store.clone(), clock.clone(), url, share);
+        let url = config.url.as_str();
+        let runs = Runs::new(store.clone(), clock.clone(), url, required(&config));
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
         let (index, changed) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
@@ -234,6 +233,19 @@ impl App {
     pub fn link(&self, decision: crate::names::DecisionId) -> String {
         format!("{}syncgate/v1/log/{decision}", self.config.url)
     }
+}
+
+/// What the environments require of test runs.
+fn required(config: &Config) -> Vec<Required> {
+    let of = |environment: &Environment| {
+        let by = environment.name.clone();
+        let requirements = environment.requires.clone().into_iter();
+        requirements.map(move |requirement| Required {
+            by: by.clone(),
+            requirement,
+        })
+    };
+    config.environments.iter().flat_map(of).collect()
 }
 
 /// Histories that reachability is answered from lie beside the store.

@@ -32,7 +32,7 @@ pub enum Command {
     /// Needs nothing: it starts the real gate over a small stand-in of Argo CD and a token issuer,
     /// both in this process, walks through the story, and stays up for you to try more.
     Demo(serve::DemoOptions),
-    /// Test runs: submit a report, list, show
+    /// Test runs: submit a report, list, show, withdraw
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
     /// The log of decisions: list, show

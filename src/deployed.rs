@@ -21,7 +21,7 @@ use crate::planner::{self, Plan, Planned};
 use crate::policy::Mode;
 use crate::record::{Durability, Outcome, Word};
 use crate::respond::Rejection;
-use crate::store::{self, DeploymentRow, DeploymentState};
+use crate::store::{self, DeploymentRow, DeploymentState, Store};
 
 /// How many deployments are looked back on for an incumbent.
 const LOOK_BACK: u32 = 500;
@@ -125,9 +125,8 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
 ///
 /// # Errors
 /// [`store::Error`].
-pub async fn is_incumbent(app: &App, plan: &ApplicationPlan) -> Result<bool, store::Error> {
-    let newest_first = app
-        .store
+pub async fn is_incumbent(store: &Store, plan: &ApplicationPlan) -> Result<bool, store::Error> {
+    let newest_first = store
         .deployments(&plan.environment, &plan.component, LOOK_BACK)
         .await?;
     let commits = commits(plan);

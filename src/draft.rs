@@ -298,9 +298,14 @@ impl Draft {
     ) -> Result<Response<Body>, Rejection> {
         let durability = self.durability();
         let record = self.open(app, word, durability).await?;
+        Ok(self.answered(record, response).await)
+    }
+
+    /// Closes a record with an answer of our own, and gives it.
+    pub async fn answered(&self, record: OpenRecord, response: Response<Body>) -> Response<Body> {
         record.close(Outcome::Answered).await;
         self.count("answered", response.status().as_str());
-        Ok(response)
+        response
     }
 
     /// Records a refusal and gives the answer for it, in the form that the caller speaks.

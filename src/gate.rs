@@ -5,12 +5,15 @@
 //! no store. It never allows anything.
 //!
 //! [`plan()`] makes the plan from what Argo CD says, [`find()`] the finding, [`sentence()`] the line
-//! that a refused caller reads.
+//! that a refused caller reads. [`Worth`] is what one run is worth to one requirement.
 
 mod facts;
 mod find;
+#[cfg(test)]
+pub(crate) mod model;
 mod plan;
 mod sentence;
+mod worth;
 
 #[cfg(test)]
 pub(crate) use facts::testing;
@@ -18,9 +21,10 @@ pub use facts::{
     AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
 };
 pub(crate) use facts::{commit_of, target_revision};
-pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, find};
+pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, Withdrawn, find};
 pub use plan::{AskedRevisions, Place, plan, recorded};
 pub use sentence::{MAX_LENGTH, Refused, sentence};
+pub use worth::Worth;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -161,6 +165,9 @@ pub struct Gap {
     pub environment: Option<EnvironmentName>,
     /// The last run that bears on it, in words (`failed 14:02, 2 tests`), if there is one.
     pub last: Option<String>,
+    /// The identifier of that run.
+    #[serde(default)]
+    pub run: Option<String>,
     /// The newest commits that would pass, one per source, if there are any.
     pub would_pass: Option<Vec<Commit>>,
     /// More for people, one line; empty where the kind says it all.
@@ -175,6 +182,7 @@ impl Gap {
             suite: None,
             environment: None,
             last: None,
+            run: None,
             would_pass: None,
             detail: detail.into(),
         }

@@ -23,6 +23,8 @@ use crate::endpoint;
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
+use crate::evidence::statement::Statement;
+use crate::evidence::view::RunView;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
 use crate::pipeline::{authenticate, finished, sign_in};
@@ -32,6 +34,8 @@ use crate::preflight;
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
+
+mod withdraw;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How many entries or runs a list gives unless asked for fewer.
@@ -50,6 +54,8 @@ enum Page {
     ReportAttempts(String),
     ShowLog(String),
     ShowRun(String),
+    ShowStatement(String),
+    WithdrawRun(String),
 }
 
 impl Page {
@@ -65,6 +71,8 @@ impl Page {
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
+            ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
                                 /syncgate/v1/preflight and /syncgate/v1/log";
@@ -86,11 +94,14 @@ impl Page {
     fn action(&self) -> (&'static str, Effect) {
         match self {
             Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
-            Self::ListRuns | Self::ShowRun(_) => ("Run.read", Effect::Read),
+            Self::ListRuns | Self::ShowRun(_) | Self::ShowStatement(_) => {
+                ("Run.read", Effect::Read)
+            }
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
             Self::Preflight => (preflight::ACTION, Effect::Read),
+            Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
     }
 
@@ -171,10 +182,12 @@ async fn line(
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
         Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
         Page::Preflight => preflight::answer(app, draft, &caller, &body).await,
+        Page::WithdrawRun(run) => withdraw::withdraw(app, draft, &caller, &run, &body).await,
     }
 }
 
@@ -346,6 +359,32 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
+    let view = readable(app, draft, caller, run).await?;
+    answer(app, draft, StatusCode::OK, &view).await
+}
+
+async fn show_statement(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+) -> Result<Response<Body>, Rejection> {
+    let view = readable(app, draft, caller, run).await?;
+    let url = format!("{}syncgate/v1/runs/{}", app.config.url, view.summary.run);
+    let statement = Statement::of(&view, url).map_err(|error| Rejection::Report {
+        code: error.code(),
+        sentence: error.to_string(),
+    })?;
+    answer(app, draft, StatusCode::OK, &statement).await
+}
+
+/// The run, if the caller may read it.
+async fn readable(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+    run: &str,
+) -> Result<RunView, Rejection> {
     let missing = || Rejection::NotFound {
         sentence: "there is no such run, or you may not see it".to_owned(),
     };
@@ -364,7 +403,7 @@ async fn show_run(
     if !may_read(app, caller, &application).await {
         return Err(missing());
     }
-    answer(app, draft, StatusCode::OK, &view).await
+    Ok(view)
 }
 
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
@@ -409,12 +448,11 @@ async fn open_run(
         commits: new.commits.as_deref(),
         pod: pod.as_ref(),
     };
-    let binding = binding::bind(&facts, claims, &environment.varies).map_err(|error| {
-        Rejection::Conflict {
+    let binding =
+        binding::bind(&facts, claims, &environment.varies).map_err(|error| Rejection::Report {
+            code: error.code(),
             sentence: error.to_string(),
-            next: None,
-        }
-    })?;
+        })?;
     let subject = Subject {
         application: planned.facts.app.clone(),
         environment: environment.name.clone(),
@@ -554,11 +592,12 @@ fn report_refused(error: &service::Error) -> Rejection {
         }
         service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
         service::Error::KeyReused { .. }
+        | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
-        | service::Error::StillReporting { .. } => Rejection::Conflict {
+        | service::Error::StillReporting { .. } => Rejection::Report {
+            code: error.code(),
             sentence,
-            next: None,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
         service::Error::Store(_) => internal(error),

@@ -40,7 +40,7 @@ use crate::policy::{
 };
 use crate::respond::Rejection;
 
-pub use about::{about, environment, facts, gate_facts};
+pub use about::{about, environment, facts, gate_facts, gone};
 use rollout::{At, Planning};
 use write::Write;
 
@@ -321,7 +321,7 @@ async fn look_up(
     let evidence = evidence_for(&app.store, plan, &environment.requires)
         .await
         .map_err(unread)?;
-    let incumbent = crate::deployed::is_incumbent(app, plan)
+    let incumbent = crate::deployed::is_incumbent(&app.store, plan)
         .await
         .map_err(unread)?;
     Ok(gate::find(

@@ -9,6 +9,7 @@
 //! | no or bad credential | 401 | `Unauthenticated` | the UI goes to its login |
 //! | policy, unknown operation | 403 | `PermissionDenied` | not 404, which means "no such app" |
 //! | evidence | 400 | `FailedPrecondition` | as grpc-gateway maps that code |
+//! | what contradicts what is stored; a report that is none about what runs | 409 | `Aborted` | as it is after a change |
 //! | malformed, wrong type or method, too large | 400, 415, 405, 413 | `InvalidArgument` | the CLI repeats `ResourceExhausted` |
 //! | overloaded, record behind, upstream or endpoint unreachable | 503, 502 | `Unavailable` | the CLI repeats it, and nothing was forwarded |
 //! | upstream or endpoint failed | 502 | `Internal` | it may have acted: nobody may repeat the call by himself |
@@ -118,6 +119,13 @@ pub enum Rejection {
     },
     /// The record cannot take an entry now; nothing was forwarded.
     RecordBehind,
+    /// A report of tests is none about what runs, or contradicts what is stored.
+    Report {
+        /// Which reason, in kebab case.
+        code: &'static str,
+        /// The same in words.
+        sentence: String,
+    },
     /// The body is larger than what is accepted.
     TooLarge {
         /// The limit in bytes.
@@ -235,6 +243,7 @@ impl Rejection {
             Self::Policy { sentence } => plain(S::FORBIDDEN, Code::PermissionDenied, "policy", sentence),
             Self::RecordBehind => plain(S::SERVICE_UNAVAILABLE, Code::Unavailable, "record-behind",
                 "the decision could not be recorded, nothing was forwarded: try again"),
+            Self::Report { code, sentence } => plain(S::CONFLICT, Code::Aborted, code, sentence),
             Self::TooLarge { limit } => plain(S::PAYLOAD_TOO_LARGE, Code::InvalidArgument, "too-large",
                 &format!("the request is larger than {limit} bytes")),
             Self::Unauthenticated { credential: _, sentence } => plain(S::UNAUTHORIZED, Code::Unauthenticated, "unauthenticated", sentence),
@@ -527,6 +536,10 @@ mod tests {
                 sentence: sentence(),
             },
             Rejection::RecordBehind,
+            Rejection::Report {
+                code: "dry-run",
+                sentence: sentence(),
+            },
             Rejection::TooLarge { limit: 4 },
             Rejection::Unauthenticated {
                 credential: Credential::Absent,
@@ -577,6 +590,7 @@ mod tests {
         overloaded 503 14
         policy 403 7
         record-behind 503 14
+        dry-run 409 10
         too-large 413 3
         unauthenticated 401 16
         unknown-operation 403 7

@@ -42,6 +42,7 @@ mod operations;
 mod readers;
 pub mod rows;
 mod runs;
+mod withdrawals;
 mod writer;
 
 #[cfg(test)]

@@ -89,6 +89,11 @@ impl Again {
     }
 }
 
+/// Tells the door that a run was withdrawn: what was planned before that is no use any more.
+pub fn withdrawn(app: &App) {
+    app.admission.plans.forget();
+}
+
 /// Tells the door that `run` is settled. One that counts may turn a denial into a permission.
 pub async fn settled(app: &App, run: RunId, counts: Counts) {
     if counts != Counts::Now || app.config.admission.is_none() {

@@ -3,7 +3,7 @@
 //! In: the work of planning a write, and until when its result is wanted. Out: the result, or
 //! nothing when it is not ready by then; the work goes on. Who asks for the same meanwhile waits for
 //! the same work. A result that came too late is kept for the next who asks, once and for seconds:
-//! what the evidence says may change. Work under way is bounded; more of it waits for its turn.
+//! what the evidence says may change; what is withdrawn leaves none. Work under way is bounded; more of it waits for its turn.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -114,6 +114,11 @@ impl Plans {
         let hard = app.stop.hard.clone();
         app.tasks.spawn(hard.run_until_cancelled_owned(run));
         outcome
+    }
+
+    /// Forgets the results that came too late.
+    pub(super) fn forget(&self) {
+        self.lock().retain(|_, it| it.late.is_none());
     }
 
     async fn in_turn<W>(&self, work: W) -> Result<Plan, Rejection>

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{GateOptions, Output, complain, say};
 use crate::clock::Clock;
-use crate::evidence::cli::{self, ListOptions, ShowOptions, SubmitOptions};
+use crate::evidence::cli::{self, ListOptions, ShowOptions, SubmitOptions, WithdrawOptions};
 use crate::evidence::report::Format;
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 
@@ -18,6 +18,8 @@ pub enum EvidenceCommand {
     List(List),
     /// Show one run with every attempt of every test
     Show(Show),
+    /// Take a run back: it is no evidence any more. This cannot be undone
+    Withdraw(Withdraw),
     /// Submit a JUnit XML or pytest-reportlog file as one run
     Submit(Submit),
 }
@@ -57,6 +59,24 @@ pub struct Show {
     gate: GateOptions,
     /// The run, as `list` and the pytest summary name it
     run: String,
+    /// Show an in-toto statement (predicate `test-result`), unsigned, for other tools
+    #[arg(long)]
+    statement: bool,
+    /// The form of the answer
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// Which run to take back.
+#[derive(Args)]
+pub struct Withdraw {
+    #[command(flatten)]
+    gate: GateOptions,
+    /// The run, as `list` and refusals name it
+    run: String,
+    /// Why; whoever is refused because of it reads this
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
     /// The form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -111,21 +131,33 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
         },
         EvidenceCommand::Show(options) => match options.gate.gate() {
             Ok(gate) => {
-                let output = options.output.into();
-                cli::show(
-                    ShowOptions {
-                        gate,
-                        run: options.run,
-                        output,
-                    },
-                    &mut out,
-                )
-                .await
+                let show = ShowOptions {
+                    gate,
+                    run: options.run,
+                    output: options.output.into(),
+                };
+                if options.statement {
+                    cli::statement(show, &mut out).await
+                } else {
+                    cli::show(show, &mut out).await
+                }
             }
             Err(code) => return code,
         },
         EvidenceCommand::Submit(options) => match submit(options) {
             Ok(options) => cli::submit(options, &Clock::system(), &mut out).await,
+            Err(code) => return code,
+        },
+        EvidenceCommand::Withdraw(options) => match options.gate.gate() {
+            Ok(gate) => {
+                let options = WithdrawOptions {
+                    gate,
+                    run: options.run,
+                    reason: options.reason,
+                    output: options.output.into(),
+                };
+                cli::withdraw(options, &mut out).await
+            }
             Err(code) => return code,
         },
     };

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::{Problems, Table};
+use crate::evidence::verdict::LeastShare;
 use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, EnvironmentName, Suite};
 use crate::pattern::Pattern;
@@ -338,6 +339,7 @@ fn requirements(
         let environment =
             rule.required_parsed("environment", problems, |text| EnvironmentName::parse(text));
         let max_age = rule.duration("max_age", problems);
+        let least_share = rule.percent("least_share", problems);
         let match_by = rule.parsed("match", problems, |text| match text {
             "commit" => Ok(MatchBy::Commit),
             other => Err(format!("`{other}` is not a way to match; use `commit`")),
@@ -348,10 +350,12 @@ fn requirements(
         }
         if let (Some(suite), Some(environment)) = (suite, environment) {
             let match_by = match_by.unwrap_or(MatchBy::Commit);
+            let least_share = least_share.map_or_else(LeastShare::default, LeastShare::percent);
             out.push(Requirement {
                 suite,
                 environment,
                 max_age,
+                least_share,
                 match_by,
             });
         }

@@ -153,6 +153,18 @@ impl Table {
         })
     }
 
+    /// A whole number from 0 to 100.
+    pub(super) fn percent(&mut self, key: &'static str, problems: &mut Problems) -> Option<u8> {
+        let percent = match self.take(key)? {
+            Value::Integer(number) => u8::try_from(number).ok().filter(|number| *number <= 100),
+            _ => None,
+        };
+        if percent.is_none() {
+            problems.add(self.key(key), "is not a whole number from 0 to 100");
+        }
+        percent
+    }
+
     pub(super) fn texts(&mut self, key: &'static str, problems: &mut Problems) -> Vec<String> {
         match self.take(key) {
             None => Vec::new(),

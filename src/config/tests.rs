@@ -1,6 +1,7 @@
 //! Mistakes are named with their key path, all at once.
 
 use super::*;
+use crate::evidence::verdict::LeastShare;
 
 mod endpoints;
 mod samples;
@@ -123,6 +124,21 @@ url = "http://alerts.example"
             .any(|p| p.starts_with("listen.certificate: is required off loopback"))
     );
     assert_eq!(found.len(), expected.len() + 2, "{found:#?}");
+}
+
+#[test]
+fn the_least_share_of_a_suite_is_a_percentage() {
+    let of = |share: &str| GOOD.replace("max_age = \"7d\"", &format!("least_share = {share}"));
+    for (share, least) in [("0", 0), ("75", 75), ("100", 100)] {
+        let config = Config::parse(&of(share), Path::new(".")).unwrap();
+        let requirement = &config.environments[1].requires[0];
+        assert_eq!(requirement.least_share, LeastShare::percent(least));
+    }
+    for share in ["101", "-1", "0.9", "\"90\"", "[]"] {
+        let expected =
+            "environment[1].requires[0].least_share: is not a whole number from 0 to 100";
+        assert_eq!(problems(&of(share)), [expected], "{share}");
+    }
 }
 
 #[test]

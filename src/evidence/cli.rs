@@ -1,4 +1,4 @@
-//! What `syncgate evidence submit|list|show` do, after the command line has been read.
+//! What `syncgate evidence submit|list|show|withdraw` do, after the command line has been read.
 //!
 //! In: options. Out: text for standard output, and an [`Outcome`] or [`Error`] that knows its exit
 //! status: 0 for a pass (and for what was only asked), 1 for a run that failed or was refused and for
@@ -17,9 +17,14 @@ use super::client::{self, Client, Gate};
 use super::report::{Format, ReadError, Report};
 use super::run::{Attempt, AttemptBatch, Counts, Finish, Finished, MAX_BATCH_ATTEMPTS, NewRun};
 use super::verdict::{Reason, Verdict};
-use super::view::{RunSummary, RunView};
 use crate::clock::Clock;
-use crate::names::{Commit, EnvironmentName, Suite};
+use crate::names::{EnvironmentName, Suite};
+
+mod withdraw;
+mod words;
+
+pub use withdraw::{WithdrawOptions, withdraw};
+use words::{run_in_words, table};
 
 /// Bytes of attempts in one request, so that the whole stays under the limit of the interface.
 const BATCH_BYTES: usize = 3 * 1024 * 1024;
@@ -252,6 +257,19 @@ pub async fn show(options: ShowOptions, out: &mut (impl Write + Send)) -> Result
     Ok(Outcome::Done)
 }
 
+/// Shows one run as an in-toto statement, which is JSON in any case.
+///
+/// # Errors
+/// [`Error`].
+pub async fn statement(
+    options: ShowOptions,
+    out: &mut (impl Write + Send),
+) -> Result<Outcome, Error> {
+    let statement = Client::new(&options.gate)?.statement(&options.run).await?;
+    write_json(out, &statement)?;
+    Ok(Outcome::Done)
+}
+
 fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
@@ -287,98 +305,6 @@ fn counts_in_words(counts: Counts) -> &'static str {
         Counts::Now => "counts from now on",
         Counts::WhenOperationSucceeds => "counts once the operation it ran in has succeeded",
     }
-}
-
-fn table(runs: &[RunSummary]) -> String {
-    let header = [
-        "RUN",
-        "ENDED",
-        "VERDICT",
-        "COMPONENT",
-        "ENVIRONMENT",
-        "SUITE",
-        "COMMITS",
-        "TESTS",
-    ];
-    let mut rows = vec![header.map(str::to_owned)];
-    rows.extend(runs.iter().map(row));
-    let mut widths = [0; 8];
-    for row in &rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut text = String::new();
-    for row in &rows {
-        let cells = row.iter().zip(widths);
-        let line: Vec<String> = cells
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        let _ = writeln!(text, "{}", line.join("  ").trim_end());
-    }
-    text
-}
-
-fn row(run: &RunSummary) -> [String; 8] {
-    let commits: Vec<&str> = run.commits.iter().map(Commit::short).collect();
-    let (ended, verdict, tests) = match &run.result {
-        None => ("-".to_owned(), "running".to_owned(), "-".to_owned()),
-        Some(result) => {
-            let counts = match result.counts {
-                Counts::Never if result.verdict != Verdict::Refused => " (void)",
-                Counts::WhenOperationSucceeds => " (waits)",
-                Counts::Never | Counts::Now => "",
-            };
-            let tests = &result.tests;
-            (
-                result.finished_at.strftime("%Y-%m-%d %H:%M").to_string(),
-                format!("{}{counts}", result.verdict.word()),
-                format!("{}/{}", tests.passed + tests.xpassed, tests.total),
-            )
-        }
-    };
-    [
-        run.run.clone(),
-        ended,
-        verdict,
-        run.component.to_string(),
-        run.environment.to_string(),
-        run.suite.to_string(),
-        commits.join("+"),
-        tests,
-    ]
-}
-
-fn run_in_words(run: &RunView) -> String {
-    let mut text = table(std::slice::from_ref(&run.summary));
-    let _ = writeln!(text, "\nreported by {}", shown(&run.summary.reporter));
-    if let Some(result) = &run.summary.result {
-        let _ = writeln!(text, "{}", counts_in_words(result.counts));
-        text.push_str(&reasons_in_words(&result.reasons));
-    }
-    text.push('\n');
-    for attempt in &run.attempts {
-        let number = if attempt.attempt == 1 {
-            String::new()
-        } else {
-            format!(" (attempt {})", attempt.attempt)
-        };
-        let name = shown(&attempt.test);
-        let outcome = attempt.outcome.word();
-        let _ = writeln!(
-            text,
-            "{outcome:8}{:>8} ms  {name}{number}",
-            attempt.duration_ms
-        );
-        let message = attempt
-            .message
-            .as_deref()
-            .filter(|_| attempt.outcome.is_bad());
-        if let Some(line) = message.and_then(|message| message.lines().next()) {
-            let _ = writeln!(text, "                    {}", shown(line));
-        }
-    }
-    text
 }
 
 /// `text` on one line, without what could steer a terminal.

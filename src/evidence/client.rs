@@ -21,12 +21,15 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::run::{Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened};
+use super::run::{
+    Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
+};
 use crate::names::DecisionId;
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
 
+use super::statement::Statement;
 use super::view::{RunList, RunView};
 
 /// Bytes of an answer, at most.
@@ -171,6 +174,16 @@ impl Client {
         self.post(&path, finish, None).await
     }
 
+    /// Takes a run back.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn withdraw(&self, run: &str, withdraw: &Withdraw) -> Result<WithdrawnRun, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/withdraw");
+        self.post(&path, withdraw, None).await
+    }
+
     /// The runs that match `query` (pairs of the interface's parameters).
     ///
     /// # Errors
@@ -189,6 +202,16 @@ impl Client {
     pub async fn show(&self, run: &str) -> Result<RunView, Error> {
         let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
         let path = format!("/syncgate/v1/runs/{run}");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// One run as an in-toto statement.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn statement(&self, run: &str) -> Result<Statement, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/statement");
         self.ask(&Method::GET, &path, Bytes::new(), None).await
     }
 

@@ -1,6 +1,6 @@
 //! What a reporter sends about a run, and what it is answered: the JSON of `/syncgate/v1/runs`.
 //!
-//! In: the bodies of the three calls `open`, `attempts`, `finish`. Out: checked values, or
+//! In: the bodies of the calls `open`, `attempts`, `finish` and `withdraw`. Out: checked values, or
 //! [`Invalid`], which names the field by its path and says what to send instead. Unknown fields,
 //! oversized lists and names with control characters are refused; a failure message is cut, since a
 //! test that fails at length must still be heard. Never: a value that was not checked.
@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 use crate::names::{AppRef, EnvironmentName, Suite};
 
 mod answers;
+mod withdrawing;
 
 pub use answers::{Acknowledged, Counts, Finished, Opened, OperationRef};
+pub use withdrawing::{Withdraw, WithdrawnRun};
 
 /// Attempts in one batch, at most.
 pub const MAX_BATCH_ATTEMPTS: usize = 1_000;

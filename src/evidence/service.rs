@@ -19,22 +19,27 @@ use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
 };
-use super::verdict::{BEFORE_SYNC, LeastShare, Material, Ruling, Tally, Verdict, judge};
-use super::view::{RunSummary, RunView};
+use super::verdict::{BEFORE_SYNC, Material, Ruling, Tally, Verdict, judge};
 use crate::clock::Clock;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, Component, DecisionId, EnvironmentName, Suite};
 use crate::store::{
-    AppendOutcome, Counting, CountingState, FinishOutcome, FinishRow, InsertOutcome, RunFilter,
+    AppendOutcome, Counting, CountingState, EndedBy, FinishOutcome, FinishRow, InsertOutcome,
     RunId, RunRow, Store, StoredRun,
 };
 
 mod error;
+mod history;
 mod look_up;
 mod settling;
+mod shown;
+mod withdrawing;
 
 pub use error::Error;
+use history::times_digest;
 pub use look_up::evidence_for;
+pub use shown::Required;
+pub use withdrawing::Withdrawer;
 
 /// How many of the newest runs of a suite are looked through for the last passing one, and for
 /// commits that would pass.
@@ -71,18 +76,20 @@ pub struct Runs {
     clock: Clock,
     /// The gate's own address, without a slash at its end.
     gate: String,
-    least_share: LeastShare,
+    /// What all environments require.
+    required: Vec<Required>,
 }
 
 impl Runs {
-    /// Runs kept in `store`, of the gate that callers reach at `gate` (`https://gate.example`).
+    /// Runs kept in `store`, of the gate that callers reach at `gate` (`https://gate.example`), whose
+    /// environments have these requirements.
     #[must_use]
-    pub fn new(store: Store, clock: Clock, gate: &str, least_share: LeastShare) -> Self {
+    pub fn new(store: Store, clock: Clock, gate: &str, required: Vec<Required>) -> Self {
         Self {
             store,
             clock,
             gate: gate.trim_end_matches('/').to_owned(),
-            least_share,
+            required,
         }
     }
 
@@ -295,7 +302,7 @@ impl Runs {
             let end = self
                 .judge(&stored, reporter.decision, finish, settled)
                 .await?;
-            stored = match self.store.finish_run(id, &end).await? {
+            stored = match self.store.finish_run(id, &end, EndedBy::Reporter).await? {
                 FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
                 FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
             };
@@ -314,10 +321,20 @@ impl Runs {
         settled: Settled,
     ) -> Result<FinishRow, Error> {
         let run = &stored.run;
-        let mut tally = Tally::default();
-        for attempt in self.store.attempts(run.id).await? {
-            tally.add(&attempt);
-        }
+        let attempts = self.store.attempts(run.id).await?;
+        let tally: Tally = attempts.iter().collect();
+        let attempts_digest = times_digest(run, attempts);
+        let replays = match &attempts_digest {
+            Some(digest) => self.store.run_with_attempts(digest, run.id).await?,
+            None => None,
+        };
+        let replays = replays.map(|run| run.to_string());
+        let least_share = self.least_share(run);
+        let before = if least_share.compares() {
+            self.before(run).await?
+        } else {
+            None
+        };
         let moved_on = match &settled {
             Settled::Void(why) if run.operation.is_none() => Some(why.as_str()),
             _ => None,
@@ -325,14 +342,16 @@ impl Runs {
         let ruling = judge(&Material {
             tally: &tally,
             collected: &run.collected,
+            options: &run.options,
             finish,
             batches: stored.batches,
             dirty: run.dirty,
             in_operation: run.operation.is_some(),
             other_commit: moved_on,
             before_sync: settled == Settled::BeforeSync,
-            ran_before: self.ran_before(run).await?,
-            least_share: self.least_share,
+            replays: replays.as_deref(),
+            before: before.as_ref(),
+            least_share,
         });
         Ok(FinishRow {
             decision,
@@ -346,21 +365,8 @@ impl Runs {
             reasons: ruling.reasons.clone(),
             tests: ruling.tests,
             counting: counting(&ruling, settled),
+            attempts_digest,
         })
-    }
-
-    /// How many tests ran in the newest passing run of the same component, environment and suite.
-    async fn ran_before(&self, run: &RunRow) -> Result<Option<u64>, Error> {
-        let newest = self
-            .store
-            .runs_for(&run.component, &run.environment, &run.suite, NEWEST)
-            .await?;
-        let passing = newest.iter().find_map(|stored| {
-            let end = stored.finish.as_ref()?;
-            let counts = stored.run.counting.state == CountingState::Counts;
-            (counts && end.verdict == Verdict::Passed).then_some(end)
-        });
-        Ok(passing.map(|end| end.tests.ran()))
     }
 
     fn finished(&self, stored: &StoredRun, end: &FinishRow) -> Finished {
@@ -370,31 +376,10 @@ impl Runs {
             verdict: end.verdict,
             reasons: end.reasons.clone(),
             tests: end.tests,
-            counts: Counts::of(end.verdict, run.counting.state),
+            counts: Counts::of(stored),
             url: self.url(run.id),
             decision: end.decision.to_string(),
         }
-    }
-
-    /// The runs that `filter` asks for, newest first.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn list(&self, filter: RunFilter) -> Result<Vec<RunSummary>, Error> {
-        let stored = self.store.runs(filter).await?;
-        Ok(stored.iter().map(RunSummary::of).collect())
-    }
-
-    /// The run `id` with its attempts, whoever reported it.
-    ///
-    /// # Errors
-    /// [`Error::Store`].
-    pub async fn show(&self, id: RunId) -> Result<Option<RunView>, Error> {
-        let Some(stored) = self.store.run(id).await? else {
-            return Ok(None);
-        };
-        let attempts = self.store.attempts(id).await?;
-        Ok(Some(RunView::of(&stored, attempts)))
     }
 }
 

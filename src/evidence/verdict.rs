@@ -14,12 +14,14 @@ use serde::{Deserialize, Serialize};
 use crate::digest;
 use crate::evidence::run::{Attempt, Collected, Finish, Outcome};
 
+mod history;
 mod words;
 
 /// Why a run of a hook before the sync is no word on what the sync rolls out.
 pub const BEFORE_SYNC: &str =
     "presync: the tests ran before the sync, on what was there until then";
 
+pub use history::{Before, LeastShare};
 pub use words::{Reason, ReasonCode, Tests, Verdict};
 
 /// The attempts of a run, test by test; they may come in any order.
@@ -40,6 +42,20 @@ impl Tally {
             }
         }
         self.attempts += 1;
+    }
+
+    /// How the last attempt of `test` ended.
+    fn last_of(&self, test: &str) -> Option<Outcome> {
+        let attempts = self.tests.get(test)?;
+        attempts.iter().max().map(|(_, outcome)| *outcome)
+    }
+
+    /// Every test, and how its last attempt ended.
+    fn names(&self) -> impl Iterator<Item = (&str, Outcome)> {
+        self.tests.keys().filter_map(|name| {
+            let last = self.last_of(name)?;
+            Some((name.as_str(), last))
+        })
     }
 
     /// The number of attempts taken in.
@@ -75,29 +91,6 @@ impl<'a> FromIterator<&'a Attempt> for Tally {
     }
 }
 
-/// The least share of the tests of the newest passing run that must run again, in percent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LeastShare(u8);
-
-impl LeastShare {
-    /// A share in percent; more than 100 is taken as 100.
-    #[must_use]
-    pub fn percent(percent: u8) -> Self {
-        Self(percent.min(100))
-    }
-
-    fn is_met(self, ran: u64, before: u64) -> bool {
-        u128::from(ran) * 100 >= u128::from(before) * u128::from(self.0)
-    }
-}
-
-/// 90 %: a suite may lose a test file in a clean-up, not a tenth of its tests unseen.
-impl Default for LeastShare {
-    fn default() -> Self {
-        Self(90)
-    }
-}
-
 /// Everything that a verdict is made from.
 #[derive(Clone, Debug)]
 pub struct Material<'a> {
@@ -105,6 +98,8 @@ pub struct Material<'a> {
     pub tally: &'a Tally,
     /// What was declared as collected.
     pub collected: &'a Collected,
+    /// The options that shaped the selection.
+    pub options: &'a [String],
     /// How the reporter says it ended.
     pub finish: &'a Finish,
     /// How many batches were stored.
@@ -118,9 +113,12 @@ pub struct Material<'a> {
     pub other_commit: Option<&'a str>,
     /// Whether the tests ran in a hook that comes before the sync, on what was there before.
     pub before_sync: bool,
-    /// How many tests ran in the newest passing run of the same component, environment and suite.
-    pub ran_before: Option<u64>,
-    /// How many of those must have run now.
+    /// The run in which the same tests were reported at the same times, if there is one.
+    pub replays: Option<&'a str>,
+    /// The newest passing run of the same component, environment and suite; none if there is none, or
+    /// nobody wants runs to be compared with it.
+    pub before: Option<&'a Before>,
+    /// How many of its tests must have run now.
     pub least_share: LeastShare,
 }
 
@@ -143,6 +141,7 @@ pub fn judge(material: &Material<'_>) -> Ruling {
     about_commits(material, &mut reasons);
     about_tests(&seen, &mut reasons);
     about_completeness(material, &seen, &mut reasons);
+    history::about(material, seen.tests.ran(), &mut reasons);
     about_ending(material, &seen, &mut reasons);
     Ruling {
         verdict: verdict_of(&reasons),
@@ -157,10 +156,7 @@ fn verdict_of(reasons: &[Reason]) -> Verdict {
         Verdict::Refused
     } else if has(ReasonCode::FailedTests) {
         Verdict::Failed
-    } else if reasons
-        .iter()
-        .any(|reason| reason.code != ReasonCode::PassedWithRetries)
-    {
+    } else if reasons.iter().any(|reason| !reason.code.only_tells()) {
         Verdict::Refused
     } else {
         Verdict::Passed
@@ -219,6 +215,11 @@ impl<'a> Seen<'a> {
 fn about_commits(material: &Material<'_>, reasons: &mut Vec<Reason>) {
     if let Some(why) = material.other_commit {
         push(reasons, ReasonCode::OtherCommit, why);
+    }
+    if let Some(run) = material.replays {
+        let detail =
+            format!("the same tests at the same times were reported in run {run}; run them again");
+        push(reasons, ReasonCode::Replayed, &detail);
     }
     if material.before_sync {
         push(reasons, ReasonCode::Presync, BEFORE_SYNC);
@@ -303,13 +304,6 @@ fn about_completeness(material: &Material<'_>, seen: &Seen<'_>, reasons: &mut Ve
             material.tally.attempts, material.batches
         );
         push(reasons, ReasonCode::CountMismatch, &detail);
-    }
-    if let Some(before) = material.ran_before {
-        let ran = seen.tests.ran();
-        if !material.least_share.is_met(ran, before) {
-            let detail = format!("{ran} tests ran, {before} in the newest passing run");
-            push(reasons, ReasonCode::Shrunk, &detail);
-        }
     }
 }
 

@@ -8,8 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
+use crate::gate::Worth;
 use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
-use crate::store::StoredRun;
+use crate::store::{StoredRun, Withdrawal};
 
 /// Answer to `GET /syncgate/v1/runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +50,21 @@ pub struct RunSummary {
     pub received_at: Timestamp,
     /// How it ended; absent while it goes on, or if its end was never reported.
     pub result: Option<RunResult>,
+    /// Who took it back, when and why.
+    pub withdrawn: Option<Withdrawal>,
+    /// What it is worth now to each environment that requires this suite here; empty before it has
+    /// ended.
+    pub bears_on: Vec<Bearing>,
+}
+
+/// What a run is worth to the requirement of one environment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bearing {
+    /// Which environment requires the suite of the run.
+    pub required_by: EnvironmentName,
+    /// What the run is worth there, now.
+    #[serde(flatten)]
+    pub worth: Worth,
 }
 
 /// How a run ended.
@@ -91,7 +107,7 @@ pub struct RunView {
 }
 
 impl RunSummary {
-    /// Shows `stored`.
+    /// Shows `stored`, without what it is worth.
     #[must_use]
     pub fn of(stored: &StoredRun) -> Self {
         let run = &stored.run;
@@ -115,23 +131,25 @@ impl RunSummary {
                 verdict: finish.verdict,
                 reasons: finish.reasons.clone(),
                 tests: finish.tests,
-                counts: Counts::of(finish.verdict, run.counting.state),
+                counts: Counts::of(stored),
                 counts_reason: run.counting.reason.clone(),
                 finished_at: finish.finished_at,
                 exit_status: finish.exit_status,
                 decision: finish.decision.to_string(),
             }),
+            withdrawn: stored.withdrawal.clone(),
+            bears_on: Vec::new(),
         }
     }
 }
 
 impl RunView {
-    /// Shows `stored` with its `attempts`.
+    /// Shows `stored` with its `summary` and `attempts`.
     #[must_use]
-    pub fn of(stored: &StoredRun, attempts: Vec<Attempt>) -> Self {
+    pub fn of(stored: &StoredRun, summary: RunSummary, attempts: Vec<Attempt>) -> Self {
         let run = &stored.run;
         Self {
-            summary: RunSummary::of(stored),
+            summary,
             dirty: run.dirty,
             collected: run.collected.clone(),
             tool: run.tool.clone(),

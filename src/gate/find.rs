@@ -2,15 +2,24 @@
 //!
 //! For each requirement, the runs of the same component in the required environment and suite are
 //! looked through for those about the same commits with the same digest; the one that spoke last
-//! decides. A run speaks when the server takes in its end. Only a pass meets a requirement; a failure,
-//! a refused run or a withdrawal that comes later closes the gate again.
+//! decides. A run speaks when the server takes in its end, and the server counts; no clock has a part in
+//! it. Only a pass meets a requirement; a failure or a refused run that comes later closes the gate
+//! again.
+//!
+//! A run that was withdrawn keeps its place, and is no pass. So to withdraw the last word closes the
+//! gate for its commits, whatever passed before it, until a run passes anew; to withdraw an older one
+//! changes nothing, since that had nothing to say any more. To withdraw can only close: a failure that
+//! is withdrawn does not give its place to the pass before it.
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
-use super::{ApplicationPlan, Finding, Gap, GapKind};
-use crate::evidence::verdict::{Reason, ReasonCode, Tests, Verdict, number_of_tests};
-use crate::names::{Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use super::{ApplicationPlan, Finding, Gap, GapKind, Worth};
+use crate::evidence::verdict::{LeastShare, Reason, ReasonCode, Tests, Verdict, number_of_tests};
+use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
+
+/// Characters of the reason of a withdrawal in a refusal, at most; all of it is with the run.
+const MAX_REASON: usize = 100;
 
 /// One thing that an environment demands before something is rolled out in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +30,8 @@ pub struct Requirement {
     pub environment: EnvironmentName,
     /// How long a pass is good for; for ever if absent.
     pub max_age: Option<SignedDuration>,
+    /// How much of the suite must run again, for a run to pass at all.
+    pub least_share: LeastShare,
     /// What must be the same.
     pub match_by: MatchBy,
 }
@@ -46,9 +57,9 @@ pub struct EvidenceFor {
 pub struct RunFacts {
     /// Its identifier.
     pub id: String,
-    /// The decision that took in its end; runs are in the order of these. The order of opening is
-    /// not it: a run that began earlier and failed later has the last word.
-    pub spoke: DecisionId,
+    /// Its place among all that reporters said, as the server counted; runs are in the order of these.
+    /// The order of opening is not it: a run that began earlier and failed later has the last word.
+    pub spoke: u64,
     /// What was tested.
     pub component: Component,
     /// Where.
@@ -69,10 +80,19 @@ pub struct RunFacts {
     pub tests: Tests,
     /// Whether it is a word on its commits.
     pub standing: Standing,
-    /// Whether it was withdrawn since.
-    pub withdrawn: bool,
+    /// Who withdrew it since, if somebody has.
+    pub withdrawn: Option<Withdrawn>,
     /// When the server took in its end.
     pub finished_at: Timestamp,
+}
+
+/// That a run was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// By whom, for people.
+    pub by: String,
+    /// Why, in their words.
+    pub reason: String,
 }
 
 /// Whether a finished run is a word on its commits.
@@ -103,15 +123,9 @@ impl RunFacts {
             .eq(plan.sources.iter().map(|s| &s.commit))
     }
 
-    fn is_fresh(&self, requirement: &Requirement, now: Timestamp) -> bool {
-        requirement
-            .max_age
-            .is_none_or(|age| now.duration_since(self.finished_at) <= age)
-    }
-
     /// Whether the run, being the last word, meets the requirement.
     fn meets(&self, requirement: &Requirement, now: Timestamp) -> bool {
-        self.verdict == Verdict::Passed && !self.withdrawn && self.is_fresh(requirement, now)
+        matches!(self.worth(requirement, now), Worth::Meets { .. })
     }
 }
 
@@ -187,7 +201,8 @@ fn look_at<'a>(
         kind,
         suite: Some(requirement.suite.clone()),
         environment: Some(requirement.environment.clone()),
-        last: bears.map(|run| in_words(run, kind, now)),
+        last: bears.map(|run| in_words(run, kind, requirement, now)),
+        run: bears.map(|run| run.id.clone()),
         would_pass: newest_that_would_pass(plan, requirement, &relevant, now),
         detail: String::new(),
     }))
@@ -197,12 +212,14 @@ fn look_at<'a>(
 fn kind_of(run: &RunFacts) -> GapKind {
     let has = |code: ReasonCode| run.reasons.iter().any(|reason| reason.code == code);
     match run.verdict {
-        _ if run.withdrawn => GapKind::Withdrawn,
+        _ if run.withdrawn.is_some() => GapKind::Withdrawn,
         Verdict::Passed => GapKind::Stale,
         Verdict::Failed => GapKind::Failed,
-        Verdict::Refused if has(ReasonCode::HiddenFailure) => GapKind::Failed,
+        Verdict::Refused if has(ReasonCode::HiddenFailure) || has(ReasonCode::TurnedXfail) => {
+            GapKind::Failed
+        }
         Verdict::Refused if has(ReasonCode::NoTests) => GapKind::Empty,
-        Verdict::Refused if has(ReasonCode::Shrunk) => GapKind::Shrunk,
+        Verdict::Refused if has(ReasonCode::Narrowed) || has(ReasonCode::Shrunk) => GapKind::Shrunk,
         Verdict::Refused => GapKind::Missing,
     }
 }
@@ -232,22 +249,33 @@ fn newest_that_would_pass(
 }
 
 /// A run in a few words: `failed 14:02, 2 tests`.
-fn in_words(run: &RunFacts, kind: GapKind, now: Timestamp) -> String {
+fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Timestamp) -> String {
     let when = clock_time(run.finished_at, now);
     let verdict = run.verdict.word();
+    if let Some(withdrawn) = &run.withdrawn {
+        let Withdrawn { by, reason } = withdrawn;
+        let reason: String = reason.chars().take(MAX_REASON).collect();
+        let id = &run.id;
+        return format!("{verdict} {when} in run {id}, which was withdrawn by {by}: {reason}");
+    }
     match (run.standing, kind) {
         (Standing::Waits, _) => format!("{verdict} {when}, its operation has not ended"),
         (Standing::Void, _) if run.verdict != Verdict::Refused => {
             format!("{verdict} {when}, its operation did not end well")
         }
-        (_, GapKind::Withdrawn) => format!("{verdict} {when}, withdrawn"),
         (_, GapKind::WrongSource) => format!("{verdict} {when}, with other source parameters"),
-        (_, GapKind::Stale) => format!("{verdict} {when}, too long ago"),
+        (_, GapKind::Stale) => match run.worth(requirement, now) {
+            Worth::Stale { since } => {
+                format!("{verdict} {when}, too old since {}", clock_time(since, now))
+            }
+            _ => format!("{verdict} {when}, too long ago"),
+        },
         _ if run.verdict == Verdict::Failed => {
             format!("{verdict} {when}, {}", number_of_tests(run.tests.bad()))
         }
         _ => {
-            let why = run.reasons.first().map_or("no reason", |r| r.code.word());
+            let why = run.reasons.iter().find(|reason| !reason.code.only_tells());
+            let why = why.map_or("no reason", |reason| reason.code.word());
             format!("{verdict} {when}, {why}")
         }
     }
@@ -265,4 +293,4 @@ fn clock_time(at: Timestamp, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -11,7 +11,7 @@ use crate::config::{self, Assignment, Environment, Traits};
 use crate::gate::AppFacts;
 use crate::identity::{Caller, Subject};
 use crate::json;
-use crate::names::{AppRef, Component};
+use crate::names::{AppRef, Component, EnvironmentName};
 use crate::policy::{ApplicationFacts, Mode};
 use crate::respond::Rejection;
 
@@ -49,6 +49,40 @@ pub fn about(
         writes: Vec::new(),
         moving: false,
     })
+}
+
+/// What policies know of an application that Argo CD has no more, when somebody asks to do `action` to
+/// what is kept about it.
+#[must_use]
+pub fn gone(
+    action: &'static str,
+    application: &AppRef,
+    environment: &EnvironmentName,
+    component: &Component,
+) -> Planned {
+    Planned {
+        action,
+        changes: Vec::new(),
+        facts: ApplicationFacts {
+            app: application.clone(),
+            uid: None,
+            project: String::new(),
+            environment: environment.to_string(),
+            component: component.to_string(),
+            cluster: String::new(),
+            destination_namespace: String::new(),
+            labels: BTreeMap::new(),
+            auto_sync: false,
+            tested_by_caller: false,
+        },
+        mode: Mode::Enforce,
+        plan: None,
+        finding: None,
+        sync: None,
+        spec_retry: None,
+        writes: Vec::new(),
+        moving: false,
+    }
 }
 
 /// What policies know of `application` whoever asks, and what its environment does with a refusal.

@@ -8,6 +8,7 @@ use super::codec::{self, from_text, number, plain, unsigned};
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::{AppendOutcome, RunId};
+use super::runs::NEXT_WORD;
 use crate::evidence::run::Attempt;
 
 impl Store {
@@ -68,8 +69,10 @@ fn append(
         return Ok(AppendOutcome::Gap { next });
     }
     insert(db, seq, sequence, attempts)?;
-    db.prepare_cached("UPDATE run SET batches = batches + 1, heard_at = ?2 WHERE seq = ?1")?
-        .execute((seq, heard_at.to_string()))?;
+    db.prepare_cached(&format!(
+        "UPDATE run SET batches = batches + 1, heard_at = ?2, spoke = {NEXT_WORD} WHERE seq = ?1"
+    ))?
+    .execute((seq, heard_at.to_string()))?;
     Ok(AppendOutcome::Stored { next: next + 1 })
 }
 

@@ -200,10 +200,50 @@ pub struct StoredRun {
     pub batches: u64,
     /// When its reporter was last heard: its last batch, else its opening, by the gate's clock.
     pub heard_at: Timestamp,
+    /// The place of the last thing that its reporter said among all that reporters said, from 1. The
+    /// store counts: neither clocks nor the order of opening have a part in it.
+    pub spoke: u64,
     /// What was reported when it was opened; `counting` is as it stands now.
     pub run: RunRow,
     /// How it ended, once it has.
     pub finish: Option<FinishRow>,
+    /// Who took it back, if somebody has.
+    pub withdrawal: Option<Withdrawal>,
+}
+
+/// That a run is taken back: for good, and only to the worse.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Withdrawal {
+    /// Who did, as people know them: `Caller::display`.
+    pub by: String,
+    /// The same, by issuer and subject: `Caller::unique`.
+    pub caller: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in their words.
+    pub reason: String,
+    /// The decision that let them.
+    pub decision: DecisionId,
+}
+
+/// Who ends a run.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum EndedBy {
+    /// The gate, in the place of a reporter that fell silent: the run spoke when it was last heard.
+    Gate,
+    /// Its reporter, who speaks by that.
+    Reporter,
+}
+
+/// What became of [`withdraw_run`](super::Store::withdraw_run).
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum WithdrawOutcome {
+    /// It was withdrawn before; nothing was changed.
+    AlreadyWithdrawn(Box<StoredRun>),
+    /// It has not ended, so there is nothing to take back yet.
+    NotFinished,
+    /// It is withdrawn now.
+    Withdrawn(Box<StoredRun>),
 }
 
 /// How a run ended.
@@ -231,6 +271,9 @@ pub struct FinishRow {
     pub tests: Tests,
     /// Whether the run counts from now on.
     pub counting: Counting,
+    /// By what its attempts are known again, where it has any.
+    #[serde(default)]
+    pub attempts_digest: Option<String>,
 }
 
 /// What became of [`insert_run`](super::Store::insert_run).
@@ -271,7 +314,8 @@ pub enum FinishOutcome {
     AlreadyFinished(Box<StoredRun>),
     /// It is finished now.
     Finished(Box<StoredRun>),
-    /// Another batch arrived after the verdict was computed: compute it again.
+    /// Another batch, or another run of the same attempts, arrived after the verdict was computed:
+    /// compute it again.
     Moved {
         /// How many batches there are now.
         batches: u64,

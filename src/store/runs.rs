@@ -10,12 +10,16 @@ use super::codec::{
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::{
-    Counting, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId, RunRow, Seq, StoredRun,
+    Counting, CountingState, EndedBy, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId,
+    RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
+use crate::evidence::verdict::ReasonCode;
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 
 const READ: &str = "read runs";
+/// The number that the next thing said takes.
+pub(super) const NEXT_WORD: &str = "(SELECT coalesce(max(spoke), 0) + 1 FROM run)";
 pub(super) const UNFINISHED: &str =
     "SELECT * FROM run WHERE finish IS NULL ORDER BY heard_at LIMIT ?1";
 
@@ -31,30 +35,38 @@ impl Store {
         self.write("store a run", move |db| insert(db, &run)).await
     }
 
-    /// Stores how `run` ended. It stays with the first end; and a verdict that was computed from
-    /// fewer batches than there are is not stored.
+    /// Stores how `run` ended, and by whom. It stays with the first end; and a verdict that was
+    /// computed from fewer batches than there are, or before the same attempts were taken in with
+    /// another run, is not stored.
     ///
     /// # Errors
     /// [`Error::NoSuchRun`], [`Error::Behind`], [`Error::Closed`], [`Error::ReadOnly`] or
     /// [`Error::Failed`]; nothing was stored then.
-    pub async fn finish_run(&self, run: RunId, finish: &FinishRow) -> Result<FinishOutcome, Error> {
+    pub async fn finish_run(
+        &self,
+        run: RunId,
+        finish: &FinishRow,
+        by: EndedBy,
+    ) -> Result<FinishOutcome, Error> {
         let finish = finish.clone();
-        self.write("finish a run", move |db| self::finish(db, run, &finish))
+        self.write("finish a run", move |db| self::finish(db, run, &finish, by))
             .await
     }
 
-    /// Stores whether `run` counts from now on, and why.
+    /// Stores whether `run`, of which that was not known yet, counts from now on, and why. Gives
+    /// whether it was not known.
     ///
     /// # Errors
     /// As [`finish_run`](Self::finish_run).
-    pub async fn set_counting(&self, run: RunId, counting: Counting) -> Result<(), Error> {
-        self.write(
-            "store whether a run counts",
-            move |db| match set_counting(db, run, &counting)? {
-                0 => Err(Error::NoSuchRun { run }.into()),
-                _ => Ok(()),
-            },
-        )
+    pub async fn settle_run(&self, run: RunId, counting: Counting) -> Result<bool, Error> {
+        self.write("store whether a run counts", move |db| {
+            let waits = |found: &StoredRun| found.run.counting.state == CountingState::Pending;
+            if !find(db, run)?.as_ref().is_some_and(waits) {
+                return Ok(false);
+            }
+            set_counting(db, run, &counting)?;
+            Ok(true)
+        })
         .await
     }
 
@@ -73,6 +85,20 @@ impl Store {
     pub async fn run_by_key(&self, reporter: &str, key: &str) -> Result<Option<StoredRun>, Error> {
         let (reporter, key) = (reporter.to_owned(), key.to_owned());
         self.read(READ, move |db| find_by_key(db, &reporter, &key))
+            .await
+    }
+
+    /// The first finished run but `other` whose attempts have this digest, if there is one.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub async fn run_with_attempts(
+        &self,
+        digest: &str,
+        other: RunId,
+    ) -> Result<Option<RunId>, Error> {
+        let digest = digest.to_owned();
+        self.read(READ, move |db| with_attempts(db, &digest, other))
             .await
     }
 
@@ -136,6 +162,15 @@ impl Store {
     }
 }
 
+fn with_attempts(db: &Connection, digest: &str, other: RunId) -> Result<Option<RunId>, Fault> {
+    db.prepare_cached(
+        "SELECT id FROM run WHERE attempts_digest = ?1 AND id <> ?2 ORDER BY seq LIMIT 1",
+    )?
+    .query_row((digest, other.to_string()), |row| Ok(from_text(row, "id")))
+    .optional()?
+    .transpose()
+}
+
 fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
     if let Some(key) = &run.idempotency_key
         && let Some(existing) = find_by_key(db, &run.reporter, key)?
@@ -153,17 +188,17 @@ fn insert(db: &Connection, run: &RunRow) -> Result<InsertOutcome, Fault> {
 }
 
 fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
-    let mut insert = db.prepare_cached(
+    let mut insert = db.prepare_cached(&format!(
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
              promotion_digest, dirty, collected, tool, options, operation, since, started_at,
-             received_at, heard_at, counting, counting_reason)
+             received_at, heard_at, counting, counting_reason, spoke)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
              :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
-             :received_at, :received_at, :counting, :counting_reason)
-         RETURNING seq",
-    )?;
+             :received_at, :received_at, :counting, :counting_reason, {NEXT_WORD})
+         RETURNING seq"
+    ))?;
     let operation = run
         .operation
         .as_ref()
@@ -204,7 +239,12 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
     Ok(seq)
 }
 
-fn finish(db: &Connection, id: RunId, finish: &FinishRow) -> Result<FinishOutcome, Fault> {
+fn finish(
+    db: &Connection,
+    id: RunId,
+    finish: &FinishRow,
+    by: EndedBy,
+) -> Result<FinishOutcome, Fault> {
     let before = find(db, id)?.ok_or(Error::NoSuchRun { run: id })?;
     if before.finish.is_some() {
         return Ok(FinishOutcome::AlreadyFinished(Box::new(before)));
@@ -214,22 +254,43 @@ fn finish(db: &Connection, id: RunId, finish: &FinishRow) -> Result<FinishOutcom
             batches: before.batches,
         });
     }
-    db.prepare_cached("UPDATE run SET finish = ?2 WHERE id = ?1")?
-        .execute((id.to_string(), json("finish", finish)?))?;
+    let replayed = || {
+        finish
+            .reasons
+            .iter()
+            .any(|it| it.code == ReasonCode::Replayed)
+    };
+    if let Some(digest) = &finish.attempts_digest
+        && with_attempts(db, digest, id)?.is_some()
+        && !replayed()
+    {
+        return Ok(FinishOutcome::Moved {
+            batches: before.batches,
+        });
+    }
+    db.prepare_cached("UPDATE run SET finish = ?2, attempts_digest = ?3 WHERE id = ?1")?
+        .execute((
+            id.to_string(),
+            json("finish", finish)?,
+            &finish.attempts_digest,
+        ))?;
+    if by == EndedBy::Reporter {
+        db.prepare_cached(&format!("UPDATE run SET spoke = {NEXT_WORD} WHERE id = ?1"))?
+            .execute([id.to_string()])?;
+    }
     set_counting(db, id, &finish.counting)?;
     let after = find(db, id)?.ok_or(Error::NoSuchRun { run: id })?;
     Ok(FinishOutcome::Finished(Box::new(after)))
 }
 
-fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<usize, Fault> {
+pub(super) fn set_counting(db: &Connection, id: RunId, counting: &Counting) -> Result<(), Fault> {
     let state = codec::text("counting", &counting.state)?;
-    let changed = db
-        .prepare_cached("UPDATE run SET counting = ?2, counting_reason = ?3 WHERE id = ?1")?
+    db.prepare_cached("UPDATE run SET counting = ?2, counting_reason = ?3 WHERE id = ?1")?
         .execute((id.to_string(), state, &counting.reason))?;
-    Ok(changed)
+    Ok(())
 }
 
-fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
+pub(super) fn find(db: &Connection, id: RunId) -> Result<Option<StoredRun>, Fault> {
     db.prepare_cached("SELECT * FROM run WHERE id = ?1")?
         .query_row([id.to_string()], |row| Ok(run_of(row)))
         .optional()?
@@ -292,6 +353,7 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
         seq: seq(row, "seq")?,
         batches: unsigned(row, "batches")?,
         heard_at: from_text(row, "heard_at")?,
+        spoke: unsigned(row, "spoke")?,
         run: RunRow {
             id: from_text(row, "id")?,
             idempotency_key: plain(row, "idempotency_key")?,
@@ -318,5 +380,6 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
             },
         },
         finish: maybe_json(row, "finish")?,
+        withdrawal: maybe_json(row, "withdrawal")?,
     })
 }

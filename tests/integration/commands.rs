@@ -171,6 +171,16 @@ async fn evidence_is_submitted_listed_and_shown() {
         &["--output", "json", "--environment", "staging"],
     ]
     .concat();
+    // The same file again is no new run of the tests.
+    let again = at(gate, &tests, &submit).await;
+    assert!(
+        again.code == 1 && again.out.contains("replayed"),
+        "{again:?}"
+    );
+    let later = std::fs::read_to_string(&file)
+        .unwrap()
+        .replace("T04:00", "T04:01");
+    std::fs::write(&file, later).unwrap();
     let json = at(gate, &tests, &json).await.json();
     assert_eq!(json["verdict"], "passed", "{json}");
     let run = json["run"].as_str().unwrap();
@@ -183,7 +193,7 @@ async fn evidence_is_submitted_listed_and_shown() {
         "json",
     ];
     let listed = at(gate, &world.outside.alice(), &list).await.json();
-    assert_eq!(listed["runs"].as_array().unwrap().len(), 2, "{listed}");
+    assert_eq!(listed["runs"].as_array().unwrap().len(), 3, "{listed}");
     let listed = at(gate, &world.outside.alice(), &["evidence", "list"]).await;
     assert!(listed.code == 0 && listed.out.contains(run), "{listed:?}");
     let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
@@ -194,6 +204,37 @@ async fn evidence_is_submitted_listed_and_shown() {
     let show = ["evidence", "show", run, "--output", "json"];
     let shown = at(gate, &world.outside.alice(), &show).await;
     assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn evidence_is_withdrawn_by_command() {
+    let world = World::new().await;
+    let gate = &world.gate;
+    gate.ask(
+        Wire::Rest,
+        &world.outside.alice(),
+        &Call::sync("checkout-staging"),
+    )
+    .await;
+    let reported = world.report("failed").await;
+    let run = reported["run"].as_str().unwrap();
+    let withdraw = ["evidence", "withdraw", run, "--reason", "the wrong cluster"];
+    let withdrawn = at(gate, &world.outside.alice(), &withdraw).await;
+    assert_eq!(withdrawn.code, 0, "{withdrawn:?}");
+    assert!(
+        withdrawn.out.contains("by alice@shop.example") && withdrawn.out.contains(run),
+        "{withdrawn:?}"
+    );
+    let statement = ["evidence", "show", run, "--statement"];
+    let statement = at(gate, &world.outside.alice(), &statement).await.json();
+    assert_eq!(statement["predicate"]["result"], "FAILED", "{statement}");
+    let withdraw = [&withdraw[..], &["--output", "json"]].concat();
+    let json = at(gate, &world.outside.sam(), &withdraw).await.json();
+    assert_eq!(json["withdrawn"]["by"], "alice@shop.example");
+    let shown = at(gate, &world.outside.alice(), &["evidence", "show", run]).await;
+    for part in ["(withdrawn)", "the wrong cluster", "meets no requirement"] {
+        assert!(shown.out.contains(part), "{part}: {}", shown.out);
+    }
 }
 
 #[tokio::test]
@@ -229,6 +270,11 @@ async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
     assert_eq!(wrong.code, 1, "{wrong:?}");
     let nothing = ["evidence", "show", "01ARZ3NDEKTSV4RRFFQ69G5FAV"];
     assert_eq!(at(gate, &tests, &nothing).await.code, 1);
+    let [command, _, run] = nothing;
+    let withdraw = [command, "withdraw", run, "--reason", "why"];
+    assert_eq!(at(gate, &tests, &withdraw).await.code, 1);
+    assert_usage(&withdraw, &withdraw[..3]).await;
+    assert_cannot_reach(&withdraw).await;
     assert_usage(
         &submit,
         &["evidence", "submit", "--app", "checkout-staging"],

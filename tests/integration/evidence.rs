@@ -14,7 +14,7 @@ async fn sync(world: &World, token: &str, application: &str) -> Said {
 }
 
 /// Alice syncs `checkout-staging`, and its operation begins.
-async fn begin_staging(world: &World) {
+pub(crate) async fn begin_staging(world: &World) {
     let said = sync(world, &world.outside.alice(), "checkout-staging").await;
     assert_eq!(said.code(), 0, "{said:?}");
 }
@@ -27,7 +27,7 @@ async fn test_in_staging(world: &World) {
 }
 
 /// Rita asks for `checkout-prod`, and is refused for want of tests: nothing arrives.
-async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
+pub(crate) async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
     world.outside.argocd.forget();
     let said = sync(world, &world.outside.rita(), "checkout-prod").await;
     assert_eq!((said.code(), said.status), (9, 400), "{said:?}");
@@ -37,7 +37,7 @@ async fn assert_prod_is_closed(world: &World, because: &str) -> Said {
 }
 
 /// Rita asks for `checkout-prod`, and it goes out at `commit`.
-async fn assert_prod_is_open(world: &World, commit: &str) -> Said {
+pub(crate) async fn assert_prod_is_open(world: &World, commit: &str) -> Said {
     world.outside.argocd.forget();
     let said = sync(world, &world.outside.rita(), "checkout-prod").await;
     assert_eq!(said.code(), 0, "{said:?}");
@@ -280,4 +280,95 @@ async fn an_environment_that_observes_forwards_as_asked_and_records_what_it_woul
         let record = world.record(said.decision()).await;
         assert_eq!(record.opening.word, Word::ObserveDeny);
     }
+}
+
+// What is taken back
+
+/// Withdraws `run`, as `token`.
+async fn withdraw(world: &World, token: &str, run: &str, reason: &str) -> Said {
+    let path = format!("/syncgate/v1/runs/{run}/withdraw");
+    let body = json!({ "reason": reason }).to_string();
+    world.gate.rest("POST", &path, token, &body).await
+}
+
+#[tokio::test]
+async fn a_withdrawn_run_closes_prod_also_for_what_already_runs_and_says_by_whom_and_why() {
+    let world = World::new().await;
+    begin_staging(&world).await;
+    let run = world.report("passed").await["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    world.outside.argocd.finish("checkout-staging", "Succeeded");
+    assert_prod_is_open(&world, FIRST).await;
+    world.outside.argocd.finish("checkout-prod", "Succeeded");
+    let (alice, sam) = (world.outside.alice(), world.outside.sam());
+    let said = withdraw(&world, &alice, &run, "the database was empty").await;
+    assert_eq!(said.status, 200, "{said:?}");
+    let first = said.json();
+    assert_eq!(first["withdrawn"]["by"], "alice@shop.example", "{first}");
+    let decision = said.decision();
+    assert_eq!(first["withdrawn"]["decision"], decision.to_string());
+    let record = world.record(decision).await;
+    let opening = &record.opening;
+    assert_eq!(
+        (
+            opening.operation.as_str(),
+            opening.effect.as_str(),
+            opening.word
+        ),
+        ("Run.withdraw", "write", Word::Permit)
+    );
+    assert_eq!(opening.request["reason"], "the database was empty");
+    assert_eq!(record.closing.unwrap().outcome, Outcome::Answered);
+    let because =
+        format!("in run {run}, which was withdrawn by alice@shop.example: the database was empty");
+    assert_prod_is_closed(&world, &because).await;
+    // For good, and by whom it was first.
+    let again = withdraw(&world, &sam, &run, "me too").await;
+    assert_eq!((again.status, again.json()), (200, first));
+    test_in_staging(&world).await;
+    assert_prod_is_open(&world, FIRST).await;
+}
+
+#[tokio::test]
+async fn only_who_may_withdraws_a_run() {
+    let world = World::new().await;
+    begin_staging(&world).await;
+    let run = world.report("failed").await["run"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let said = withdraw(&world, &world.outside.tests(), &run, "flaky").await;
+    assert_eq!((said.status, &said.json()["code"]), (403, &json!("policy")));
+    // Who may not read it is not told of it.
+    let nobody = world.outside.nobody();
+    for run in [run.as_str(), "01ARZ3NDEKTSV4RRFFQ69G5FAV", "x"] {
+        let said = withdraw(&world, &nobody, run, "because").await;
+        assert_eq!(said.status, 404, "{said:?}");
+    }
+    let said = withdraw(&world, &world.outside.alice(), &run, "").await;
+    assert_eq!(said.status, 400, "{said:?}");
+    let path = format!("/syncgate/v1/runs/{run}");
+    let shown = world
+        .gate
+        .rest("GET", &path, &world.outside.alice(), "")
+        .await;
+    assert_eq!(shown.json()["withdrawn"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_run_of_an_application_that_is_gone_can_be_withdrawn() {
+    let world = World::new().await;
+    test_in_staging(&world).await;
+    let alice = world.outside.alice();
+    let listed = world
+        .gate
+        .rest("GET", "/syncgate/v1/runs", &alice, "")
+        .await;
+    let run = listed.json()["runs"][0]["run"].as_str().unwrap().to_owned();
+    world.outside.argocd.remove("checkout-staging");
+    let said = withdraw(&world, &world.outside.sam(), &run, "it was a trial").await;
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_prod_is_closed(&world, "it was a trial").await;
 }

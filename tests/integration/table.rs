@@ -10,7 +10,7 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 10] = [
+const OWN: [(&str, &str); 11] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
@@ -21,6 +21,7 @@ const OWN: [(&str, &str); 10] = [
     ("Preflight.check", "read"),
     ("Run.read", "read"),
     ("Run.report", "report"),
+    ("Run.withdraw", "write"),
 ];
 
 #[test]

@@ -10,6 +10,7 @@ mod caller;
 mod evidence;
 mod issuer;
 mod process;
+mod report;
 mod service;
 
 use std::net::SocketAddr;
@@ -32,10 +33,12 @@ use tempfile::TempDir;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use argocd::{ArgoCd, CHART, FIRST, GATE_TOKEN, SECOND, push};
+use caller::moment;
 pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
 pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
 pub(crate) use process::{Process, Ran, run};
+pub(crate) use report::{Report, report};
 pub(crate) use service::{Authority, Service};
 
 /// How long anything may take before a test gives up on it.

@@ -17,10 +17,11 @@ use url::Url;
 use super::*;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::run::{self, Outcome as TestOutcome};
-use crate::evidence::service::{Reporter, Runs, Subject};
+use crate::evidence::service::{Reporter, Required, Runs, Subject};
 use crate::evidence::verdict::LeastShare;
 use crate::evidence::view::RunList;
 use crate::gate::testing::{facts, single};
+use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, DecisionId};
 use crate::store::{RunFilter, RunId, Store};
 
@@ -150,10 +151,24 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
+/// Prod requires the suite, and wants it to be new.
+fn required() -> Required {
+    Required {
+        by: EnvironmentName::parse("prod").unwrap(),
+        requirement: Requirement {
+            suite: Suite::parse("integration").unwrap(),
+            environment: EnvironmentName::parse("staging").unwrap(),
+            max_age: Some(jiff::SignedDuration::from_hours(24)),
+            least_share: LeastShare::default(),
+            match_by: MatchBy::Commit,
+        },
+    }
+}
+
 async fn world(tasks: &TaskTracker) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
-    let runs = Runs::new(store, clock(), "https://gate", LeastShare::default());
+    let runs = Runs::new(store, clock(), "https://gate", vec![required()]);
     let address = serve(Arc::new(runs), tasks).await;
     World {
         gate: Gate {
@@ -254,11 +269,11 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     };
     super::show(show, &mut out).await.unwrap();
     insta::assert_snapshot!(without_ids(&String::from_utf8(out).unwrap()), @r"
-    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS
-    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2
+    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS  COUNTS FOR
+    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2    - (superseded)
 
     reported by tester
-    counts from now on
+    prod requires 'integration' in staging: a later run has the last word: RUN
 
     passed         0 ms  tests.test_green::test_one
     passed         0 ms  tests.test_green::test_two

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{Component, EnvironmentName, SourceDigest, Suite};
-use crate::store::CountingState;
+use crate::store::{CountingState, StoredRun};
 
 /// Answer to `POST /syncgate/v1/runs`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,10 +80,14 @@ pub enum Counts {
 }
 
 impl Counts {
-    /// What a run with this verdict and standing is.
+    /// From when on `stored` counts: never, of a run that has not ended.
     #[must_use]
-    pub fn of(verdict: Verdict, standing: CountingState) -> Self {
-        match (verdict, standing) {
+    pub fn of(stored: &StoredRun) -> Self {
+        let verdict = match &stored.finish {
+            Some(end) if stored.withdrawal.is_none() => end.verdict,
+            _ => return Self::Never,
+        };
+        match (verdict, stored.run.counting.state) {
             (Verdict::Refused, _) | (_, CountingState::Void) => Self::Never,
             (_, CountingState::Pending) => Self::WhenOperationSucceeds,
             (_, CountingState::Counts) => Self::Now,

@@ -30,6 +30,12 @@ pub enum Error {
         /// Which run.
         run: RunId,
     },
+    /// The run has not ended, so there is nothing to take back.
+    #[error("run `{run}` has not ended; withdraw it once it has")]
+    NotEnded {
+        /// Which run.
+        run: RunId,
+    },
     /// There is no such run, or it belongs to another caller.
     #[error("there is no run `{run}` of this caller")]
     NoSuchRun {
@@ -72,6 +78,7 @@ impl Error {
             Self::Invalid(_) => "invalid",
             Self::KeyReused { .. } => "key-reused",
             Self::NoSuchRun { .. } => "no-such-run",
+            Self::NotEnded { .. } => "not-ended",
             Self::OtherEnvironment { .. } => "other-environment",
             Self::Over { .. } => "run-finished",
             Self::StillReporting { .. } => "still-reporting",

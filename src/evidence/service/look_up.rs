@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use super::NEWEST;
-use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing};
+use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing, Withdrawn};
 use crate::names::{DecisionId, is_full_sha};
 use crate::store::{self, CountingState, RunFilter, Store, StoredRun};
 
@@ -49,12 +49,12 @@ pub async fn evidence_for(
 
 /// What the gate has to know about a run; nothing for one that has not ended, or that is bound to
 /// nothing.
-fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
+pub(super) fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
     let run = &stored.run;
     let end = stored.finish.as_ref()?;
     Some(RunFacts {
         id: run.id.to_string(),
-        spoke: end.decision,
+        spoke: stored.spoke,
         component: run.component.clone(),
         environment: run.environment.clone(),
         suite: run.suite.clone(),
@@ -69,7 +69,10 @@ fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
             CountingState::Pending => Standing::Waits,
             CountingState::Void => Standing::Void,
         },
-        withdrawn: false,
+        withdrawn: stored.withdrawal.as_ref().map(|withdrawal| Withdrawn {
+            by: withdrawal.by.clone(),
+            reason: withdrawal.reason.clone(),
+        }),
         finished_at: time_of(end.decision)?,
     })
 }

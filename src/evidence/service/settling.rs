@@ -13,7 +13,7 @@ use crate::evidence::run::{Counts, Finish};
 use crate::evidence::verdict::BEFORE_SYNC;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, DecisionId};
-use crate::store::{Counting, CountingState, FinishOutcome, RunId, StoredRun};
+use crate::store::{Counting, CountingState, EndedBy, FinishOutcome, RunId, StoredRun};
 
 /// A reporter that was silent for so long will not come back.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
@@ -139,13 +139,13 @@ impl Runs {
         };
         let decision = DecisionId::new(stored.heard_at);
         let end = self.judge(stored, decision, &finish, outlook).await?;
-        Ok(match self.store.finish_run(id, &end).await? {
-            FinishOutcome::Finished(after) => {
-                Some((id, Counts::of(end.verdict, after.run.counting.state)))
-            }
-            // The reporter came back in this very moment.
-            FinishOutcome::AlreadyFinished(_) | FinishOutcome::Moved { .. } => None,
-        })
+        Ok(
+            match self.store.finish_run(id, &end, EndedBy::Gate).await? {
+                FinishOutcome::Finished(after) => Some((id, Counts::of(&after))),
+                // The reporter came back in this very moment.
+                FinishOutcome::AlreadyFinished(_) | FinishOutcome::Moved { .. } => None,
+            },
+        )
     }
 
     async fn settled_as(
@@ -153,12 +153,11 @@ impl Runs {
         stored: &StoredRun,
         counting: Counting,
     ) -> Result<Option<(RunId, Counts)>, Error> {
-        let Some(end) = &stored.finish else {
-            return Ok(None);
-        };
-        let counts = Counts::of(end.verdict, counting.state);
-        self.store.set_counting(stored.run.id, counting).await?;
-        Ok(Some((stored.run.id, counts)))
+        let mut after = stored.clone();
+        after.run.counting = counting.clone();
+        // Somebody may have withdrawn it in this very moment.
+        let settled = self.store.settle_run(stored.run.id, counting).await?;
+        Ok(settled.then(|| (stored.run.id, Counts::of(&after))))
     }
 }
 

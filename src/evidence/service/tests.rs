@@ -9,9 +9,14 @@ use serde_json::Value;
 use super::*;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::run::{Attempt, Collected, Outcome, Tool};
+use crate::evidence::verdict::LeastShare;
 use crate::gate::testing::{A, B, facts, operation, single};
 use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
 use crate::names::{PodRef, Suite};
+use crate::store::RunFilter;
+
+mod model;
+mod withdrawing;
 
 /// A gate's runs, with a clock that goes on by a second whenever it is asked.
 struct World {
@@ -22,20 +27,26 @@ struct World {
     _folder: tempfile::TempDir,
 }
 
-fn world() -> World {
-    let folder = tempfile::tempdir().unwrap();
-    let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
+/// A clock that goes on by a second whenever it is asked, and its seconds.
+fn ticking() -> (Clock, Arc<AtomicI64>) {
     let seconds = Arc::new(AtomicI64::new(1_795_446_000));
     let source = Arc::clone(&seconds);
     let clock = Clock::from_fn(move || {
         Timestamp::from_second(source.fetch_add(1, Ordering::Relaxed)).unwrap()
     });
+    (clock, seconds)
+}
+
+fn world() -> World {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
+    let (clock, seconds) = ticking();
     World {
         runs: Runs::new(
             store.clone(),
             clock.clone(),
             "https://gate/",
-            LeastShare::default(),
+            vec![required()],
         ),
         store,
         clock,
@@ -95,6 +106,20 @@ fn subject() -> Subject {
     }
 }
 
+/// Prod requires the suite of all runs.
+fn required() -> Required {
+    Required {
+        by: EnvironmentName::parse("prod").unwrap(),
+        requirement: Requirement {
+            suite: Suite::parse("integration").unwrap(),
+            environment: subject().environment,
+            max_age: None,
+            least_share: LeastShare::default(),
+            match_by: MatchBy::Commit,
+        },
+    }
+}
+
 /// The pod of the reporter, which belongs to the Job `tests`.
 fn pod() -> PodRef {
     PodRef {
@@ -138,6 +163,24 @@ fn finish_of(attempts: &[Attempt]) -> Finish {
     }
 }
 
+/// A sync of `component` in prod to `commit`.
+fn planned(component: &Component, commit: &str) -> gate::ApplicationPlan {
+    let mut app = single();
+    app["metadata"]["name"] = format!("{component}-prod").into();
+    for source in ["/spec/source", "/status/sync/comparedTo/source"] {
+        app.pointer_mut(source).unwrap()["path"] = "checkout/prod".into();
+    }
+    app["status"]["sync"]["revision"] = commit.into();
+    let environment = EnvironmentName::parse("prod").unwrap();
+    let place = Place {
+        environment: &environment,
+        component,
+        varies: &varies(),
+        admission: false,
+    };
+    gate::plan(&facts(&app), gate::AskedRevisions::default(), place).unwrap()
+}
+
 impl World {
     fn reporter(&self) -> Reporter<'static> {
         Reporter {
@@ -168,6 +211,17 @@ impl World {
         Ok(acknowledged.next)
     }
 
+    /// `attempts`, at another time than all before.
+    fn made_now(&self, attempts: &[Attempt]) -> Vec<Attempt> {
+        let started_at = self.clock.now();
+        let made = attempts.iter().cloned();
+        made.map(|attempt| Attempt {
+            started_at,
+            ..attempt
+        })
+        .collect()
+    }
+
     fn minutes_pass(&self, minutes: i64) {
         self.seconds.fetch_add(60 * minutes, Ordering::Relaxed);
     }
@@ -181,12 +235,14 @@ impl World {
     /// A run about what `app` runs whose reporter falls silent after `attempts`.
     async fn silenced(&self, app: &Value, attempts: &[Attempt]) -> RunId {
         let run = self.open(app, &passing(), None).await.run;
-        self.add(&run, 0, attempts).await.unwrap();
+        let attempts = self.made_now(attempts);
+        self.add(&run, 0, &attempts).await.unwrap();
         RunId(Ulid::from_string(&run).unwrap())
     }
 
     /// Reports a whole run that begins while the application is as `before`, and ends as `after`.
     async fn report(&self, before: &Value, after: &Value, attempts: &[Attempt]) -> Finished {
+        let attempts = &self.made_now(attempts);
         let opened = self.open(before, attempts, None).await;
         self.add(&opened.run, 0, attempts).await.unwrap();
         let finish = finish_of(attempts);
@@ -198,27 +254,8 @@ impl World {
 
     /// What the gate finds for a sync of `checkout-prod` to `commit`.
     async fn find(&self, commit: &str) -> Finding {
-        let mut app = single();
-        app["metadata"]["name"] = "checkout-prod".into();
-        for source in ["/spec/source", "/status/sync/comparedTo/source"] {
-            app.pointer_mut(source).unwrap()["path"] = "checkout/prod".into();
-        }
-        app["status"]["sync"]["revision"] = commit.into();
-        let (environment, component) =
-            (EnvironmentName::parse("prod").unwrap(), subject().component);
-        let place = Place {
-            environment: &environment,
-            component: &component,
-            varies: &varies(),
-            admission: false,
-        };
-        let plan = gate::plan(&facts(&app), gate::AskedRevisions::default(), place).unwrap();
-        let requirements = [Requirement {
-            suite: Suite::parse("integration").unwrap(),
-            environment: subject().environment,
-            max_age: None,
-            match_by: MatchBy::Commit,
-        }];
+        let plan = planned(&subject().component, commit);
+        let requirements = [required().requirement];
         let evidence = evidence_for(&self.store, &plan, &requirements)
             .await
             .unwrap();

@@ -6,6 +6,8 @@ use proptest::prelude::*;
 use super::*;
 use crate::evidence::run::Outcome::{Error, Failed, Passed, Skipped, Xfailed, Xpassed};
 
+mod history;
+
 fn attempt(test: &str, number: u32, outcome: Outcome) -> Attempt {
     Attempt {
         test: test.to_owned(),
@@ -27,7 +29,9 @@ struct Told {
     in_operation: bool,
     other_commit: Option<&'static str>,
     before_sync: bool,
-    ran_before: Option<u64>,
+    options: Vec<String>,
+    replays: Option<&'static str>,
+    before: Option<Before>,
 }
 
 impl Told {
@@ -60,7 +64,9 @@ impl Told {
             in_operation: false,
             other_commit: None,
             before_sync: false,
-            ran_before: None,
+            options: Vec::new(),
+            replays: None,
+            before: None,
         }
     }
 
@@ -79,7 +85,9 @@ impl Told {
             in_operation: self.in_operation,
             other_commit: self.other_commit,
             before_sync: self.before_sync,
-            ran_before: self.ran_before,
+            options: &self.options,
+            replays: self.replays,
+            before: self.before.as_ref(),
             least_share: LeastShare::default(),
         });
         let codes = ruling.reasons.iter().map(|r| r.code.word()).collect();
@@ -177,8 +185,9 @@ fn a_report_that_contradicts_itself_is_no_pass() {
 
 #[test]
 fn a_run_that_is_not_about_its_commits_is_neither_good_nor_bad() {
-    let changes: [Change; 2] = [
+    let changes: [Change; 3] = [
         (|t| t.dirty = Some(true), "dirty-tree"),
+        (|t| t.replays = Some("01J"), "replayed"),
         (
             |t| t.other_commit = Some("the application moved on"),
             "other-commit",
@@ -206,29 +215,6 @@ fn in_an_operation_the_reporters_working_tree_means_nothing() {
 }
 
 #[test]
-fn a_suite_may_lose_a_tenth_of_its_tests_and_no_more() {
-    let names: Vec<String> = (0..9).map(|n| format!("t{n}")).collect();
-    let attempts: Vec<(&str, u32, Outcome)> = names
-        .iter()
-        .map(|name| (name.as_str(), 1, Passed))
-        .collect();
-    let of = |before| {
-        Told::of(&attempts)
-            .but(|t| t.ran_before = Some(before))
-            .judged()
-    };
-    assert_eq!(of(10), (Verdict::Passed, vec![]));
-    assert_eq!(of(11), (Verdict::Refused, vec!["shrunk"]));
-    assert_eq!(of(u64::MAX).0, Verdict::Refused);
-    // A skipped test did not run.
-    let skipped = Told::of(&[("a", 1, Passed), ("b", 1, Skipped)]);
-    assert_eq!(
-        skipped.but(|t| t.ran_before = Some(2)).judged().1,
-        ["shrunk"]
-    );
-}
-
-#[test]
 fn the_digest_of_a_collection_is_that_of_python() {
     // hashlib.sha256("\n".join(sorted(["b", "a", "é"])).encode()).hexdigest()
     let attempts = [
@@ -248,6 +234,7 @@ fn every_code_has_one_word() {
     use ReasonCode as C;
     for code in [
         C::CountMismatch,
+        C::Deselected,
         C::DirtyTree,
         C::DuplicateAttempt,
         C::ExitStatus,
@@ -255,11 +242,15 @@ fn every_code_has_one_word() {
         C::HiddenFailure,
         C::Incomplete,
         C::Interrupted,
+        C::Narrowed,
         C::NoTests,
         C::OtherCommit,
         C::OtherTests,
         C::PassedWithRetries,
+        C::Presync,
+        C::Replayed,
         C::Shrunk,
+        C::TurnedXfail,
     ] {
         let word = serde_json::to_value(code).unwrap();
         assert_eq!(word, code.word());

@@ -43,6 +43,8 @@ pub struct Reason {
 pub enum ReasonCode {
     /// What was stored is not what the reporter says it sent.
     CountMismatch,
+    /// Some tests were left out by options, no more than before. Tells, refuses nothing.
+    Deselected,
     /// The working tree differed from its commit.
     DirtyTree,
     /// One attempt of one test was reported twice.
@@ -57,6 +59,8 @@ pub enum ReasonCode {
     Incomplete,
     /// The run was cut short.
     Interrupted,
+    /// Options left out tests that ran in the newest passing run of the suite.
+    Narrowed,
     /// Nothing passed: no tests, or all of them skipped or expected to fail.
     NoTests,
     /// The commits under test changed while the tests ran.
@@ -67,8 +71,12 @@ pub enum ReasonCode {
     PassedWithRetries,
     /// The tests ran in a hook that comes before the sync, on what was there before.
     Presync,
+    /// The same tests at the same times were reported before, in another run.
+    Replayed,
     /// Fewer tests ran than in the newest passing run of the suite.
     Shrunk,
+    /// Tests that passed in the newest passing run of the suite failed, and are expected to now.
+    TurnedXfail,
 }
 
 impl ReasonCode {
@@ -77,6 +85,7 @@ impl ReasonCode {
     pub fn word(self) -> &'static str {
         match self {
             Self::CountMismatch => "count-mismatch",
+            Self::Deselected => "deselected",
             Self::DirtyTree => "dirty-tree",
             Self::DuplicateAttempt => "duplicate-attempt",
             Self::ExitStatus => "exit-status",
@@ -84,12 +93,15 @@ impl ReasonCode {
             Self::HiddenFailure => "hidden-failure",
             Self::Incomplete => "incomplete",
             Self::Interrupted => "interrupted",
+            Self::Narrowed => "narrowed",
             Self::NoTests => "no-tests",
             Self::OtherCommit => "other-commit",
             Self::OtherTests => "other-tests",
             Self::PassedWithRetries => "passed-with-retries",
             Self::Presync => "presync",
+            Self::Replayed => "replayed",
             Self::Shrunk => "shrunk",
+            Self::TurnedXfail => "turned-xfail",
         }
     }
 
@@ -97,7 +109,16 @@ impl ReasonCode {
     /// no word on them, good or bad.
     #[must_use]
     pub fn disowns_commits(self) -> bool {
-        matches!(self, Self::DirtyTree | Self::OtherCommit | Self::Presync)
+        matches!(
+            self,
+            Self::DirtyTree | Self::OtherCommit | Self::Presync | Self::Replayed
+        )
+    }
+
+    /// Whether the reason only tells, and refuses nothing.
+    #[must_use]
+    pub fn only_tells(self) -> bool {
+        matches!(self, Self::Deselected | Self::PassedWithRetries)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Which run decides, and what is said where none suffices.
 
 use proptest::prelude::*;
-use ulid::Ulid;
 
 use super::*;
 use crate::gate::PinnedSource;
@@ -9,11 +8,11 @@ use crate::names::AppRef;
 
 const NOW: &str = "2026-11-23T16:00:00Z";
 
-fn now() -> Timestamp {
+pub(in crate::gate) fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-fn commit(digit: char) -> Commit {
+pub(in crate::gate) fn commit(digit: char) -> Commit {
     Commit::parse(digit.to_string().repeat(40)).unwrap()
 }
 
@@ -26,7 +25,7 @@ fn environment(name: &str) -> EnvironmentName {
 }
 
 /// `checkout` at commit `a…` in prod.
-fn plan() -> ApplicationPlan {
+pub(in crate::gate) fn plan() -> ApplicationPlan {
     ApplicationPlan {
         application: AppRef {
             namespace: None,
@@ -46,24 +45,24 @@ fn plan() -> ApplicationPlan {
     }
 }
 
-fn requirement() -> Requirement {
+pub(in crate::gate) fn requirement() -> Requirement {
     Requirement {
         suite: Suite::parse("integration").unwrap(),
         environment: environment("staging"),
         max_age: Some(SignedDuration::from_hours(24)),
+        least_share: LeastShare::default(),
         match_by: MatchBy::Commit,
     }
 }
 
 /// A run in staging about the commits and parameters of [`plan`], which spoke at minute `minute` of
 /// the day.
-fn run(minute: u64, verdict: Verdict) -> RunFacts {
+pub(in crate::gate) fn run(minute: u64, verdict: Verdict) -> RunFacts {
     let midnight: Timestamp = "2026-11-23T00:00:00Z".parse().unwrap();
     let at = midnight + SignedDuration::from_mins(i64::try_from(minute).unwrap());
-    let millis = u64::try_from(at.as_millisecond()).unwrap();
     RunFacts {
         id: format!("run-{minute}"),
-        spoke: DecisionId(Ulid::from_parts(millis, 0)),
+        spoke: minute,
         component: Component::parse("checkout").unwrap(),
         environment: environment("staging"),
         suite: Suite::parse("integration").unwrap(),
@@ -80,8 +79,15 @@ fn run(minute: u64, verdict: Verdict) -> RunFacts {
             ..Tests::default()
         },
         standing: Standing::Counts,
-        withdrawn: false,
+        withdrawn: None,
         finished_at: at,
+    }
+}
+
+pub(in crate::gate) fn withdrawn() -> Withdrawn {
+    Withdrawn {
+        by: "rita".into(),
+        reason: "the database was empty".into(),
     }
 }
 
@@ -160,22 +166,34 @@ fn every_kind_of_gap_has_its_words() {
             Some("refused 14:02, interrupted"),
         ),
         (
-            vec![with(run(842, Passed), |r| r.withdrawn = true)],
+            vec![with(run(842, Passed), |r| r.withdrawn = Some(withdrawn()))],
             GapKind::Withdrawn,
-            Some("passed 14:02, withdrawn"),
+            Some(
+                "passed 14:02 in run run-842, which was withdrawn by rita: the database was empty",
+            ),
         ),
         (
             vec![with(run(842, Passed), |r| {
                 r.finished_at -= SignedDuration::from_hours(48);
             })],
             GapKind::Stale,
-            Some("passed 2026-11-21 14:02, too long ago"),
+            Some("passed 2026-11-21 14:02, too old since 2026-11-22 14:02"),
         ),
         (
             vec![with(run(842, Passed), |r| r.promotion_digest = digest('9'))],
             GapKind::WrongSource,
             Some("passed 14:02, with other source parameters"),
         ),
+    ] {
+        let gap = gap(runs);
+        assert_eq!((gap.kind, gap.last.as_deref()), (kind, last));
+    }
+}
+
+#[test]
+fn what_is_no_word_yet_or_never_is_told_as_the_last() {
+    use Verdict::Passed;
+    for (runs, kind, last) in [
         (
             vec![with(run(842, Passed), |r| r.standing = Standing::Waits)],
             GapKind::Missing,
@@ -269,7 +287,9 @@ fn the_incumbent_may_come_back_unless_it_was_spoken_against() {
         with_runs(vec![run(842, Verdict::Failed)]),
         Finding::Blocked { .. }
     ));
-    let withdrawn = with(run(842, Verdict::Passed), |r| r.withdrawn = true);
+    let withdrawn = with(run(842, Verdict::Passed), |r| {
+        r.withdrawn = Some(withdrawn());
+    });
     assert!(matches!(
         with_runs(vec![withdrawn]),
         Finding::Blocked { .. }
@@ -285,10 +305,10 @@ fn any_run() -> impl Strategy<Value = RunFacts> {
         proptest::sample::select(&['a', 'b'][..]),
         proptest::sample::select(&['2', '9'][..]),
     )
-        .prop_map(|(minute, verdict, standing, withdrawn, at, parameters)| {
+        .prop_map(|(minute, verdict, standing, taken_back, at, parameters)| {
             with(run(minute, verdict), |r| {
                 r.standing = standing;
-                r.withdrawn = withdrawn;
+                r.withdrawn = taken_back.then(withdrawn);
                 r.commits = vec![commit(at)];
                 r.promotion_digest = digest(parameters);
             })
@@ -308,7 +328,7 @@ proptest! {
                 && run.commits == vec![commit('a')]
                 && run.promotion_digest == digest('2')
         });
-        let expected = last.is_some_and(|run| run.verdict == Verdict::Passed && !run.withdrawn);
+        let expected = last.is_some_and(|run| run.verdict == Verdict::Passed && run.withdrawn.is_none());
         let turn = usize::try_from(seed % 8).unwrap();
         let count = runs.len().max(1);
         runs.rotate_left(turn % count);

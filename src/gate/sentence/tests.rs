@@ -53,6 +53,7 @@ fn gap(kind: GapKind, last: Option<&str>, would_pass: Option<&str>) -> Gap {
         suite: Some(Suite::parse("integration").unwrap()),
         environment: Some(EnvironmentName::parse("staging").unwrap()),
         last: last.map(str::to_owned),
+        run: None,
         would_pass: would_pass.map(|c| vec![Commit::parse(c.repeat(40)).unwrap()]),
         detail: String::new(),
     }

@@ -50,6 +50,7 @@ fn planned() -> Planned {
                 suite: Some(Suite::parse("integration").unwrap()),
                 environment: Some(EnvironmentName::parse("staging").unwrap()),
                 last: Some("failed 14:02, 2 tests".into()),
+                run: Some("01J".into()),
                 would_pass: Some(vec![
                     Commit::parse("9ab12cd9ab12cd9ab12cd9ab12cd9ab12cd9ab12").unwrap(),
                 ]),

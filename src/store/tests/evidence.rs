@@ -98,6 +98,7 @@ fn finish(judged_batches: u64) -> FinishRow {
             ..Tests::default()
         },
         counting: counting(CountingState::Void),
+        attempts_digest: None,
     }
 }
 
@@ -125,8 +126,10 @@ async fn a_run_is_read_as_it_was_stored() {
             seq: Seq(seq),
             batches: 0,
             heard_at: row.received_at,
+            spoke: seq,
             run: row,
             finish: None,
+            withdrawal: None,
         };
         assert_eq!(stored, expected);
     }
@@ -242,7 +245,9 @@ async fn a_run_is_finished_once_on_all_of_its_batches() {
     let folder = Folder::new();
     let store = folder.open();
     let row = run();
-    let unknown = store.finish_run(row.id, &finish(0)).await;
+    let unknown = store
+        .finish_run(row.id, &finish(0), EndedBy::Reporter)
+        .await;
     assert!(matches!(unknown, Err(Error::NoSuchRun { .. })));
     store.insert_run(&row).await.unwrap();
     store
@@ -250,17 +255,28 @@ async fn a_run_is_finished_once_on_all_of_its_batches() {
         .await
         .unwrap();
 
-    let moved = store.finish_run(row.id, &finish(0)).await.unwrap();
+    let moved = store
+        .finish_run(row.id, &finish(0), EndedBy::Reporter)
+        .await
+        .unwrap();
     assert_eq!(moved, FinishOutcome::Moved { batches: 1 });
     let first = finish(1);
-    match store.finish_run(row.id, &first).await.unwrap() {
+    match store
+        .finish_run(row.id, &first, EndedBy::Reporter)
+        .await
+        .unwrap()
+    {
         FinishOutcome::Finished(stored) => {
             assert_eq!(stored.finish.as_ref(), Some(&first));
             assert_eq!(stored.run.counting, counting(CountingState::Void));
         }
         other => panic!("{other:?}"),
     }
-    match store.finish_run(row.id, &finish(1)).await.unwrap() {
+    match store
+        .finish_run(row.id, &finish(1), EndedBy::Reporter)
+        .await
+        .unwrap()
+    {
         FinishOutcome::AlreadyFinished(stored) => assert_eq!(stored.finish, Some(first)),
         other => panic!("{other:?}"),
     }
@@ -281,19 +297,101 @@ async fn whether_a_run_counts_can_be_settled_later() {
     let folder = Folder::new();
     let store = folder.open();
     let row = run();
-    let unknown = store
-        .set_counting(row.id, counting(CountingState::Counts))
-        .await;
-    assert!(matches!(unknown, Err(Error::NoSuchRun { .. })));
+    let settle = async |state| store.settle_run(row.id, counting(state)).await.unwrap();
+    assert!(!settle(CountingState::Counts).await, "there is no such run");
     store.insert_run(&row).await.unwrap();
     assert_eq!(store.pending_runs().await.unwrap().len(), 1);
-    store
-        .set_counting(row.id, counting(CountingState::Counts))
-        .await
-        .unwrap();
+    assert!(settle(CountingState::Counts).await);
     assert!(store.pending_runs().await.unwrap().is_empty());
+    assert!(!settle(CountingState::Void).await, "it is known by now");
     let stored = store.run(row.id).await.unwrap().unwrap();
     assert_eq!(stored.run.counting, counting(CountingState::Counts));
+}
+
+fn withdrawal(reason: &str) -> Withdrawal {
+    Withdrawal {
+        by: "rita@shop.example".into(),
+        caller: "https://issuer#rita".into(),
+        at: instant("2026-11-23T13:00:00Z"),
+        reason: reason.into(),
+        decision: decision(),
+    }
+}
+
+#[tokio::test]
+async fn a_run_is_withdrawn_once_and_for_good() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let row = run();
+    let first = withdrawal("the database was empty");
+    let unknown = store.withdraw_run(row.id, first.clone()).await;
+    assert!(matches!(unknown, Err(Error::NoSuchRun { .. })));
+    store.insert_run(&row).await.unwrap();
+    let early = store.withdraw_run(row.id, first.clone()).await.unwrap();
+    assert_eq!(early, WithdrawOutcome::NotFinished);
+    let mut end = finish(0);
+    end.counting = counting(CountingState::Pending);
+    store
+        .finish_run(row.id, &end, EndedBy::Reporter)
+        .await
+        .unwrap();
+    match store.withdraw_run(row.id, first.clone()).await.unwrap() {
+        WithdrawOutcome::Withdrawn(stored) => {
+            assert_eq!(stored.withdrawal.as_ref(), Some(&first));
+            // It waited for its operation, and waits no more.
+            assert_eq!(stored.run.counting.state, CountingState::Counts);
+        }
+        other => panic!("{other:?}"),
+    }
+    let void = counting(CountingState::Void);
+    assert!(!store.settle_run(row.id, void).await.unwrap());
+    match store.withdraw_run(row.id, withdrawal("again")).await {
+        Ok(WithdrawOutcome::AlreadyWithdrawn(stored)) => {
+            assert_eq!(stored.withdrawal, Some(first.clone()));
+        }
+        other => panic!("{other:?}"),
+    }
+    let undo = "UPDATE run SET withdrawal = NULL";
+    let undone = store.write("undo", |db| Ok(db.execute(undo, ())?)).await;
+    assert!(matches!(undone, Err(Error::Failed { .. })), "{undone:?}");
+    let stored = store.run(row.id).await.unwrap().unwrap();
+    assert_eq!(stored.withdrawal, Some(first));
+}
+
+/// Clocks have no part in it: all of this happens within one moment.
+#[tokio::test]
+async fn what_reporters_say_is_numbered_in_the_order_of_saying() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let rows = [(); 2].map(|()| RunRow {
+        id: RunId(decision().0),
+        ..run()
+    });
+    for row in &rows {
+        store.insert_run(row).await.unwrap();
+    }
+    let spoke = async |row: &RunRow| store.run(row.id).await.unwrap().unwrap().spoke;
+    assert_eq!((spoke(&rows[0]).await, spoke(&rows[1]).await), (1, 2));
+    let batch = vec![attempt("a")];
+    store
+        .append_attempts(rows[0].id, 0, batch.clone(), heard())
+        .await
+        .unwrap();
+    assert_eq!(spoke(&rows[0]).await, 3);
+    store
+        .append_attempts(rows[0].id, 0, batch, heard())
+        .await
+        .unwrap();
+    assert_eq!(spoke(&rows[0]).await, 3, "said before");
+    let end = async |row: &RunRow, by| {
+        store
+            .finish_run(row.id, &finish(row.id.eq(&rows[0].id).into()), by)
+            .await
+            .unwrap()
+    };
+    end(&rows[1], EndedBy::Reporter).await;
+    end(&rows[0], EndedBy::Gate).await;
+    assert_eq!((spoke(&rows[0]).await, spoke(&rows[1]).await), (3, 4));
 }
 
 #[tokio::test]
@@ -312,7 +410,10 @@ async fn runs_without_an_end_are_found_the_longest_silent_first() {
         .append_attempts(heard_first, 0, vec![attempt("a")], heard())
         .await
         .unwrap();
-    store.finish_run(rows[1].id, &finish(0)).await.unwrap();
+    store
+        .finish_run(rows[1].id, &finish(0), EndedBy::Reporter)
+        .await
+        .unwrap();
     let unfinished = store.unfinished_runs().await.unwrap();
     let ids: Vec<RunId> = unfinished.iter().map(|it| it.run.id).collect();
     assert_eq!(ids, [rows[2].id, heard_first]);

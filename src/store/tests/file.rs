@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
+use crate::evidence::verdict::Tests;
 
 #[tokio::test]
 async fn a_new_store_is_readable_by_its_owner_alone_and_durable_at_every_commit() {
@@ -158,32 +159,52 @@ fn reading_what_is_not_there_creates_nothing() {
     assert!(!folder.path().exists());
 }
 
+/// Stores a run in the first schema, with this identifier and end.
+const OLD_RUN: &str = r#"
+    INSERT INTO run (id, reporter, decision, application, application_namespace, environment,
+        component, suite, commits, collected, tool, options, started_at, received_at,
+        counting, counting_reason, finish)
+    VALUES (?1, 'r', '01KAT0000000000000000000AB', 'checkout', '',
+        'staging', 'checkout', 'integration', '[]', '{"tests":0,"digest":"0","deselected":0}',
+        '{"name":"pytest","version":null,"plugin":null,"python":null,"platform":null}',
+        '[]', '2026-11-23T12:00:00Z', '2026-11-23T12:00:01Z', 'void', 'the run has not ended', ?2)"#;
+
 #[tokio::test]
 async fn an_older_store_is_brought_forward_with_what_is_in_it() {
     let folder = Folder::new();
     let old = Connection::open(folder.path()).unwrap();
     old.execute_batch(include_str!("../migrations/0001_start.sql"))
         .unwrap();
-    old.execute_batch(
-        "INSERT INTO run (id, reporter, decision, application, application_namespace, environment,
-             component, suite, commits, collected, tool, options, started_at, received_at,
-             counting, counting_reason)
-         VALUES ('01KAT0000000000000000000AA', 'r', '01KAT0000000000000000000AB', 'checkout', '',
-             'staging', 'checkout', 'integration', '[]', '{\"tests\":0,\"digest\":\"0\",\"deselected\":0}',
-             '{\"name\":\"pytest\",\"version\":null,\"plugin\":null,\"python\":null,\"platform\":null}',
-             '[]', '2026-11-23T12:00:00Z', '2026-11-23T12:00:01Z', 'void', 'the run has not ended');
-         PRAGMA application_id = 1400467015;
-         PRAGMA user_version = 1;",
-    )
-    .unwrap();
+    // The run that began first ended last.
+    for (run, ended) in [("AA", None), ("AC", Some("AZ")), ("AD", Some("AE"))] {
+        let id = |end| format!("01KAT0000000000000000000{end}");
+        let finish = ended.map(|ended| {
+            serde_json::json!({
+                "decision": id(ended), "exit_status": 0, "finished_at": "2026-11-23T12:00:02Z",
+                "batches": 0, "attempts": 0, "interrupted": false, "judged_batches": 0,
+                "verdict": "refused", "reasons": [], "tests": Tests::default(),
+                "counting": {"state": "counts", "reason": ""},
+            })
+            .to_string()
+        });
+        old.execute(OLD_RUN, (id(run), finish)).unwrap();
+    }
+    old.execute_batch("PRAGMA application_id = 1400467015; PRAGMA user_version = 1;")
+        .unwrap();
     drop(old);
     let store = folder.open();
     let filter = RunFilter {
-        limit: 2,
+        limit: 5,
         ..RunFilter::default()
     };
     let stored = store.runs(filter).await.unwrap();
-    assert_eq!(stored.len(), 1);
+    let spoke: Vec<u64> = stored.iter().rev().map(|run| run.spoke).collect();
+    assert_eq!(spoke, [1, 3, 2], "in the order of their last words");
+    let ended = stored[0].finish.as_ref().unwrap();
+    assert_eq!(
+        (&ended.attempts_digest, &stored[0].withdrawal),
+        (&None, &None)
+    );
     assert_eq!(stored[0].run.since, None);
     assert_eq!(stored[0].heard_at, stored[0].run.received_at);
 }

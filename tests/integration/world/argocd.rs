@@ -168,6 +168,13 @@ impl ArgoCd {
         state.manifests.insert(name, manifests);
     }
 
+    /// There is this application no more.
+    pub(crate) fn remove(&self, name: &str) {
+        let gone = self.state().applications.remove(name).unwrap();
+        // Nobody may be watching.
+        let _ = self.events.send(event("DELETED", &gone));
+    }
+
     /// There is this application set too.
     pub(crate) fn put_set(&self, set: Value) {
         let name = set["metadata"]["name"].as_str().unwrap().to_owned();

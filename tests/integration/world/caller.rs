@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -380,7 +381,7 @@ impl Gate {
         let run = opened.json()["run"].as_str().unwrap().to_owned();
         let attempt = json!({
             "test": TEST, "attempt": 1, "outcome": outcome, "duration_ms": 3,
-            "started_at": "2026-11-23T04:00:00Z", "message": null, "worker": null,
+            "started_at": moment(), "message": null, "worker": null,
         });
         let batch = json!({"sequence": 0, "attempts": [attempt]});
         let path = format!("/syncgate/v1/runs/{run}/attempts");
@@ -405,6 +406,13 @@ impl Gate {
 
 /// The one test of all runs.
 const TEST: &str = "tests/test_pay.py::test_refund";
+
+/// A time that no test has begun at yet.
+pub(crate) fn moment() -> String {
+    static MOMENTS: AtomicU32 = AtomicU32::new(0);
+    let moment = MOMENTS.fetch_add(1, Ordering::Relaxed);
+    format!("2026-11-23T04:00:00.{moment:06}Z")
+}
 
 /// The body that opens a run of one test.
 pub(crate) fn new_run(application: &str) -> Value {

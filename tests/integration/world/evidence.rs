@@ -6,7 +6,7 @@ use syncgate::evidence::run::{Collected, Tool};
 use syncgate::evidence::verdict::{Tests, Verdict};
 use syncgate::gate::ApplicationPlan;
 use syncgate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, Suite};
-use syncgate::store::{Counting, CountingState, FinishRow, RunId, RunRow, Store};
+use syncgate::store::{Counting, CountingState, EndedBy, FinishRow, RunId, RunRow, Store};
 
 /// The fields in which the sources of two environments may differ, by default.
 const VARIES: [&str; 5] = [
@@ -36,8 +36,12 @@ pub(crate) async fn passed(store: &Store, component: &str, commit: &str, source:
             ..Tests::default()
         },
         counting: run.counting,
+        attempts_digest: None,
     };
-    store.finish_run(run.id, &finish).await.unwrap();
+    store
+        .finish_run(run.id, &finish, EndedBy::Reporter)
+        .await
+        .unwrap();
 }
 
 fn run(component: &str, commit: &str, source: &Value) -> RunRow {

@@ -1,0 +1,184 @@
+//! Runs as text for people: a table, and one run in full.
+//!
+//! Times are UTC. What reporters and others wrote is shown without control characters.
+
+use std::fmt::Write as _;
+
+use jiff::Timestamp;
+
+use super::{counts_in_words, reasons_in_words, shown};
+use crate::evidence::run::Counts;
+use crate::evidence::verdict::Verdict;
+use crate::evidence::view::{RunSummary, RunView};
+use crate::gate::Worth;
+use crate::names::Commit;
+use crate::store::Withdrawal;
+
+pub(super) fn table(runs: &[RunSummary]) -> String {
+    let header = [
+        "RUN",
+        "ENDED",
+        "VERDICT",
+        "COMPONENT",
+        "ENVIRONMENT",
+        "SUITE",
+        "COMMITS",
+        "TESTS",
+        "COUNTS FOR",
+    ];
+    let mut rows = vec![header.map(str::to_owned)];
+    rows.extend(runs.iter().map(row));
+    let mut widths = [0; 9];
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = (*width).max(cell.chars().count());
+        }
+    }
+    let mut text = String::new();
+    for row in &rows {
+        let cells = row.iter().zip(widths);
+        let line: Vec<String> = cells
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        let _ = writeln!(text, "{}", line.join("  ").trim_end());
+    }
+    text
+}
+
+fn row(run: &RunSummary) -> [String; 9] {
+    let commits: Vec<&str> = run.commits.iter().map(Commit::short).collect();
+    let (ended, verdict, tests) = match &run.result {
+        None => ("-".to_owned(), "running".to_owned(), "-".to_owned()),
+        Some(result) => {
+            let counts = match result.counts {
+                _ if run.withdrawn.is_some() => " (withdrawn)",
+                Counts::Never if result.verdict != Verdict::Refused => " (void)",
+                Counts::WhenOperationSucceeds => " (waits)",
+                Counts::Never | Counts::Now => "",
+            };
+            let tests = &result.tests;
+            (
+                time(result.finished_at),
+                format!("{}{counts}", result.verdict.word()),
+                format!("{}/{}", tests.passed + tests.xpassed, tests.total),
+            )
+        }
+    };
+    [
+        run.run.clone(),
+        ended,
+        verdict,
+        run.component.to_string(),
+        run.environment.to_string(),
+        run.suite.to_string(),
+        commits.join("+"),
+        tests,
+        counts_for(run),
+    ]
+}
+
+/// The environments whose requirement the run meets now, and until when; else why it meets none.
+fn counts_for(run: &RunSummary) -> String {
+    let meets = run.bears_on.iter().filter_map(|bearing| {
+        let by = &bearing.required_by;
+        match &bearing.worth {
+            Worth::Meets { until: None } => Some(by.to_string()),
+            Worth::Meets { until: Some(until) } => Some(format!("{by} until {}", time(*until))),
+            _ => None,
+        }
+    });
+    let meets: Vec<String> = meets.collect();
+    if !meets.is_empty() {
+        return meets.join(", ");
+    }
+    let why = run.bears_on.first().map(|bearing| &bearing.worth);
+    match why {
+        Some(Worth::Superseded { .. }) => "- (superseded)",
+        Some(Worth::Stale { .. }) => "- (too old)",
+        _ => "-",
+    }
+    .to_owned()
+}
+
+/// What the run is worth to each environment that requires its suite, a line each.
+fn bearings_in_words(run: &RunSummary) -> String {
+    let mut text = String::new();
+    let RunSummary {
+        suite, environment, ..
+    } = run;
+    if run.bears_on.is_empty() && run.result.is_some() {
+        let _ = writeln!(text, "no environment requires '{suite}' in {environment}");
+    }
+    for bearing in &run.bears_on {
+        let what = match &bearing.worth {
+            Worth::Meets { until: None } => "met by this run".to_owned(),
+            Worth::Meets { until: Some(until) } => {
+                format!("met by this run until {}", time(*until))
+            }
+            Worth::NotPassed => "not met: the run did not pass".to_owned(),
+            Worth::Stale { since } => format!("not met: too old since {}", time(*since)),
+            Worth::Superseded { by } => {
+                format!("a later run has the last word: {}", shown(by))
+            }
+            Worth::Void => "not met: the run is no word on these commits".to_owned(),
+            Worth::Waits => "not met yet: the operation it ran in has not ended".to_owned(),
+            Worth::Withdrawn => "not met: the run was withdrawn".to_owned(),
+        };
+        let by = &bearing.required_by;
+        let _ = writeln!(text, "{by} requires '{suite}' in {environment}: {what}");
+    }
+    text
+}
+
+/// Who withdrew a run, when and why, on one line.
+pub(super) fn withdrawal_in_words(withdrawal: &Withdrawal) -> String {
+    format!(
+        "withdrawn {} by {} ({}): {}",
+        time(withdrawal.at),
+        shown(&withdrawal.by),
+        shown(&withdrawal.caller),
+        shown(&withdrawal.reason)
+    )
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+pub(super) fn run_in_words(run: &RunView) -> String {
+    let mut text = table(std::slice::from_ref(&run.summary));
+    let _ = writeln!(text, "\nreported by {}", shown(&run.summary.reporter));
+    if let Some(withdrawal) = &run.summary.withdrawn {
+        let _ = writeln!(text, "{}", withdrawal_in_words(withdrawal));
+    }
+    if let Some(result) = &run.summary.result {
+        if result.counts != Counts::Now {
+            let _ = writeln!(text, "{}", counts_in_words(result.counts));
+        }
+        text.push_str(&reasons_in_words(&result.reasons));
+    }
+    text.push_str(&bearings_in_words(&run.summary));
+    text.push('\n');
+    for attempt in &run.attempts {
+        let number = if attempt.attempt == 1 {
+            String::new()
+        } else {
+            format!(" (attempt {})", attempt.attempt)
+        };
+        let name = shown(&attempt.test);
+        let outcome = attempt.outcome.word();
+        let _ = writeln!(
+            text,
+            "{outcome:8}{:>8} ms  {name}{number}",
+            attempt.duration_ms
+        );
+        let message = attempt
+            .message
+            .as_deref()
+            .filter(|_| attempt.outcome.is_bad());
+        if let Some(line) = message.and_then(|message| message.lines().next()) {
+            let _ = writeln!(text, "                    {}", shown(line));
+        }
+    }
+    text
+}

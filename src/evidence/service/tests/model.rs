@@ -1,0 +1,179 @@
+//! The model of evidence over a real store: reports, withdrawals and roll-outs as they are stored, and
+//! found again.
+
+use futures_util::{StreamExt as _, stream};
+
+use super::*;
+use crate::deployed::is_incumbent;
+use crate::evidence::run::Withdraw;
+use crate::gate::model::{At, EVENTS, Event, Specification, word};
+use crate::store::{DeploymentRow, DeploymentState};
+
+/// How many events, at most.
+const LONGEST: u32 = 6;
+
+/// One order of events, about a component of its own.
+struct Told {
+    store: Store,
+    runs: Runs,
+    clock: Clock,
+    seconds: Arc<AtomicI64>,
+    component: Component,
+    opened: [Vec<RunId>; 2],
+}
+
+fn sha(at: At) -> &'static str {
+    match at {
+        At::Old => A,
+        At::New => B,
+    }
+}
+
+impl Told {
+    fn new(store: Store, number: usize) -> Self {
+        let (clock, seconds) = ticking();
+        Self {
+            runs: Runs::new(store.clone(), clock.clone(), "https://gate", Vec::new()),
+            store,
+            clock,
+            seconds,
+            component: Component::parse(format!("c{number}")).unwrap(),
+            opened: [Vec::new(), Vec::new()],
+        }
+    }
+
+    fn decision(&self) -> DecisionId {
+        DecisionId::new(self.clock.now())
+    }
+
+    async fn find(&self, at: At) -> Finding {
+        let plan = planned(&self.component, sha(at));
+        let mut requirement = required().requirement;
+        requirement.max_age = Some(jiff::SignedDuration::from_hours(24));
+        let requirements = [requirement];
+        let evidence = evidence_for(&self.store, &plan, &requirements).await;
+        let incumbent = is_incumbent(&self.store, &plan).await.unwrap();
+        let now = self.clock.now();
+        gate::find(&plan, &requirements, &evidence.unwrap(), incumbent, now)
+    }
+
+    async fn report(&mut self, at: At, attempts: &[Attempt]) {
+        let started_at = self.clock.now();
+        let attempts: Vec<Attempt> = attempts
+            .iter()
+            .cloned()
+            .map(|attempt| Attempt {
+                started_at,
+                ..attempt
+            })
+            .collect();
+        let mut app = single();
+        app["status"]["sync"]["revision"] = sha(at).into();
+        let now = facts(&app);
+        let binding = bind(&now, Claims::default(), &varies()).unwrap();
+        let subject = Subject {
+            component: self.component.clone(),
+            ..subject()
+        };
+        let reporter = || Reporter {
+            unique: JOB,
+            decision: self.decision(),
+        };
+        let new = new_run(&attempts);
+        let opened = self.runs.open(reporter(), None, new, &subject, binding);
+        let run = opened.await.unwrap().run;
+        let finish = finish_of(&attempts);
+        let batch = AttemptBatch {
+            sequence: 0,
+            attempts,
+        };
+        self.runs.add(reporter(), &run, batch).await.unwrap();
+        let finished = self.runs.finish(reporter(), &run, &finish, &now).await;
+        assert_ne!(finished.unwrap().verdict, Verdict::Refused);
+        self.opened[at as usize].push(RunId(Ulid::from_string(&run).unwrap()));
+    }
+
+    async fn withdraw(&self, run: Option<&RunId>) {
+        let Some(run) = run else { return };
+        let withdrawer = Withdrawer {
+            unique: "https://issuer#rita",
+            display: "rita",
+            decision: self.decision(),
+        };
+        let reason = "of this order".to_owned();
+        let withdraw = Withdraw { reason };
+        self.runs
+            .withdraw(withdrawer, *run, &withdraw)
+            .await
+            .unwrap();
+    }
+
+    async fn promote(&self, at: At) {
+        if matches!(self.find(at).await, Finding::Blocked { .. }) {
+            return;
+        }
+        let plan = planned(&self.component, sha(at));
+        let deployment = DeploymentRow {
+            decision: self.decision(),
+            commits: plan.sources.iter().map(|it| it.commit.clone()).collect(),
+            application: plan.application,
+            uid: plan.uid,
+            environment: plan.environment,
+            component: plan.component,
+            source_digest: plan.source_digest,
+            started_at: None,
+            state: DeploymentState::Succeeded,
+        };
+        self.store.upsert_deployment(deployment).await.unwrap();
+    }
+
+    async fn happens(&mut self, event: Event) {
+        match event {
+            Event::Pass(at) => self.report(at, &passing()).await,
+            Event::Fail(at) => self.report(at, &failing()).await,
+            Event::WithdrawFirst(at) => self.withdraw(self.opened[at as usize].first()).await,
+            Event::WithdrawLast(at) => self.withdraw(self.opened[at as usize].last()).await,
+            Event::Expire => {
+                self.seconds.fetch_add(25 * 3600, Ordering::Relaxed);
+            }
+            Event::Promote(at) => self.promote(at).await,
+        }
+    }
+}
+
+/// The order number `number` of those of `length` events.
+fn order(length: u32, number: usize) -> Vec<Event> {
+    let digit = |place| number / EVENTS.len().pow(place) % EVENTS.len();
+    (0..length).map(|place| EVENTS[digit(place)]).collect()
+}
+
+/// All orders of up to three events, and some hundred of six.
+#[tokio::test]
+async fn what_is_stored_is_found_again_as_specified() {
+    let world = world();
+    let short = (1..=3).flat_map(|length| {
+        let all = 0..EVENTS.len().pow(length);
+        all.map(move |number| order(length, number))
+    });
+    let long = (0..EVENTS.len().pow(LONGEST)).step_by(1_009);
+    let orders: Vec<Vec<Event>> = short
+        .chain(long.map(|number| order(LONGEST, number)))
+        .collect();
+    assert_eq!(orders.len(), 8 + 64 + 512 + 260);
+    stream::iter(orders.into_iter().enumerate())
+        .for_each_concurrent(64, |(number, order)| {
+            let mut told = Told::new(world.store.clone(), number);
+            async move {
+                let mut specification = Specification::default();
+                for event in &order {
+                    told.happens(*event).await;
+                    specification.happens(*event);
+                }
+                for at in At::BOTH {
+                    let finding = told.find(at).await;
+                    assert_eq!(word(&finding), specification.finds(at), "{at:?}: {order:?}");
+                }
+            }
+        })
+        .await;
+}

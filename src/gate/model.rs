@@ -1,0 +1,247 @@
+//! The model of evidence: every order of up to six events, held against a plain specification.
+//!
+//! [`Event`] is what can happen, [`Specification`] what then holds, written without a look at the
+//! code. Here [`find()`] is held against it, for all orders; the tests of the service hold the store
+//! and all that lies between against it, for a part of them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::find::tests::{commit, now, plan, requirement, run, withdrawn};
+use super::{ApplicationPlan, EvidenceFor, Finding, Requirement, RunFacts, Worth, find};
+use crate::evidence::verdict::Verdict;
+
+/// One of two commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum At {
+    Old,
+    New,
+}
+
+impl At {
+    pub(crate) const BOTH: [Self; 2] = [Self::Old, Self::New];
+}
+
+/// What can happen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Event {
+    /// The tests are run and pass.
+    Pass(At),
+    /// The tests are run and fail.
+    Fail(At),
+    /// The first run about the commit is withdrawn.
+    WithdrawFirst(At),
+    /// The last run about the commit is withdrawn.
+    WithdrawLast(At),
+    /// More time passes than a pass is good for.
+    Expire,
+    /// Somebody tries to roll the commit out.
+    Promote(At),
+}
+
+/// Every event that bears on the old commit, and those of the new one that could disturb it.
+pub(crate) const EVENTS: [Event; 8] = [
+    Event::Pass(At::Old),
+    Event::Fail(At::Old),
+    Event::WithdrawFirst(At::Old),
+    Event::WithdrawLast(At::Old),
+    Event::Expire,
+    Event::Promote(At::Old),
+    Event::Pass(At::New),
+    Event::Promote(At::New),
+];
+
+/// What holds about the two commits.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Specification {
+    last: [&'static str; 2],
+    runs: [usize; 2],
+    ran: [bool; 2],
+}
+
+impl Specification {
+    pub(crate) fn happens(&mut self, event: Event) {
+        match event {
+            Event::Pass(at) | Event::Fail(at) => {
+                let passed = matches!(event, Event::Pass(_));
+                self.last[at as usize] = if passed { "passed" } else { "failed" };
+                self.runs[at as usize] += 1;
+            }
+            Event::WithdrawLast(at) if self.runs[at as usize] > 0 => {
+                self.last[at as usize] = "withdrawn";
+            }
+            // With other runs after it, it has nothing to say any more.
+            Event::WithdrawFirst(at) if self.runs[at as usize] == 1 => {
+                self.last[at as usize] = "withdrawn";
+            }
+            Event::WithdrawLast(_) | Event::WithdrawFirst(_) => {}
+            Event::Expire => {
+                let passes = self.last.iter_mut().filter(|last| **last == "passed");
+                passes.for_each(|last| *last = "stale");
+            }
+            Event::Promote(at) => {
+                self.ran[at as usize] |= ["satisfied", "incumbent"].contains(&self.finds(at));
+            }
+        }
+    }
+
+    /// What is found when somebody asks for `at`.
+    pub(crate) fn finds(&self, at: At) -> &'static str {
+        match (self.last[at as usize], self.ran[at as usize]) {
+            ("passed", _) => "satisfied",
+            ("failed", _) => "failed",
+            ("withdrawn", _) => "withdrawn",
+            (_, true) => "incumbent",
+            ("", false) => "missing",
+            (stale, false) => stale,
+        }
+    }
+}
+
+/// A finding, in the words of the specification.
+pub(crate) fn word(finding: &Finding) -> String {
+    match finding {
+        Finding::Blocked { gaps } => {
+            assert_eq!(gaps.len(), 1);
+            let kind = serde_json::to_value(gaps[0].kind).unwrap();
+            kind.as_str().unwrap().to_owned()
+        }
+        open => open.word().to_owned(),
+    }
+}
+
+/// The facts from which `find` finds.
+struct Facts {
+    plans: [ApplicationPlan; 2],
+    requirements: [Requirement; 1],
+    runs: EvidenceFor,
+    ran: [bool; 2],
+    now: Timestamp,
+}
+
+impl Facts {
+    fn about(&self, at: At) -> Finding {
+        let (plan, ran) = (&self.plans[at as usize], self.ran[at as usize]);
+        find(plan, &self.requirements, &self.runs, ran, self.now)
+    }
+
+    /// The place of the first or last run about `at`, if there is one that is not withdrawn.
+    fn withdrawable(&self, event: Event) -> Option<usize> {
+        let (Event::WithdrawFirst(at) | Event::WithdrawLast(at)) = event else {
+            return None;
+        };
+        let commit = &self.plans[at as usize].sources[0].commit;
+        let runs = &self.runs.runs;
+        let mut about = (0..runs.len()).filter(|place| runs[*place].commits[0] == *commit);
+        let place = match event {
+            Event::WithdrawFirst(_) => about.next(),
+            _ => about.next_back(),
+        };
+        place.filter(|place| runs[*place].withdrawn.is_none())
+    }
+
+    /// Lets `event` happen, does `then`, and takes it back.
+    fn with(&mut self, event: Event, then: impl FnOnce(&mut Self)) {
+        match event {
+            Event::Pass(at) | Event::Fail(at) => {
+                let verdict = match event {
+                    Event::Pass(_) => Verdict::Passed,
+                    _ => Verdict::Failed,
+                };
+                let place = self.runs.runs.len() as u64;
+                let run = RunFacts {
+                    commits: vec![self.plans[at as usize].sources[0].commit.clone()],
+                    finished_at: self.now,
+                    ..run(place, verdict)
+                };
+                self.runs.runs.push(run);
+                then(self);
+                self.runs.runs.pop();
+            }
+            Event::WithdrawFirst(_) | Event::WithdrawLast(_) => {
+                let place = self.withdrawable(event);
+                if let Some(place) = place {
+                    self.runs.runs[place].withdrawn = Some(withdrawn());
+                }
+                then(self);
+                if let Some(place) = place {
+                    self.runs.runs[place].withdrawn = None;
+                }
+            }
+            Event::Expire => {
+                let before = self.now;
+                self.now += SignedDuration::from_hours(25);
+                then(self);
+                self.now = before;
+            }
+            Event::Promote(at) => {
+                let before = self.ran;
+                self.ran[at as usize] |= !matches!(self.about(at), Finding::Blocked { .. });
+                then(self);
+                self.ran = before;
+            }
+        }
+    }
+
+    /// Holds what is found against `specification`, also of what is shown of each run.
+    fn check(&self, specification: &Specification, so_far: &[Event]) {
+        for at in At::BOTH {
+            let finding = self.about(at);
+            assert_eq!(
+                word(&finding),
+                specification.finds(at),
+                "{at:?}: {so_far:?}"
+            );
+            let plan = &self.plans[at as usize];
+            let meeting = self.runs.runs.iter().filter(|run| {
+                let among = (&self.requirements[0], &plan.environment);
+                run.commits[0] == plan.sources[0].commit
+                    && matches!(
+                        run.worth_among(&self.runs.runs, among.0, among.1, self.now),
+                        Worth::Meets { .. }
+                    )
+            });
+            let meeting: Vec<&str> = meeting.map(|run| run.id.as_str()).collect();
+            match &finding {
+                Finding::Satisfied { runs } => assert_eq!(meeting, *runs, "{at:?}: {so_far:?}"),
+                _ => assert!(meeting.is_empty(), "{at:?}: {so_far:?}"),
+            }
+        }
+    }
+}
+
+/// All orders that begin with `so_far`; gives how many.
+fn orders(facts: &mut Facts, specification: Specification, so_far: &mut Vec<Event>) -> u64 {
+    let mut count = 0;
+    for event in EVENTS {
+        let mut specification = specification;
+        specification.happens(event);
+        so_far.push(event);
+        facts.with(event, |facts| {
+            facts.check(&specification, so_far);
+            count += 1;
+            if so_far.len() < 6 {
+                count += orders(facts, specification, so_far);
+            }
+        });
+        so_far.pop();
+    }
+    count
+}
+
+#[test]
+fn whatever_happens_in_whatever_order_the_gate_finds_what_is_specified() {
+    let of = |digit| {
+        let mut plan = plan();
+        plan.sources[0].commit = commit(digit);
+        plan
+    };
+    let mut facts = Facts {
+        plans: [of('a'), of('b')],
+        requirements: [requirement()],
+        runs: EvidenceFor::default(),
+        ran: [false; 2],
+        now: now(),
+    };
+    let count = orders(&mut facts, Specification::default(), &mut Vec::new());
+    assert_eq!(count, (1..=6).map(|length| 8_u64.pow(length)).sum::<u64>());
+}

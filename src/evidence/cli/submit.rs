@@ -74,7 +74,7 @@ pub async fn submit(
     let key = key_of(&options, &content, now);
     let bar = bar(
         report.attempts.len() as u64,
-        "{bar:40} {pos}/{len} attempts sent {eta} {msg}",
+        "{bar:30} {pos}/{len} attempts sent {eta} {msg}",
     );
     let patience = Patience {
         gate: options.gate.url.to_string(),
@@ -142,7 +142,7 @@ fn key_of(options: &SubmitOptions, content: &str, now: jiff::Timestamp) -> Strin
 
 /// Reads all files, with a bar; gives a digest of their bytes, too.
 async fn read(files: Files, now: jiff::Timestamp) -> Result<(Report, String), Error> {
-    let bar = bar(files.bytes(), "{bar:40} {bytes}/{total_bytes} read {eta}");
+    let bar = bar(files.bytes(), "{bar:30} {bytes}/{total_bytes} read {eta}");
     let shown = bar.clone();
     let reading = tokio::task::spawn_blocking(move || {
         Report::read(&files, now, &mut |bytes| shown.set_position(bytes))

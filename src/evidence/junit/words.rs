@@ -30,7 +30,16 @@ const NOT_RUN: [&str; 11] = [
     "todo",
     "inconclusive",
 ];
-const FAILED: [&str; 6] = ["failed", "failure", "fail", "broken", "regression", "ko"];
+const FAILED: [&str; 7] = [
+    "failed",
+    "failure",
+    "fail",
+    "broken",
+    "regression",
+    "ko",
+    // Qt Test; its run fails.
+    "xpass",
+];
 const ABORTED: [&str; 9] = [
     "aborted",
     "interrupted",
@@ -50,7 +59,7 @@ pub(super) fn outcome_of(status: &str, result: &str) -> (Outcome, Option<String>
     let words = [status, result].map(|word| word.trim().to_ascii_lowercase());
     let any = |wanted: &[&str]| words.iter().any(|word| wanted.contains(&word.as_str()));
     let unknown = words.iter().find(|word| {
-        let lists: [&[&str]; 5] = [&PASSED, &NOT_RUN, &FAILED, &ABORTED, &ERROR];
+        let lists: [&[&str]; 6] = [&PASSED, &NOT_RUN, &FAILED, &ABORTED, &ERROR, &["xfail"]];
         !lists.iter().any(|list| list.contains(&word.as_str()))
     });
     if any(&FAILED) {
@@ -63,6 +72,8 @@ pub(super) fn outcome_of(status: &str, result: &str) -> (Outcome, Option<String>
             Outcome::Error,
             Some(format!("the status `{word}` is not known")),
         )
+    } else if any(&["xfail"]) {
+        (Outcome::Xfailed, None)
     } else if any(&NOT_RUN) {
         (Outcome::Skipped, None)
     } else {

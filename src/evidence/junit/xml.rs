@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use quick_xml::Reader;
+use quick_xml::errors::{Error, IllFormedError, SyntaxError};
 use quick_xml::events::{BytesDecl, BytesRef, BytesStart, Event};
 
 use crate::evidence::report::{ReadError, line_of};
@@ -57,8 +58,13 @@ impl<'a> Document<'a> {
     pub(super) fn next(&mut self) -> Result<Event<'a>, ReadError> {
         self.reader.read_event().map_err(|error| {
             let line = line_of(self.text.as_bytes(), self.reader.error_position());
-            // What begins and does not end: the place is where it begins.
-            if self.reader.buffer_position() >= self.text.len() as u64 {
+            let is_at_end = self.reader.buffer_position() >= self.text.len() as u64;
+            let is_unclosed = match &error {
+                Error::Syntax(problem) => !matches!(problem, SyntaxError::InvalidBangMarkup),
+                Error::IllFormed(problem) => matches!(problem, IllFormedError::UnclosedReference),
+                _ => false,
+            };
+            if is_at_end && is_unclosed {
                 return ReadError::BreaksOff { line };
             }
             ReadError::Syntax {

@@ -51,6 +51,11 @@ fn hostile_and_broken_documents_are_refused_with_their_line() {
             "line 2: the file breaks off here",
         ),
         (
+            "<testsuite></testcase>",
+            "line 1: ill-formed document: expected `</testsuite>`",
+        ),
+        ("<testsuite>\n&am", "line 2: the file breaks off here"),
+        (
             "<testsuite/>\n<testsuite/>",
             "line 2: a second document begins here",
         ),

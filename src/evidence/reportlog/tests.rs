@@ -310,7 +310,50 @@ fn other_files_are_refused_with_the_line() {
     }
 }
 
+/// Whether the gate would take the log for a pass.
+fn passes(log: &[u8]) -> bool {
+    read(log, now()).is_ok_and(|report| {
+        let mut outcomes = report.attempts.iter().map(|attempt| attempt.outcome);
+        outcomes.any(Outcome::is_good) && report.exit_status == 0 && !report.interrupted
+    })
+}
+
+fn failing_logs() -> Vec<Vec<u8>> {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/junit");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let fixture = fixture("pytest-9.2-rerunfailures.jsonl");
+    vec![read("pytest.jsonl"), read("pytest-xdist.jsonl"), fixture]
+}
+
+#[test]
+fn no_lines_that_are_taken_out_make_a_failing_log_pass() {
+    for log in failing_logs() {
+        let lines: Vec<&[u8]> = log.split_inclusive(|byte| *byte == b'\n').collect();
+        for from in 0..lines.len() {
+            for to in (from + 1..=lines.len()).step_by(5) {
+                let rest = [lines[..from].concat(), lines[to..].concat()].concat();
+                assert!(!passes(&rest), "without lines {from} to {to}");
+            }
+        }
+    }
+}
+
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn no_hole_makes_a_failing_log_pass(
+        log in proptest::sample::select(failing_logs()),
+        place in any::<prop::sample::Index>(),
+        count in 1..20_000_usize,
+        filler in proptest::sample::select(&["", "\n", "\"", "}", "null", "\0", "\u{feff}"][..]),
+    ) {
+        let at = place.index(log.len());
+        let end = (at + count).min(log.len());
+        let rest = [&log[..at], filler.as_bytes(), &log[end..]].concat();
+        prop_assert!(!passes(&rest));
+    }
+
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
         let _ = read(&bytes, now());

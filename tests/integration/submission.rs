@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
 
 use crate::world::{Call, Outside, Process, Wire, run};
 
@@ -20,11 +21,11 @@ struct Line {
 }
 
 impl Line {
-    async fn serve(self: Arc<Self>, listener: TcpListener) {
+    async fn serve(self: Arc<Self>, listener: TcpListener, tasks: TaskTracker) {
         while let Ok((caller, _)) = listener.accept().await {
             let line = Arc::clone(&self);
             // Whatever becomes of one connection: the next one is another.
-            tokio::spawn(async move { line.carry(caller).await });
+            tasks.spawn(async move { line.carry(caller).await });
         }
     }
 
@@ -82,7 +83,8 @@ async fn a_gate_that_is_killed_in_the_middle_gets_each_attempt_once() {
         left: Mutex::new(500_000),
         cut: Notify::new(),
     });
-    let serving = tokio::spawn(Arc::clone(&line).serve(listener));
+    let serving = Arc::clone(&line).serve(listener, outside.tasks.clone());
+    let serving = outside.tasks.spawn(serving);
     let file = outside.path().join("report.xml");
     std::fs::write(&file, report(6_000)).unwrap();
     let submit = [

@@ -2,14 +2,40 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
 
 use super::{GateOptions, Output, complain, say};
 use crate::clock::Clock;
 use crate::evidence::cli::{self, ListOptions, ShowOptions, SubmitOptions, WithdrawOptions};
-use crate::evidence::report::Format;
+use crate::evidence::junit::Counts;
+use crate::evidence::report::{self, Files};
 use crate::names::{Commit, Component, EnvironmentName, Suite};
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  # One file, of any runner that writes JUnit XML
+  syncgate evidence submit --app checkout-staging --junit report.xml
+
+  # Many files of one run (Surefire, Gradle), with what Maven said of it
+  mvn test; status=$?
+  syncgate evidence submit --app checkout-staging --suite unit --exit-status $status \\
+      --junit 'target/surefire-reports/TEST-*.xml'
+
+  # A log of pytest, which keeps every retry
+  pytest --report-log=report.jsonl
+  syncgate evidence submit --app checkout-staging --reportlog report.jsonl
+
+  # In CI: one run, also if the step is started again
+  syncgate evidence submit --app checkout-staging --commit \"$GITHUB_SHA\" \\
+      --key \"$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT\" --junit report.xml
+
+All files of one call are one run. A test that failed at first and passed later passes if its
+runner says so in the file (Surefire, Playwright with includeRetries, nextest); two cases of one
+name are two tests, and both have to pass.
+
+Exit status: 0 passed, 1 failed or refused, 2 a file that cannot be taken, 69 no answer.";
 
 /// What to do with test runs.
 #[derive(Subcommand)]
@@ -18,10 +44,11 @@ pub enum EvidenceCommand {
     List(List),
     /// Show one run with every attempt of every test
     Show(Show),
+    /// Submit JUnit XML or a pytest-reportlog file as one run
+    #[command(after_long_help = SUBMIT_EXAMPLES)]
+    Submit(Box<Submit>),
     /// Take a run back: it is no evidence any more. This cannot be undone
     Withdraw(Withdraw),
-    /// Submit a JUnit XML or pytest-reportlog file as one run
-    Submit(Submit),
 }
 
 /// Which runs.
@@ -104,18 +131,48 @@ pub struct Submit {
     /// The commit that was tested (a full SHA), once per source
     #[arg(long)]
     commit: Vec<String>,
+    /// The exit status of the test runner; some say there what their files do not
+    #[arg(long, value_name = "STATUS", allow_negative_numbers = true)]
+    exit_status: Option<i32>,
+    /// Take suites that say they hold more tests than they do: their writer counts something else
+    #[arg(long, conflicts_with = "reportlog")]
+    loose_counts: bool,
+    /// A name for this submission: the same name and files are the same run, whoever sends them again
+    #[arg(long, value_name = "NAME", value_parser = key)]
+    key: Option<String>,
+    /// How long to go on asking a gate that does not answer
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = patience)]
+    retry_for: Duration,
     /// The form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
 }
 
-/// One report.
+/// A name that fits into an idempotency key.
+fn key(text: &str) -> Result<String, &'static str> {
+    let fits = (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if fits {
+        Ok(text.to_owned())
+    } else {
+        Err("use 1 to 64 printable ASCII characters without spaces")
+    }
+}
+
+/// A time like `90s` or `5m`, at most a day.
+fn patience(text: &str) -> Result<Duration, &'static str> {
+    let time: Option<jiff::SignedDuration> = text.parse().ok();
+    let time = time.and_then(|time| Duration::try_from(time).ok());
+    time.filter(|time| *time <= Duration::from_hours(24))
+        .ok_or("use a time like `90s` or `5m`, at most `24h`")
+}
+
+/// The reports of one run.
 #[derive(Args)]
 #[group(required = true, multiple = false)]
 struct ReportFile {
-    /// A JUnit XML file
-    #[arg(long, value_name = "FILE")]
-    junit: Option<PathBuf>,
+    /// JUnit XML: files, or patterns of them ('reports/**/*.xml')
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    junit: Vec<String>,
     /// A file of pytest-reportlog (JSON lines)
     #[arg(long, value_name = "FILE")]
     reportlog: Option<PathBuf>,
@@ -144,7 +201,7 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
             }
             Err(code) => return code,
         },
-        EvidenceCommand::Submit(options) => match submit(options) {
+        EvidenceCommand::Submit(options) => match submit(*options) {
             Ok(options) => cli::submit(options, &Clock::system(), &mut out).await,
             Err(code) => return code,
         },
@@ -191,22 +248,30 @@ fn list(options: List) -> Result<ListOptions, ExitCode> {
 }
 
 fn submit(options: Submit) -> Result<SubmitOptions, ExitCode> {
-    let (file, format) = match (options.file.junit, options.file.reportlog) {
-        (Some(file), _) => (file, Format::Junit),
-        (None, Some(file)) => (file, Format::Reportlog),
-        // clap demands one of them.
-        (None, None) => return Err(complain(2, "name a file with --junit or --reportlog")),
+    let files = match options.file.reportlog {
+        Some(path) => Files::Reportlog(path),
+        None => Files::Junit {
+            paths: report::named(&options.file.junit)
+                .map_err(|error| complain(2, &crate::telemetry::chain(&error)))?,
+            counts: if options.loose_counts {
+                Counts::Loose
+            } else {
+                Counts::Strict
+            },
+        },
     };
     Ok(SubmitOptions {
         gate: options.gate.gate()?,
-        file,
-        format,
+        files,
         application: options.app,
         application_namespace: options.app_namespace,
         environment: options.environment,
         suite: options.suite,
         commits: options.commit,
         dirty: None,
+        exit_status: options.exit_status,
+        key: options.key,
+        patience: options.retry_for,
         output: options.output.into(),
     })
 }

@@ -101,6 +101,17 @@ impl Error {
             Self::BadToken | Self::BadUrl { .. } | Self::Trust(_) => 2,
         }
     }
+
+    /// Whether the gate, or what stands before it, is only away or overloaded: the same request may
+    /// be answered later.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Refused { status, .. } => matches!(status.as_u16(), 408 | 429 | 502..=504),
+            Self::BadAnswer { .. } | Self::BadToken | Self::BadUrl { .. } | Self::Trust(_) => false,
+        }
+    }
 }
 
 /// Where a gate is and how to sign in there.

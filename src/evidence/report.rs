@@ -1,19 +1,33 @@
 //! A finished run as some tool wrote it to a file, in our own words.
 //!
 //! In: attempts from one of the readers ([`super::junit`], [`super::reportlog`]). Out: a [`Report`],
-//! which can be submitted like a run that was streamed. It refuses nothing itself; [`ReadError`] is
-//! what the readers refuse with, and names the line. Never: a guess about what a file leaves out.
+//! which can be submitted like a run that was streamed. Files are read up to a limit, whatever their
+//! size is said to be; [`ReadError`] is what the readers refuse with, and names the line and the mend.
+//! Never: a guess about what a file leaves out.
 
-use std::path::Path;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use crate::evidence::run::{Attempt, Collected, MAX_RUN_ATTEMPTS, Tool};
+use crate::digest;
+use crate::evidence::junit::{self, Counts};
+use crate::evidence::reportlog;
+use crate::evidence::run::{Attempt, Collected, MAX_TEST_NAME_BYTES, Tool, cut};
 use crate::evidence::verdict::Tally;
-use crate::evidence::{junit, reportlog};
 
-/// Bytes of a file, at most.
+mod error;
+mod paths;
+
+pub use error::{FileError, ReadError};
+pub use paths::named;
+
+/// Bytes of all files of a run together, at most.
 pub const MAX_FILE_BYTES: u64 = 256 * 1024 * 1024;
+/// Bytes of a name that [`clean_name`] gives, at most: there is room for a number behind it.
+pub(crate) const MAX_CLEAN_NAME_BYTES: usize = MAX_TEST_NAME_BYTES - 32;
+/// Bytes that are read at once.
+const CHUNK: usize = 1024 * 1024;
 
 /// A run, complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,106 +48,89 @@ pub struct Report {
     pub finished_at: Timestamp,
 }
 
-/// In which form a file is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// `JUnit` XML.
-    Junit,
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// `JUnit` XML, one file or several of one run.
+    Junit {
+        /// The files, in their order.
+        paths: Vec<PathBuf>,
+        /// What to think of suites that say they hold more than they do.
+        counts: Counts,
+    },
     /// JSON lines of `pytest --report-log`.
-    Reportlog,
+    Reportlog(PathBuf),
 }
 
-/// Why a file cannot be taken.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    /// The file cannot be read at all.
-    #[error("cannot read `{path}`")]
-    File {
-        /// Which file.
-        path: String,
-        /// What the system says.
-        source: std::io::Error,
-    },
-    /// It is larger than [`MAX_FILE_BYTES`].
-    #[error("the file has {bytes} bytes; at most {MAX_FILE_BYTES} are read")]
-    TooLarge {
-        /// How large.
-        bytes: u64,
-    },
-    /// It has more attempts than a run may have.
-    #[error("line {line}: there are more than {MAX_RUN_ATTEMPTS} attempts; split the suite")]
-    TooMany {
-        /// Where the limit was reached.
-        line: usize,
-    },
-    /// Elements are nested too deeply, or have too many attributes.
-    #[error("line {line}: the document is nested or attributed more than any report needs")]
-    TooDeep {
-        /// Where.
-        line: usize,
-    },
-    /// There is a document type declaration, which can make a small file huge.
-    #[error("line {line}: a document type declaration is not accepted; remove it")]
-    Doctype {
-        /// Where.
-        line: usize,
-    },
-    /// An entity that XML itself does not define.
-    #[error("line {line}: the entity `{name}` is not one of XML's own")]
-    Entity {
-        /// Where.
-        line: usize,
-        /// Which.
-        name: String,
-    },
-    /// It is not well-formed.
-    #[error("line {line}: {problem}")]
-    Syntax {
-        /// Where.
-        line: usize,
-        /// What is wrong.
-        problem: String,
-    },
-    /// It is something else.
-    #[error("this is not {wanted}: {found}")]
-    Other {
-        /// What was expected.
-        wanted: &'static str,
-        /// What is there.
-        found: String,
-    },
-    /// A suite counts failures, but no test in it has failed.
-    #[error("line {line}: suite `{suite}` counts {declared} failures and errors, but holds none")]
-    Contradiction {
-        /// Where the suite ends.
-        line: usize,
-        /// Which suite.
-        suite: String,
-        /// How many it counts.
-        declared: u64,
-    },
+impl Files {
+    /// The files, in their order.
+    #[must_use]
+    pub fn paths(&self) -> &[PathBuf] {
+        match self {
+            Self::Junit { paths, .. } => paths,
+            Self::Reportlog(path) => std::slice::from_ref(path),
+        }
+    }
+
+    /// What the files say of their size; those that say nothing count as empty.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let size = |path: &PathBuf| std::fs::metadata(path).map_or(0, |data| data.len());
+        self.paths().iter().map(size).sum()
+    }
 }
 
 impl Report {
-    /// Reads the file at `path`. Blocks.
+    /// Reads all `files` as one run, and tells `progress` how many bytes were read of all of them. Gives
+    /// a digest of their bytes, too. Blocks.
     ///
     /// # Errors
-    /// [`ReadError`] with the place in the file.
-    pub fn from_file(path: &Path, format: Format, now: Timestamp) -> Result<Self, ReadError> {
-        let failed = |source| ReadError::File {
-            path: path.display().to_string(),
-            source,
-        };
-        let bytes = std::fs::metadata(path).map_err(failed)?.len();
-        if bytes > MAX_FILE_BYTES {
-            return Err(ReadError::TooLarge { bytes });
-        }
-        let content = std::fs::read(path).map_err(failed)?;
-        match format {
-            Format::Junit => junit::read(&content, now),
-            Format::Reportlog => reportlog::read(&content, now),
+    /// [`FileError`] with the file and the place in it.
+    pub fn read(
+        files: &Files,
+        now: Timestamp,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<(Self, String), FileError> {
+        let mut done = 0;
+        let mut digests = Vec::new();
+        match files {
+            Files::Junit { paths, counts } => {
+                let mut reader = junit::Reader::new(now, *counts);
+                for path in paths {
+                    let in_file = |source| FileError::new(path, source);
+                    let content = content_of(path, done).map_err(in_file)?;
+                    digests.extend(digest::sha256(&content));
+                    let mut further = |bytes| progress(done + bytes);
+                    reader.add(&content, &mut further).map_err(in_file)?;
+                    done += content.len() as u64;
+                    progress(done);
+                }
+                Ok((reader.report(), digest::sha256_hex(&digests)))
+            }
+            Files::Reportlog(path) => {
+                let in_file = |source| FileError::new(path, source);
+                let content = content_of(path, 0).map_err(in_file)?;
+                let report = reportlog::read(&content, now, progress).map_err(in_file)?;
+                Ok((report, digest::sha256_hex(&content)))
+            }
         }
     }
+}
+
+/// The bytes of a file that comes after `before` bytes of others.
+fn content_of(path: &Path, before: u64) -> Result<Vec<u8>, ReadError> {
+    let failed = |source| ReadError::File { source };
+    if path.is_dir() {
+        return Err(ReadError::Folder);
+    }
+    let room = MAX_FILE_BYTES.saturating_sub(before);
+    let mut file = std::fs::File::open(path).map_err(failed)?.take(room + 1);
+    let mut content = Vec::with_capacity(CHUNK);
+    file.read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > room {
+        return Err(ReadError::TooLarge);
+    }
+    Ok(content)
 }
 
 /// What was collected, where a file tells only what ran: exactly that.
@@ -148,15 +145,28 @@ pub(crate) fn collected(attempts: &[Attempt]) -> Collected {
 
 /// The name of a test without control characters, and not longer than a name may be.
 pub(crate) fn clean_name(name: &str) -> String {
-    let mut name: String = name
+    let name: String = name
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })
         .collect();
-    crate::evidence::run::cut(&mut name, crate::evidence::run::MAX_TEST_NAME_BYTES);
     if name.trim().is_empty() {
-        "(unnamed)".clone_into(&mut name);
+        return "(unnamed)".to_owned();
     }
-    name
+    fit_name(&name, MAX_CLEAN_NAME_BYTES)
+}
+
+/// `name` if it has at most `limit` bytes; else its beginning and a digest of the whole, so that names
+/// that begin alike stay apart.
+pub(crate) fn fit_name(name: &str, limit: usize) -> String {
+    let mut fit = name.to_owned();
+    if name.len() > limit {
+        let digest = digest::sha256_hex(name.as_bytes());
+        let digest = digest.get(..16).unwrap_or_default();
+        cut(&mut fit, limit.saturating_sub(digest.len() + 4));
+        fit.push_str("... ");
+        fit.push_str(digest);
+    }
+    fit
 }
 
 /// The number of the line that holds the byte at `offset`, from 1.
@@ -165,3 +175,6 @@ pub(crate) fn line_of(text: &[u8], offset: u64) -> usize {
     let before = text.get(..offset).unwrap_or(text);
     before.split(|byte| *byte == b'\n').count()
 }
+
+#[cfg(test)]
+mod tests;

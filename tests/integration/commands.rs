@@ -206,6 +206,53 @@ async fn evidence_is_submitted_listed_and_shown() {
     assert_eq!(shown.json()["attempts"].as_array().unwrap().len(), 2);
 }
 
+/// What Surefire wrote, one file for each class: they are one run, with its retries, under one key.
+#[tokio::test]
+async fn many_files_are_one_run_and_a_file_that_breaks_off_is_named() {
+    let world = World::new().await;
+    let (gate, tests) = (&world.gate, world.outside.tests());
+    let sync = Call::sync("checkout-staging");
+    gate.ask(Wire::Rest, &world.outside.alice(), &sync).await;
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/junit/");
+    let pattern = format!("{samples}surefire-*.xml");
+    let submit = [
+        "evidence",
+        "submit",
+        "--app",
+        "checkout-staging",
+        "--key",
+        "build-7",
+        "--output",
+        "json",
+    ];
+    let all = [&submit[..], &["--junit", &pattern]].concat();
+    let first = at(gate, &tests, &all).await;
+    assert_eq!(first.code, 1, "{first:?}");
+    let first = first.json();
+    let counted = ["total", "passed", "failed", "error", "skipped", "retried"];
+    let counted = counted.map(|key| first["tests"][key].as_u64().unwrap());
+    assert_eq!(counted, [11, 5, 2, 2, 2, 1], "{first}");
+    let again = at(gate, &tests, &all).await.json();
+    assert_eq!(first["run"], again["run"]);
+
+    let whole = std::fs::read_to_string(format!("{samples}surefire-cart.xml")).unwrap();
+    let cut = world.outside.path().join("cut.xml");
+    std::fs::write(&cut, whole.split_at(whole.len() / 2).0).unwrap();
+    let broken = [&submit[..], &["--junit", cut.to_str().unwrap()]].concat();
+    let broken = at(gate, &tests, &broken).await;
+    assert_eq!(broken.code, 2, "{broken:?}");
+    assert!(
+        broken.err.contains("cut.xml` cannot be taken: line "),
+        "{broken:?}"
+    );
+    assert!(
+        broken
+            .err
+            .contains("the file breaks off here; submit it when"),
+        "{broken:?}"
+    );
+}
+
 #[tokio::test]
 async fn evidence_is_withdrawn_by_command() {
     let world = World::new().await;
@@ -281,7 +328,7 @@ async fn evidence_answers_no_and_cannot_reach_by_exit_code() {
     )
     .await;
     assert_usage(&["evidence", "list"], &["evidence", "show"]).await;
-    assert_cannot_reach(&submit).await;
+    assert_cannot_reach(&[&submit[..], &["--retry-for", "0s"]].concat()).await;
     assert_cannot_reach(&["evidence", "list"]).await;
     assert_cannot_reach(&nothing).await;
 }

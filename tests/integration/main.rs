@@ -49,6 +49,9 @@ mod interrupted;
 mod record;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+#[cfg(feature = "failpoints")]
+mod submission;
 // What passes beside the gate
 #[cfg(test)]
 mod unexplained;

@@ -1,8 +1,10 @@
 //! The commands against a gate on loopback, over real sockets, and their text.
 
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response, StatusCode};
@@ -15,14 +17,19 @@ use tokio_util::task::TaskTracker;
 use url::Url;
 
 use super::*;
+use crate::clock::Clock;
 use crate::evidence::binding::{Claims, bind};
-use crate::evidence::run::{self, Outcome as TestOutcome};
+use crate::evidence::client::Gate;
+use crate::evidence::junit::Counts;
+use crate::evidence::report::Files;
+use crate::evidence::run::{self, NewRun, Outcome as TestOutcome};
 use crate::evidence::service::{Reporter, Required, Runs, Subject};
 use crate::evidence::verdict::LeastShare;
 use crate::evidence::view::RunList;
 use crate::gate::testing::{facts, single};
 use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, DecisionId};
+use crate::names::{EnvironmentName, Suite};
 use crate::store::{RunFilter, RunId, Store};
 
 const NOW: &str = "2026-11-23T14:02:00Z";
@@ -31,18 +38,42 @@ fn clock() -> Clock {
     Clock::fixed(NOW.parse().unwrap())
 }
 
+/// What becomes of a request.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is refused at the door, as by a load balancer without a gate behind it.
+    Away,
+    /// It is done, and the connection ends before the answer.
+    Lost,
+    /// It is done and answered.
+    Answered,
+}
+
+/// The fates of the next requests; those after them are answered.
+pub(super) type Fates = Arc<Mutex<VecDeque<Fate>>>;
+
 /// The interface over [`Runs`], without the identity and policy that stand before it.
-async fn serve(runs: Arc<Runs>, tasks: &TaskTracker) -> SocketAddr {
+async fn serve(runs: Arc<Runs>, fates: Fates, tasks: &TaskTracker) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let inner = tasks.clone();
     tasks.spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let runs = Arc::clone(&runs);
+            let (runs, fates) = (Arc::clone(&runs), Arc::clone(&fates));
             inner.spawn(async move {
                 let service = hyper::service::service_fn(move |request| {
                     let runs = Arc::clone(&runs);
-                    async move { Ok::<_, std::convert::Infallible>(answer(&runs, request).await) }
+                    let fate = fates.lock().unwrap().pop_front();
+                    async move {
+                        if fate == Some(Fate::Away) {
+                            return Ok(json(503, &serde_json::json!({"detail": "nobody there"})));
+                        }
+                        let answer = answer(&runs, request).await;
+                        if fate == Some(Fate::Lost) {
+                            return Err(std::io::Error::other("the line is cut"));
+                        }
+                        Ok(answer)
+                    }
                 });
                 let server = auto::Builder::new(TokioExecutor::new());
                 let _ = server.serve_connection(TokioIo::new(stream), service).await;
@@ -146,9 +177,10 @@ async fn answer(runs: &Runs, request: Request<Incoming>) -> Response<Full<Bytes>
     }
 }
 
-struct World {
-    gate: Gate,
-    _folder: tempfile::TempDir,
+pub(super) struct World {
+    pub(super) gate: Gate,
+    pub(super) fates: Fates,
+    pub(super) folder: tempfile::TempDir,
 }
 
 /// Prod requires the suite, and wants it to be new.
@@ -165,38 +197,51 @@ fn required() -> Required {
     }
 }
 
-async fn world(tasks: &TaskTracker) -> World {
+pub(super) async fn world(tasks: &TaskTracker) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
     let runs = Runs::new(store, clock(), "https://gate", vec![required()]);
-    let address = serve(Arc::new(runs), tasks).await;
+    let fates = Fates::default();
+    let address = serve(Arc::new(runs), Arc::clone(&fates), tasks).await;
     World {
+        fates,
         gate: Gate {
             url: Url::parse(&format!("http://{address}/")).unwrap(),
             token: "secret\n".into(),
             ca_file: None,
         },
-        _folder: folder,
+        folder,
     }
 }
 
-fn options(gate: &Gate, file: &str, format: Format) -> SubmitOptions {
+pub(super) fn options(gate: &Gate, file: &str) -> SubmitOptions {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    let path = fixtures.join(file);
+    let files = if file.starts_with("reportlog") {
+        Files::Reportlog(path)
+    } else {
+        Files::Junit {
+            paths: vec![path],
+            counts: Counts::Strict,
+        }
+    };
     SubmitOptions {
         gate: gate.clone(),
-        file: fixtures.join(file),
-        format,
+        files,
         application: "checkout-staging".into(),
         application_namespace: None,
         environment: None,
         suite: Suite::parse("integration").unwrap(),
         commits: Vec::new(),
         dirty: None,
+        exit_status: None,
+        key: None,
+        patience: Duration::ZERO,
         output: Output::Table,
     }
 }
 
-async fn submitted(options: SubmitOptions) -> (Result<Outcome, Error>, String) {
+pub(super) async fn submitted(options: SubmitOptions) -> (Result<Outcome, Error>, String) {
     let mut out = Vec::new();
     let outcome = submit(options, &clock(), &mut out).await;
     (outcome, String::from_utf8(out).unwrap())
@@ -222,7 +267,7 @@ fn without_ids(text: &str) -> String {
 async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     let tasks = TaskTracker::new();
     let world = world(&tasks).await;
-    let green = options(&world.gate, "junit/pytest-9.2.xml", Format::Junit);
+    let green = options(&world.gate, "junit/pytest-9.2.xml");
     let (outcome, text) = submitted(green).await;
     assert_eq!(outcome.unwrap(), Outcome::Passed);
     insta::assert_snapshot!(without_ids(&text), @r"
@@ -231,11 +276,7 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
       https://gate/syncgate/v1/runs/RUN
     ");
 
-    let red = options(
-        &world.gate,
-        "reportlog/pytest-9.2-rerunfailures.jsonl",
-        Format::Reportlog,
-    );
+    let red = options(&world.gate, "reportlog/pytest-9.2-rerunfailures.jsonl");
     let (outcome, text) = submitted(red).await;
     assert_eq!(outcome.unwrap().exit_status(), 1);
     insta::assert_snapshot!(without_ids(&text), @r"
@@ -284,7 +325,7 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
 async fn refusals_and_absent_gates_have_their_exit_status() {
     let tasks = TaskTracker::new();
     let world = world(&tasks).await;
-    let good = || options(&world.gate, "junit/pytest-9.2.xml", Format::Junit);
+    let good = || options(&world.gate, "junit/pytest-9.2.xml");
 
     let mut other_commit = good();
     other_commit.commits = vec!["b".repeat(40)];
@@ -305,7 +346,7 @@ async fn refusals_and_absent_gates_have_their_exit_status() {
         (1, "the gate refused: sign in first".into())
     );
 
-    let error = submitted(options(&world.gate, "junit/README.md", Format::Junit))
+    let error = submitted(options(&world.gate, "junit/README.md"))
         .await
         .0
         .unwrap_err();
@@ -321,34 +362,4 @@ async fn refusals_and_absent_gates_have_their_exit_status() {
     absent.gate.url.set_port(Some(port)).unwrap();
     let error = submitted(absent).await.0.unwrap_err();
     assert_eq!(error.exit_status(), 69);
-}
-
-#[test]
-fn batches_keep_within_both_limits() {
-    let attempt = |bytes| Attempt {
-        test: "t".into(),
-        attempt: 1,
-        outcome: TestOutcome::Failed,
-        duration_ms: 0,
-        started_at: NOW.parse().unwrap(),
-        message: Some("\u{1}".repeat(bytes)),
-        worker: None,
-    };
-    let sizes = |attempts| {
-        batches_of(attempts)
-            .iter()
-            .map(Vec::len)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(sizes(vec![attempt(0); 2_500]), [1_000, 1_000, 500]);
-    let large = batches_of(vec![attempt(run::MAX_MESSAGE_BYTES); 1_000]);
-    assert!(large.len() > 1);
-    for attempts in large {
-        let batch = AttemptBatch {
-            sequence: 0,
-            attempts,
-        };
-        assert!(serde_json::to_vec(&batch).unwrap().len() < run::MAX_BODY_BYTES);
-    }
-    assert!(sizes(vec![]).is_empty());
 }

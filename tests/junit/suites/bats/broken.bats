@@ -1,0 +1,3 @@
+setup_file() { echo "no cluster"; false; }
+@test "never" { true; }
+@test "neither" { true; }

@@ -1,0 +1,15 @@
+let tries = 0;
+describe('cart', () => {
+  test('passes', () => {});
+  test('fails', () => expect(8).toBe(9));
+  test('errs', () => { throw new Error('no database'); });
+  test.skip('skipped', () => {});
+  test.todo('to be done');
+  test.failing('expected', () => expect(8).toBe(9));
+  test.each(['EUR', '日本円'])('coin %s', (coin) => expect(coin).toBe('EUR'));
+  describe('nested', () => { test('größe <&>', () => {}); });
+});
+describe('retried', () => {
+  jest.retryTimes(1);
+  test('flaky', () => { tries += 1; expect(tries).toBeGreaterThan(1); });
+});

@@ -1,0 +1,4 @@
+<?php
+final class EmptyTest extends PHPUnit\Framework\TestCase
+{
+}

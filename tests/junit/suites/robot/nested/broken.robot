@@ -1,0 +1,6 @@
+*** Settings ***
+Suite Setup    Fail    no cluster
+
+*** Test Cases ***
+Never Runs
+    No Operation

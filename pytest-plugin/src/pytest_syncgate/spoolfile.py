@@ -1,0 +1,189 @@
+"""The file under a spool: only its owner may read it, it is held under a lock while its session lives, and bounded.
+
+In: lines to add, offsets to read. Where no folder can be written to, the same is kept in memory, within a tighter
+bound. Never: a file that someone else could have written; what is in it is sent under our name.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from threading import Lock
+
+try:
+    from fcntl import LOCK_EX, LOCK_NB, flock
+except ImportError:  # Windows: without locks nobody can tell a leftover from a live session's file
+    flock = None  # type: ignore[assignment]
+
+#: Bytes that may wait on disk, and in memory where there is no disk.
+MAX_BYTES = 256 * 1024 * 1024
+MAX_MEMORY_BYTES = 64 * 1024 * 1024
+LONGEST_LINE = 128 * 1024
+SUFFIX = ".spool"
+
+
+class SpoolError(Exception):
+    """No more attempts can be kept, or a file is not a spool; the message says why."""
+
+
+class Disk:
+    """A file of ours under a lock."""
+
+    #: Windows cannot replace a file that is open.
+    can_replace = flock is not None
+
+    def __init__(self, path: Path, descriptor: int, folder: Path | None) -> None:
+        self.path = path
+        #: A temporary folder of its own, which no later session finds.
+        self._folder = folder
+        self._descriptor = descriptor
+        self._io = Lock()
+        self.size = os.fstat(descriptor).st_size
+
+    @property
+    def found_again(self) -> bool:
+        """Whether a later session finds the file."""
+        return self._folder is None and flock is not None
+
+    @classmethod
+    def new(cls, folder: Path | None, suffix: str = SUFFIX) -> Disk:
+        """Make an empty file in `folder`, or in a temporary one; raises `OSError`."""
+        own = Path(tempfile.mkdtemp(prefix="syncgate-")) if folder is None else None
+        descriptor, name = tempfile.mkstemp(suffix, "run-", folder or own)
+        if flock is not None:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+        return cls(Path(name), descriptor, own)
+
+    @classmethod
+    def existing(cls, path: Path) -> Disk | None:
+        """Open a leftover; raises `SpoolError` if someone else could have written it."""
+        if flock is None:
+            return None
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError:
+            return None  # another session was faster, or it is not ours to read
+        try:
+            flock(descriptor, LOCK_EX | LOCK_NB)
+            state = os.fstat(descriptor)
+        except OSError:
+            os.close(descriptor)
+            return None
+        ours = stat.S_ISREG(state.st_mode) and state.st_uid == os.geteuid() and not state.st_mode & 0o077
+        if not ours or state.st_size > MAX_BYTES or state.st_nlink != 1:
+            os.close(descriptor)
+            if state.st_nlink == 0:
+                return None
+            raise SpoolError(f"{path} is left alone: it is not a file that only this user can write, or too long")
+        return cls(path, descriptor, None)
+
+    def append(self, line: bytes) -> None:
+        """Add at the end; raises `SpoolError` when there is no room."""
+        if self.size + len(line) > MAX_BYTES:
+            raise SpoolError(f"{MAX_BYTES >> 20} MiB of attempts wait for the gate, and more are not kept")
+        try:
+            with self._io:
+                os.lseek(self._descriptor, 0, os.SEEK_END)
+                while line:
+                    written = os.write(self._descriptor, line)
+                    self.size += written
+                    line = line[written:]
+        except OSError as error:
+            raise SpoolError(f"attempts cannot be written to {self.path}: {error.strerror}") from None
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes from `offset`; nothing at the end."""
+        with self._io:
+            os.lseek(self._descriptor, offset, os.SEEK_SET)
+            return os.read(self._descriptor, length)
+
+    def replace(self, content: bytes) -> None:
+        """Begin anew with `content`, so that a reader finds either the old file or the new one."""
+        try:
+            other = Disk.new(self.path.parent, ".new")
+            other.append(content)
+            other.path.replace(self.path)
+        except OSError as error:
+            raise SpoolError(f"attempts cannot be written to {self.path}: {error.strerror}") from None
+        with self._io:
+            os.close(self._descriptor)
+            self._descriptor, self.size = other._descriptor, other.size
+
+    def cut_torn_line(self) -> None:
+        """Drop what was written of a last line, so that the next one begins at its beginning."""
+        tail = self.read(max(0, self.size - LONGEST_LINE), LONGEST_LINE)
+        with self._io:
+            self.size -= len(tail) - (tail.rfind(b"\n") + 1)
+            os.ftruncate(self._descriptor, self.size)
+
+    def remove(self) -> None:
+        """Delete the file."""
+        with suppress(OSError):
+            self.path.unlink()
+        if self._folder is not None:
+            with suppress(OSError):
+                self._folder.rmdir()
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+class Memory:
+    """The same, where no folder can be written to."""
+
+    can_replace = True
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    @property
+    def size(self) -> int:
+        """Return the length in bytes."""
+        return len(self._data)
+
+    def append(self, line: bytes) -> None:
+        """Add at the end; raises `SpoolError` when there is no room."""
+        if len(self._data) + len(line) > MAX_MEMORY_BYTES:
+            raise SpoolError(
+                f"{MAX_MEMORY_BYTES >> 20} MiB of attempts wait for the gate in memory, and more are not kept: "
+                "give SYNCGATE_SPOOL_DIR a folder that can be written"
+            )
+        self._data += line
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Return at most `length` bytes from `offset`; nothing at the end."""
+        return bytes(self._data[offset : offset + length])
+
+    def replace(self, content: bytes) -> None:
+        """Begin anew."""
+        self._data[:] = content
+
+    def cut_torn_line(self) -> None:
+        """Do nothing: no session is killed and leaves its memory."""
+
+    def remove(self) -> None:
+        """Forget all."""
+        self._data.clear()
+
+    close = remove
+
+
+def open_new(folder: Path | None) -> Disk | Memory:
+    """Make a file in `folder`, in a temporary folder if it cannot be written, else in memory."""
+    if folder is not None:
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return Disk.new(folder)
+        except OSError:
+            pass
+    try:
+        return Disk.new(None)
+    except OSError:
+        return Memory()

@@ -12,6 +12,7 @@ import hashlib
 import json
 import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from time import time
@@ -63,7 +64,9 @@ class _Open:
 class Assembler:
     """Takes reports in the order in which the session gets them, gives attempts as they are complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        """Take what takes secrets out of messages; it sees them whole, before they are cut."""
+        self._redact = redact
         self._open: dict[tuple[str, str | None], _Open] = {}
         self._numbers: Counter[str] = Counter()
 
@@ -105,7 +108,7 @@ class Assembler:
         if current.outcome is None:  # --setup-only and the like
             current.outcome = "skipped"
             current.messages.append("the test was set up and torn down, but its body did not run")
-        message = _cut("\n\n".join(text for text in current.messages if text)) or None
+        message = _cut(self._redact("\n\n".join(text for text in current.messages if text))) or None
         return Attempt(
             test, self._numbers[test], current.outcome, current.started_at, current.duration, message, worker
         )

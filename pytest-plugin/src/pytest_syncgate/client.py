@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _LONGEST_RETRY_AFTER = 30.0
+#: A token of a kind that is sent to the gate, perhaps by an xdist worker; its parts are base64url (RFC 7515).
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _PASSING_STATUS = (408, 425, 429)
 
 
@@ -122,10 +125,10 @@ class GateClient:
         return self._post(f"/syncgate/v1/runs/{quote(run.id, safe='')}/finish", _encode(body), patience)
 
     def redact(self, text: str) -> str:
-        """Take the tokens that were sent so far out of a text, for example a failed assertion on headers."""
+        """Take tokens out of a text, for example a failed assertion on headers: those sent so far, and every JWT."""
         for token in tuple(self._sent_tokens):
             text = text.replace(token, "[token]")
-        return text
+        return _JWT.sub("[token]", text) if "eyJ" in text else text
 
     def close(self) -> None:
         """Drop the connection."""

@@ -11,7 +11,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from threading import Event
@@ -45,7 +44,7 @@ class Reporter:
         self._credential = credential
         self._client = client
         self._started_at = time()
-        self._attempts = Assembler()
+        self._attempts = Assembler(client.redact)
         self._deselected = 0
         self._collection_errors: dict[str, Attempt] = {}
         self._workers: dict[str, Any] = {}
@@ -201,8 +200,7 @@ class Reporter:
     def _put(self, attempts: Iterable[Attempt]) -> None:
         if self._stream is not None:
             for attempt in attempts:
-                message = attempt.message and self._client.redact(attempt.message)
-                self._stream.put(replace(attempt, message=message).encode())
+                self._stream.put(attempt.encode())
 
     # After the last test
 

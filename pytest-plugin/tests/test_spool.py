@@ -203,6 +203,7 @@ def test_a_full_disk_says_so() -> None:
     if not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     file = spoolfile.Disk(Path("/dev/full"), os.open("/dev/full", os.O_RDWR), None)
+    assert file.size == 0
     with pytest.raises(SpoolError, match="attempts cannot be written to /dev/full: No space left"):
         file.append(b"x")
     file.close()

@@ -2,6 +2,9 @@
 
 In: lines to add, offsets to read. Where no folder can be written to, the same is kept in memory, within a tighter
 bound. Never: a file that someone else could have written; what is in it is sent under our name.
+
+What is called while tests run is bound to the class when it is loaded: tests put other file systems in the place of
+`os` and `pathlib`, and neither may attempts go there, nor may the run be lost.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from threading import Lock
 
 try:
     from fcntl import LOCK_EX, LOCK_NB, flock
+
+    _LOCK = LOCK_EX | LOCK_NB
 except ImportError:  # Windows: without locks nobody can tell a leftover from a live session's file
     flock = None  # type: ignore[assignment]
 
@@ -23,6 +28,8 @@ MAX_BYTES = 256 * 1024 * 1024
 MAX_MEMORY_BYTES = 64 * 1024 * 1024
 LONGEST_LINE = 128 * 1024
 SUFFIX = ".spool"
+_START, _END = os.SEEK_SET, os.SEEK_END
+_NEW_FILE = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 
 
 class SpoolError(Exception):
@@ -35,13 +42,23 @@ class Disk:
     #: Windows cannot replace a file that is open.
     can_replace = flock is not None
 
+    _open_file = staticmethod(os.open)
+    _lock_file = staticmethod(flock) if flock is not None else None
+    _replace_file = staticmethod(os.replace)
+    _unlink_file = staticmethod(os.unlink)
+    _close_file = staticmethod(os.close)
+    _seek = staticmethod(os.lseek)
+    _read_file = staticmethod(os.read)
+    _write_file = staticmethod(os.write)
+
     def __init__(self, path: Path, descriptor: int, folder: Path | None) -> None:
         self.path = path
+        self._name = str(path)
         #: A temporary folder of its own, which no later session finds.
         self._folder = folder
         self._descriptor = descriptor
         self._io = Lock()
-        self.size = os.fstat(descriptor).st_size
+        self.size = self._seek(descriptor, 0, _END)
 
     @property
     def found_again(self) -> bool:
@@ -54,7 +71,7 @@ class Disk:
         own = Path(tempfile.mkdtemp(prefix="syncgate-")) if folder is None else None
         descriptor, name = tempfile.mkstemp(suffix, "run-", folder or own)
         if flock is not None:
-            flock(descriptor, LOCK_EX | LOCK_NB)
+            flock(descriptor, _LOCK)
         return cls(Path(name), descriptor, own)
 
     @classmethod
@@ -67,7 +84,7 @@ class Disk:
         except OSError:
             return None  # another session was faster, or it is not ours to read
         try:
-            flock(descriptor, LOCK_EX | LOCK_NB)
+            flock(descriptor, _LOCK)
             state = os.fstat(descriptor)
         except OSError:
             os.close(descriptor)
@@ -86,30 +103,36 @@ class Disk:
             raise SpoolError(f"{MAX_BYTES >> 20} MiB of attempts wait for the gate, and more are not kept")
         try:
             with self._io:
-                os.lseek(self._descriptor, 0, os.SEEK_END)
+                self._seek(self._descriptor, 0, _END)
                 while line:
-                    written = os.write(self._descriptor, line)
+                    written = self._write_file(self._descriptor, line)
                     self.size += written
                     line = line[written:]
         except OSError as error:
-            raise SpoolError(f"attempts cannot be written to {self.path}: {error.strerror}") from None
+            raise SpoolError(f"attempts cannot be written to {self._name}: {error.strerror}") from None
 
     def read(self, offset: int, length: int) -> bytes:
         """Return at most `length` bytes from `offset`; nothing at the end."""
         with self._io:
-            os.lseek(self._descriptor, offset, os.SEEK_SET)
-            return os.read(self._descriptor, length)
+            self._seek(self._descriptor, offset, _START)
+            return self._read_file(self._descriptor, length)
 
     def replace(self, content: bytes) -> None:
         """Begin anew with `content`, so that a reader finds either the old file or the new one."""
+        beside = f"{self._name}.new"
+        with suppress(OSError):
+            self._unlink_file(beside)
         try:
-            other = Disk.new(self.path.parent, ".new")
+            descriptor = self._open_file(beside, _NEW_FILE, 0o600)
+            other = Disk(self.path, descriptor, self._folder)
+            if self._lock_file is not None:
+                self._lock_file(descriptor, _LOCK)
             other.append(content)
-            other.path.replace(self.path)
+            self._replace_file(beside, self._name)
         except OSError as error:
-            raise SpoolError(f"attempts cannot be written to {self.path}: {error.strerror}") from None
+            raise SpoolError(f"attempts cannot be written to {self._name}: {error.strerror}") from None
         with self._io:
-            os.close(self._descriptor)
+            self._close_file(self._descriptor)
             self._descriptor, self.size = other._descriptor, other.size
 
     def cut_torn_line(self) -> None:
@@ -131,7 +154,7 @@ class Disk:
     def close(self) -> None:
         """Let go of the file."""
         if self._descriptor >= 0:
-            os.close(self._descriptor)
+            self._close_file(self._descriptor)
             self._descriptor = -1
 
 

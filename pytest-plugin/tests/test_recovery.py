@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
 import sys
 import threading
 import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -88,6 +90,10 @@ def test_a_killed_session_is_finished_by_the_next(pytester: pytest.Pytester, gat
     kept = [line for line in spool.read_text().splitlines() if line.startswith("a")]
     assert TOKEN not in spool.read_text()
     assert 0 < len(kept) < 100
+    killed_at = spool.stat().st_mtime
+    with spool.open("ab") as file:
+        file.write(b'a{"test": "torn by the ki')
+    os.utime(spool, (killed_at, killed_at))
 
     gate.fault = lambda _kind, _before: None
     result = pytester.runpytest_subprocess("-k", "number and 7")
@@ -96,6 +102,7 @@ def test_a_killed_session_is_finished_by_the_next(pytester: pytest.Pytester, gat
     assert [one["test"] for one in first["attempts"]] == [
         f"test_a_killed_session_is_finished_by_the_next.py::test_number[{number}]" for number in range(len(kept))
     ]
+    assert abs(datetime.fromisoformat(first["finish"]["finished_at"][:-1] + "+00:00").timestamp() - killed_at) < 0.01
     assert (first["finish"]["interrupted"], first["finish"]["exit_status"]) == (True, 2)
     assert second["finish"]["interrupted"] is False
     result.stdout.fnmatch_lines(
@@ -132,7 +139,7 @@ def test_a_gate_away_at_the_end_gets_all_at_the_next_start(
     ("fault", "words", "left"),
     [
         ((409, {"code": "run-finished", "detail": "it is over"}), "the gate takes it no more: 409 run-finished*", 0),
-        ((404, {"code": "no-such-run", "detail": "there is none"}), "the gate takes it no more: 404 no-such-run*", 0),
+        ((404, {"code": "no-such-run", "detail": "none"}), "the gate does not take it from this identity: 404 *", 1),
         ((503, {"detail": "starting"}), "not delivered yet: *503: starting*", 1),
     ],
 )  # fmt: skip
@@ -151,6 +158,25 @@ def test_what_the_gate_does_not_take_any_more(
     assert len(gate.requests) > before + 3
     assert gate.runs["01J1"]["finish"] is not None
     assert len(spools(pytester)) == left
+
+
+def test_a_run_that_nobody_is_given_is_forgotten_after_a_day(
+    pytester: pytest.Pytester, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SYNCGATE_RETRY_SECONDS", "0.5")
+    pytester.makepyfile("def test_passes(): pass")
+    gate.fault = lambda kind, _before: CUT_BEFORE if kind == "attempts" else None
+    assert pytester.runpytest().ret == 69
+    unknown = (404, {"code": "no-such-run", "detail": "there is none"})
+    gate.fault = lambda kind, _before: unknown if kind == "attempts" and len(gate.runs) == 1 else None
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["syncgate: an earlier session *: the gate does not take it from this identity: 404 *"])
+    (spool,) = spools(pytester)
+    os.utime(spool, (time.time() - 90_000,) * 2)
+    gate.fault = lambda kind, _before: unknown if kind == "attempts" and len(gate.runs) == 2 else None
+    result = pytester.runpytest()
+    result.stdout.fnmatch_lines(["syncgate: an earlier session *: the gate takes it no more: 404 no-such-run*"])
+    assert spools(pytester) == []
 
 
 def test_leftovers_for_another_gate_stay(

@@ -8,6 +8,7 @@ interrupted, which is not a pass.
 from __future__ import annotations
 
 from pathlib import Path
+from time import time
 
 import pytest
 
@@ -16,6 +17,10 @@ from .client import GateClient, GateError, GateRefusedError, Json, Patience, Run
 from .spool import Spool, leftovers
 from .spoolfile import SpoolError
 from .stream import send_next
+
+#: Refusals that another identity in the same folder would not meet: a run is its reporter's alone.
+_OF_ANOTHER = (401, 403, 404)
+_KEPT_SECONDS = 24 * 3600
 
 
 def finish_body(spool: Spool) -> Json:
@@ -38,23 +43,27 @@ def recover(folder: Path, gate: str, client: GateClient, patience: Patience) -> 
             spool.close()
             continue
         run = Run(str(spool.run.get("run")), str(spool.run.get("url")), {})
-        lines.append(f"an earlier session left the run {run.id}: {_deliver(spool, run, path, client, patience)}")
+        lines.append(f"an earlier session left the run {run.id}: {_deliver(spool, run, client, patience)}")
     return lines
 
 
-def _deliver(spool: Spool, run: Run, path: Path, client: GateClient, patience: Patience) -> str:
-    if spool.finishing is None:
-        killed_at = timestamp(path.stat().st_mtime)
-        spool.finish({"exit_status": int(pytest.ExitCode.INTERRUPTED), "finished_at": killed_at, "interrupted": True})
+def _deliver(spool: Spool, run: Run, client: GateClient, patience: Patience) -> str:
     try:
+        if spool.finishing is None:
+            ended = {"exit_status": int(pytest.ExitCode.INTERRUPTED), "finished_at": timestamp(spool.left_at)}
+            spool.finish({**ended, "interrupted": True})
         while send_next(client, run, spool, patience):
             pass
         answer = client.finish(run, finish_body(spool), patience)
     except GateRefusedError as refusal:
+        if refusal.status in _OF_ANOTHER and time() - spool.left_at < _KEPT_SECONDS:
+            spool.close()
+            return f"the gate does not take it from this identity: {refusal}"
         spool.discard()
         return f"the gate takes it no more: {refusal}"
     except (GateError, SpoolError) as error:
         spool.close()
         return f"not delivered yet: {error}"
     spool.discard()
-    return f"{spool.attempts} attempts delivered, verdict {answer.get('verdict')} - {run.url}"
+    count = f"{spool.attempts} attempt{'s' if spool.attempts != 1 else ''}"
+    return f"{count} delivered, verdict {answer.get('verdict')} - {run.url}"

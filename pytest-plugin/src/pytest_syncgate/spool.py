@@ -91,6 +91,11 @@ class Spool:
         return str(self._file.path) if isinstance(self._file, Disk) and self._file.found_again else None
 
     @property
+    def left_at(self) -> float:
+        """When the session that this was taken over from last wrote, in seconds since the epoch."""
+        return self._file.left_at
+
+    @property
     def in_memory(self) -> bool:
         """Whether nothing could be written to disk."""
         return isinstance(self._file, Memory)

@@ -57,6 +57,8 @@ class Disk:
         #: A temporary folder of its own, which no later session finds.
         self._folder = folder
         self._descriptor = descriptor
+        #: When an earlier session last wrote to it, in seconds since the epoch.
+        self.left_at = 0.0
         self._io = Lock()
         self.size = self._seek(descriptor, 0, _END)
 
@@ -95,7 +97,9 @@ class Disk:
             if state.st_nlink == 0:
                 return None
             raise SpoolError(f"{path} is left alone: it is not a file that only this user can write, or too long")
-        return cls(path, descriptor, None)
+        file = cls(path, descriptor, None)
+        file.left_at = state.st_mtime
+        return file
 
     def append(self, line: bytes) -> None:
         """Add at the end; raises `SpoolError` when there is no room."""
@@ -138,8 +142,9 @@ class Disk:
     def cut_torn_line(self) -> None:
         """Drop what was written of a last line, so that the next one begins at its beginning."""
         tail = self.read(max(0, self.size - LONGEST_LINE), LONGEST_LINE)
-        with self._io:
-            self.size -= len(tail) - (tail.rfind(b"\n") + 1)
+        torn = len(tail) - (tail.rfind(b"\n") + 1)
+        if torn:
+            self.size -= torn
             os.ftruncate(self._descriptor, self.size)
 
     def remove(self) -> None:
@@ -162,6 +167,7 @@ class Memory:
     """The same, where no folder can be written to."""
 
     can_replace = True
+    left_at = 0.0
 
     def __init__(self) -> None:
         self._data = bytearray()

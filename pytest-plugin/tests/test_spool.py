@@ -8,6 +8,7 @@ import random
 import stat
 import tempfile
 import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -207,6 +208,20 @@ def test_a_full_disk_says_so() -> None:
     with pytest.raises(SpoolError, match="attempts cannot be written to /dev/full: No space left"):
         file.append(b"x")
     file.close()
+
+
+def test_a_file_system_without_locks_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers: Iterator[OSError | None] = iter([OSError("no locks available"), None])
+
+    def lock(_descriptor: int, _how: int) -> None:
+        if error := next(answers):
+            raise error
+
+    monkeypatch.setattr(spoolfile, "flock", lock)
+    spool = Spool.create(tmp_path, RUN)
+    assert (spool.place, spool.in_memory) == (None, False)
+    assert list(tmp_path.iterdir()) == []
+    spool.discard()
 
 
 def test_without_a_folder_it_is_a_temporary_one_and_then_memory(

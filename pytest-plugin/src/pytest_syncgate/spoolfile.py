@@ -68,13 +68,18 @@ class Disk:
         return self._folder is None and flock is not None
 
     @classmethod
-    def new(cls, folder: Path | None, suffix: str = SUFFIX) -> Disk:
+    def new(cls, folder: Path | None) -> Disk:
         """Make an empty file in `folder`, or in a temporary one; raises `OSError`."""
         own = Path(tempfile.mkdtemp(prefix="syncgate-")) if folder is None else None
-        descriptor, name = tempfile.mkstemp(suffix, "run-", folder or own)
-        if flock is not None:
-            flock(descriptor, _LOCK)
-        return cls(Path(name), descriptor, own)
+        descriptor, name = tempfile.mkstemp(SUFFIX, "run-", folder or own)
+        file = cls(Path(name), descriptor, own)
+        try:
+            if flock is not None:
+                flock(descriptor, _LOCK)
+        except OSError:  # a file system without locks
+            file.remove()
+            raise
+        return file
 
     @classmethod
     def existing(cls, path: Path) -> Disk | None:

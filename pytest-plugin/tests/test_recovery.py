@@ -135,6 +135,29 @@ def test_a_gate_away_at_the_end_gets_all_at_the_next_start(
     assert list((pytester.path / "kept").iterdir()) == []
 
 
+def test_a_token_that_ends_within_the_run(pytester: pytest.Pytester, gate: Gate) -> None:
+    """What comes after that is kept, too, and sent under the next token."""
+    pytester.makepyfile(TESTS.format(count=60, seconds=0.05))
+
+    def fault(kind: str, before: int) -> Fault:
+        if kind == "attempts" and before == 1:
+            gate.tokens.clear()
+        return None
+
+    gate.fault = fault
+    result = pytester.runpytest()
+    assert result.ret == 77
+    result.stdout.fnmatch_lines(["*does not count: 401 expired: *waits in */run-*.spool, and *does not accept*"])
+    assert 0 < len(gate.run["attempts"]) < 60
+    gate.tokens.add(TOKEN)
+    gate.fault = lambda _kind, _before: None
+    result = pytester.runpytest("-k", "7")
+    assert result.ret == pytest.ExitCode.OK
+    first, _ = gate.runs.values()
+    assert len(first["attempts"]) == 60
+    assert first["finish"]["interrupted"] is False
+
+
 @pytest.mark.parametrize(
     ("fault", "words", "left"),
     [

@@ -217,8 +217,9 @@ class Reporter:
                 self._failure = error
             except KeyboardInterrupt:
                 self._failure = GateError("interrupted before all was delivered")
-            # What the gate has, or will never have as a whole, is of no use to a later session.
-            if self._failure is None or isinstance(self._failure, GateRefusedError) or self._stream.lost_some:
+            # What the gate has, or will never have as a whole, is of no use to a later session; another token may be.
+            refused = isinstance(self._failure, GateRefusedError) and self._failure.status != 401
+            if self._failure is None or refused or self._stream.lost_some:
                 self._spool.discard()
                 self._spool = None
             else:

@@ -311,23 +311,23 @@ def test_an_operation_in_git_starts_nothing_that_has_not_passed(stage: Stage) ->
 def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
     """The parent is in no environment, so nobody looks at what it renders; the write of its child is asked about."""
     doors, old = clean, clean.repository.head()
-    child = doors.application("git-child-prod", "prod")
-    file = "parents/git-parent/child.yaml"
+    child = doors.application("lying-child-prod", "prod")
+    file = "parents/lying-parent/child.yaml"
     doors.repository.write(file, json.dumps(child), "A child")
     # Without a retry, which would put off the next commit.
-    doors.create(doors.parent("git-parent", "nowhere", {**AUTOMATED, "retry": {"limit": 0}}))
-    eventually("the child is there", lambda: doors.kubernetes.has_application("git-child-prod"), within=60)
-    doors.settled("git-parent")
+    doors.create(doors.parent("lying-parent", "nowhere", {**AUTOMATED, "retry": {"limit": 0}}))
+    eventually("the child is there", lambda: doors.kubernetes.has_application("lying-child-prod"), within=60)
+    doors.settled("lying-parent")
     with guard.installed():
         operation: Json = {"sync": {"revision": old, "source": child["spec"]["source"], "syncStrategy": {"hook": {}}}}
         state: Json = {"operation": operation, "phase": "Running", "startedAt": "2026-01-01T00:00:00Z"}
         for status in ({"operationState": state}, {"operationState": {**state, "syncResult": {"revision": old}}}):
             lying = {**child, "spec": {**child["spec"], "revisionHistoryLimit": 7}, "status": status}
             commit = doors.repository.write(file, json.dumps(lying), "A child that says that it runs")
-            doors.compared("git-parent", commit)
-            said = eventually("the parent says why", lambda c=commit: refusal_of(doors, "git-parent", c), within=60)
+            doors.compared("lying-parent", commit)
+            said = eventually("the parent says why", lambda c=commit: refusal_of(doors, "lying-parent", c), within=60)
             assert "status" in str(said)
-            assert "operationState" not in doors.status("git-child-prod")
+            assert "operationState" not in doors.status("lying-child-prod")
             doors.repository.write(file, json.dumps(child), "A child that says nothing")
         # A status that is replaced cannot be told from what Argo CD has found. Nothing runs by it.
         replaced = {**child, "status": {"operationState": state}}
@@ -336,10 +336,10 @@ def test_a_status_in_git_starts_nothing(clean: Doors, guard: Guard) -> None:
             "annotations": {"argocd.argoproj.io/sync-options": "Replace=true"},
         }
         doors.repository.write(file, json.dumps(replaced), "A child that is replaced and says that it runs")
-        eventually("it says so", lambda: doors.status("git-child-prod").get("operationState") == state, within=60)
-        said = kubectl(doors.kubernetes, "git-child-prod", {"operation": {"sync": {"revision": doors.commit()}}})
+        eventually("it says so", lambda: doors.status("lying-child-prod").get("operationState") == state, within=60)
+        said = kubectl(doors.kubernetes, "lying-child-prod", {"operation": {"sync": {"revision": doors.commit()}}})
         assert "status is set by Argo CD alone" in said
-        assert doors.value("git-child-prod") is None
+        assert doors.value("lying-child-prod") is None
 
 
 def refusal_of(doors: Doors, name: str, commit: str) -> str:

@@ -134,6 +134,11 @@ class Repository:
         self._git("add", "--", file)
         return self._push(message)
 
+    def add(self, message: str) -> str:
+        """Commits and pushes all that is in the clone; gives the commit."""
+        self._git("add", "--all")
+        return self._push(message)
+
     def touch(self, message: str) -> str:
         """A commit that changes nothing that is deployed."""
         with (self.worktree / "README.md").open("a") as file:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PROJECT = "doors"
 PARENTS = "doors-parents"
 STAGING = "doors-staging"
+HOOKED = ("life-auto", "life-one", "life-two")
+"""Components whose applications in staging carry the shipped hook Jobs."""
 REPORTER = ("doors-staging", "doors-tests")
 """Namespace and name of the service account that reports tests of the applications in staging."""
 _CLUSTER = "https://kubernetes.default.svc"
@@ -107,7 +109,15 @@ class Doors:
         """Waits until Argo CD has seen a commit."""
         refresh = {"metadata": {"annotations": {"argocd.argoproj.io/refresh": "normal"}}}
         self.kubernetes.patch_application(name, refresh)
-        eventually(f"{name} is compared with {commit}", lambda: self.status(name)["sync"].get("revision") == commit)
+
+        def done() -> bool:
+            application = self.kubernetes.application(name)
+            sync = application["status"]["sync"]
+            wanted = application["spec"]["source"]["targetRevision"]
+            # By another name for the same commit it may have been compared before.
+            return sync.get("revision") == commit and sync["comparedTo"]["source"]["targetRevision"] == wanted
+
+        eventually(f"{name} is compared with {commit}", done)
 
     def in_sync(self, name: str, commit: str) -> None:
         """Waits until what runs is a commit, by whatever operation."""

@@ -142,7 +142,8 @@ groups = [{{ issuer = {_text(issuer)}, group = {_text(group)} }}]
     if setting.admission:
         blocks.append(_admission(setting.admission, certificate, key, kubernetes["service_account_issuer"]))
     accounts = [f"shop-{env}/{component}-tests" for env in ENVIRONMENTS for component in COMPONENTS]
-    accounts.append("/".join(doors.REPORTER))
+    hooked = {f"doors-staging/{component}-tests": f"{component}-staging" for component in doors.HOOKED}
+    accounts += ["/".join(doors.REPORTER), *hooked]
     blocks.append(
         f"""
 [[role]]
@@ -189,6 +190,14 @@ service_account = {_text("/".join(doors.REPORTER))}
 applications = "*-staging"
 """
     )
+    blocks += [
+        f"""
+[[workload]]
+service_account = {_text(account)}
+applications = {_text(application)}
+"""
+        for account, application in hooked.items()
+    ]
     repositories: dict[str, dict[str, str]] = rig["git"]["repositories"]
     blocks += [
         f"""

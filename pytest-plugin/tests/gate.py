@@ -1,18 +1,22 @@
-"""A small real HTTP server that plays the gate's run API by its contract, and can be told to misbehave."""
+"""A small real HTTP server that plays the gate by its contract, and can be told to misbehave or to be away."""
 
 from __future__ import annotations
 
+import contextlib
 import json
+import socket
 import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
+from urllib.parse import parse_qs, urlsplit
 
 Json = dict[str, Any]
 TOKEN = "header.claims-of-the-job.signature"
 CUT_BEFORE = "cut before it is stored"
 CUT_AFTER = "cut after it is stored"
+Fault = str | tuple[int, Json] | None
 
 
 class Gate:
@@ -26,16 +30,35 @@ class Gate:
         self.requests: list[tuple[str, Json]] = []
         self.protocol_errors: list[str] = []
         #: Given the kind of request (`runs`, `attempts`, `finish`) and how many of it came before.
-        self.fault: Callable[[str, int], str | tuple[int, Json] | None] = lambda _kind, _before: None
+        self.fault: Callable[[str, int], Fault] = lambda _kind, _before: None
+        #: What preflights asked, and what goes wrong with them: `(404, {})` is a gate without any.
+        self.preflights: list[Json] = []
+        self.preflight_fault: Fault = None
+        self.preflight_faults: list[Fault] = []
+        self.checks: list[Json] = [
+            {"check": name, "about": None, "ok": True, "detail": "fine", "mend": None}
+            for name in ("credential", "lifetime", "clock", "report")
+        ]
+        #: Requests to endpoints: method, path, headers.
+        self.door: list[tuple[str, str, dict[str, str]]] = []
         self.verdict: Json = {"verdict": "passed", "reasons": [], "counts": "when-operation-succeeds"}
         self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-        self._server.daemon_threads = True
         self._tls = tls
-        if tls is not None:
+        self.connections: set[socket.socket] = set()
+        self._port = 0
+        self.start()
+
+    def start(self) -> None:
+        """Listen, after a `stop` at the same port as before."""
+        self._server = ThreadingHTTPServer(("127.0.0.1", self._port), _Handler)
+        self._port = self._server.server_address[1]
+        self._server.daemon_threads = True
+        self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up
+        if self._tls is not None:
             # The handshake is left to the thread of the connection.
-            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
-            self._server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that hangs up
+            self._server.socket = self._tls.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self._server.gate = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
         self._thread.start()
@@ -43,18 +66,31 @@ class Gate:
     @property
     def url(self) -> str:
         where = "http://127.0.0.1" if self._tls is None else "https://localhost"
-        return f"{where}:{self._server.server_address[1]}"
+        return f"{where}:{self._port}"
 
     def stop(self) -> None:
+        """Be away, with every connection cut."""
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        self.cut()
+
+    def cut(self) -> None:
+        """Cut every connection, whatever is under way on it."""
+        for connection in tuple(self.connections):
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     @property
     def run(self) -> Json:
         """The only run there is."""
         (run,) = self.runs.values()
         return run
+
+    @property
+    def options(self) -> list[str]:
+        """Options of the only run, without the plugins that are installed here."""
+        return [option for option in self.run["opening"]["options"] if not option.startswith("plugin ")]
 
     @property
     def outcomes(self) -> dict[str, list[str]]:
@@ -107,25 +143,65 @@ class Gate:
         run["finish"] = body
         return 200, {"run": run_id, "url": f"{self.url}/syncgate/v1/runs/{run_id}", **self.verdict}
 
+    def _answer_preflight(self, token: str, body: Json) -> tuple[int, Json]:
+        self.preflights.append(body)
+        if token not in self.tokens:
+            return _EXPIRED
+        known = {"application", "application_namespace", "environment", "suite", "expected_seconds", "endpoints", "now"}
+        if set(body) != known:
+            self.protocol_errors.append(f"a preflight with the fields {sorted(body)}")
+        return 200, {
+            "ok": all(check["ok"] for check in self.checks),
+            "gate": self.url,
+            "version": "0.1.0",
+            "now": body["now"],
+            "caller": "system:serviceaccount:shop:tests",
+            "expires_at": "2026-11-23T13:00:00Z",
+            "expected_seconds": 900,
+            "checks": self.checks,
+            "decision": "01JP",
+        }
+
+    def serve_endpoint(self, handler: _Handler) -> None:
+        """Answer for an endpoint under test: who called, or a redirect that was asked for."""
+        handler.rfile.read(int(handler.headers["Content-Length"] or 0))
+        self.door.append((handler.command, handler.path, dict(handler.headers)))
+        query = parse_qs(urlsplit(handler.path).query)
+        if "cut" in query:
+            handler.close_connection = True
+            return
+        signed = handler.headers["Authorization"] in {f"Bearer {token}" for token in self.tokens}
+        content = json.dumps({"signed": signed, "path": handler.path}).encode()
+        handler.send_response(302 if "to" in query else 200 if signed else 401)
+        if "to" in query:
+            handler.send_header("Location", query["to"][0])
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content)
+
     def serve(self, handler: _Handler) -> None:
         parts = handler.path.split("/")
         kind = "runs" if len(parts) == 4 else parts[-1]
+        if parts[3:] == ["preflight"]:
+            kind = "preflight"
         size = int(handler.headers["Content-Length"])
         if size > 4 * 1024 * 1024:
             self.protocol_errors.append(f"a body of {size} bytes")
         body = json.loads(handler.rfile.read(size).decode("utf-8", "strict"))
         token = handler.headers["Authorization"].removeprefix("Bearer ")
         with self._lock:
-            before = sum(1 for other, _ in self.requests if other == kind)
-            self.requests.append((kind, body))
             self.seen_tokens.append(token)
-            fault = self.fault(kind, before)
+            if kind == "preflight":
+                fault = self.preflight_faults.pop(0) if self.preflight_faults else self.preflight_fault
+            else:
+                before = sum(1 for other, _ in self.requests if other == kind)
+                self.requests.append((kind, body))
+                fault = self.fault(kind, before)
             if fault is None or fault == CUT_AFTER:
-                if token not in self.tokens:
-                    status, answer = (
-                        401,
-                        {"title": "Unauthorized", "detail": "the token has expired", "code": "expired"},
-                    )
+                if kind == "preflight":
+                    status, answer = self._answer_preflight(token, body)
+                elif token not in self.tokens:
+                    status, answer = _EXPIRED
                 else:
                     status, answer = self.answer(kind, parts[4] if len(parts) > 4 else "", _key(handler), body)
             elif isinstance(fault, tuple):
@@ -141,6 +217,9 @@ class Gate:
         handler.wfile.write(content)
 
 
+_EXPIRED = (401, {"title": "Unauthorized", "detail": "the token has expired", "code": "expired"})
+
+
 def _key(handler: _Handler) -> str | None:
     return handler.headers["Idempotency-Key"]
 
@@ -149,8 +228,27 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
+    @property
+    def gate(self) -> Gate:
+        return cast(Gate, self.server.gate)  # type: ignore[attr-defined]
+
+    def setup(self) -> None:
+        self.gate.connections.add(self.request)
+        super().setup()
+
+    def finish(self) -> None:
+        self.gate.connections.discard(self.request)
+        with contextlib.suppress(OSError):
+            super().finish()
+
+    def do_GET(self) -> None:
+        self.gate.serve_endpoint(self)
+
     def do_POST(self) -> None:
-        cast(Gate, self.server.gate).serve(self)  # type: ignore[attr-defined]
+        if self.path.startswith("/syncgate/"):
+            self.gate.serve(self)
+        else:
+            self.gate.serve_endpoint(self)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 (the name in the base class)
         """Stay quiet: what counts is asserted."""

@@ -120,6 +120,30 @@ def test_tests_that_replace_the_network_do_not_meet_the_reports(pytester: pytest
     assert all(attempt["started_at"] > "2020" for attempt in gate.run["attempts"])
 
 
+def test_tests_that_replace_the_file_system_do_not_meet_the_attempts(pytester: pytest.Pytester, gate: Gate) -> None:
+    pytester.makepyfile(
+        """
+        import os, time
+        import pytest
+        import pytest_syncgate.spool, pytest_syncgate.spoolfile
+
+        pytest_syncgate.spool._COMPACT_BYTES = 1000
+
+        def forbidden(*args, **kwargs):
+            raise OSError("the test's double was used")
+
+        @pytest.mark.parametrize("number", range(40))
+        def test_number(number, monkeypatch):
+            for name in ("open", "read", "write", "lseek", "close", "replace", "rename"):
+                monkeypatch.setattr(os, name, forbidden)
+            time.sleep(0.06)
+        """
+    )
+    result = pytester.runpytest_subprocess()
+    assert result.ret == pytest.ExitCode.OK
+    assert all_arrived_once(gate)
+
+
 @pytest.mark.parametrize(("required", "status"), [(True, 69), (False, 0)])
 def test_a_gate_that_stays_away_during_the_run(
     pytester: pytest.Pytester, gate: Gate, monkeypatch: pytest.MonkeyPatch, required: bool, status: int
@@ -130,7 +154,7 @@ def test_a_gate_that_stays_away_during_the_run(
     result = pytester.runpytest("--syncgate-required" if required else "--no-syncgate-required")
     assert result.ret == status
     result.stdout.fnmatch_lines(
-        ["syncgate: the run was not reported completely and will not count: *503: the store is behind*"]
+        ["syncgate: the run was not reported completely and does not count: *503: the store is behind*waits in *"]
     )
     assert gate.run["finish"] is None
 
@@ -153,4 +177,4 @@ def test_a_gate_that_stays_away_at_the_end(
     pytester.makepyfile("def test_fails(): assert False")
     result = pytester.runpytest()
     assert result.ret == pytest.ExitCode.TESTS_FAILED  # what pytest found is not hidden by our own status
-    result.stdout.fnmatch_lines(["*will not count: *remote end closed connection*"])
+    result.stdout.fnmatch_lines(["*does not count: *remote end closed connection*"])

@@ -89,7 +89,7 @@ def test_opening_tells_the_collected_set(pytester: pytest.Pytester, gate: Gate) 
         "digest": hashlib.sha256(ids.encode()).hexdigest(),
         "deselected": 1,
     }
-    assert opening["options"] == ["-k not other", "--maxfail 3"]
+    assert gate.options == ["-k not other", "--maxfail 3"]
     assert (opening["application"], opening["suite"]) == ("checkout-staging", "integration")
     assert (opening["application_namespace"], opening["environment"]) == (None, None)
     assert (opening["commits"], opening["dirty"]) == (None, None)
@@ -162,7 +162,7 @@ def test_a_body_that_does_not_run_is_not_a_pass(pytester: pytest.Pytester, gate:
     pytester.makepyfile("def test_fails(): assert False")
     pytester.runpytest("--setup-only")
     assert gate.outcomes == {"test_fails": ["skipped"]}
-    assert gate.run["opening"]["options"] == ["--setup-only"]
+    assert gate.options == ["--setup-only"]
 
 
 def test_a_file_that_cannot_be_collected_is_an_error(pytester: pytest.Pytester, gate: Gate) -> None:
@@ -239,7 +239,7 @@ def test_reruns_are_attempts_of_their_own(pytester: pytest.Pytester, gate: Gate)
         "test_passes": ["passed"],
         "test_xfails": ["xfailed"],
     }
-    assert gate.run["opening"]["options"] == ["--reruns 2"]
+    assert gate.options == ["--reruns 2"]
 
 
 def test_a_token_in_a_failure_is_taken_out(pytester: pytest.Pytester, gate: Gate) -> None:

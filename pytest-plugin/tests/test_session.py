@@ -82,6 +82,10 @@ def test_flag_wins_over_environment_and_that_over_file(
         ("APPLICATION", "", "*configured but no application*"),
         ("REQUIRED", "perhaps", "*must be true or false*"),
         ("RETRY_SECONDS", "soon", "*must be a number*"),
+        ("PREFLIGHT", "perhaps", "*`preflight` must be true or false*"),
+        ("ENDPOINTS", "../admin", "*is not the name of an endpoint*"),
+        ("ENDPOINTS", "cart=http://cart.example.com", "*would send the token unencrypted*"),
+        ("ENDPOINTS", "cart=https://someone:secret@cart.example.com", "*the URL of endpoint cart must have no user*"),
         ("TOKEN", "two words", "*does not hold a token*"),
         ("TOKEN_FILE", "/there/is/none", "*cannot read the token file /there/is/none: No such file*"),
     ],
@@ -205,12 +209,12 @@ def test_a_refused_run(
 def test_a_token_that_is_not_accepted(pytester: pytest.Pytester, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCGATE_TOKEN", "a-token-of-someone-else")
     pytester.makepyfile(PASSING)
-    result = pytester.runpytest()
-    assert result.ret == 77
-    result.stdout.fnmatch_lines(
-        ["*401 expired: the token has expired - the gate does not accept the environment variable SYNCGATE_TOKEN: *"]
-    )
-    assert "a-token-of-someone-else" not in result.stdout.str() + result.stderr.str()
+    words = "*401 expired: the token has expired - the gate does not accept the environment variable SYNCGATE_TOKEN: *"
+    for flags, status in [((), 78), (("--no-syncgate-preflight",), 77)]:
+        result = pytester.runpytest(*flags)
+        assert result.ret == status
+        result.stdout.fnmatch_lines([words])
+        assert "a-token-of-someone-else" not in result.stdout.str() + result.stderr.str()
     assert len(gate.requests) == 1
 
 

@@ -124,3 +124,52 @@ def test_a_proxy_of_the_environment(
     monkeypatch.setenv("NO_PROXY", "localhost")
     assert pytester.runpytest().ret == pytest.ExitCode.OK
     assert len(proxy.asked) == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("session", ["syncgate_httpx", "syncgate_requests"])
+def test_sessions_of_tests_trust_the_same_ca(
+    pytester: pytest.Pytester,
+    tls_gate: Gate,
+    certificate: tuple[Path, Path],
+    proxy: ThreadingHTTPServer,
+    monkeypatch: pytest.MonkeyPatch,
+    session: str,
+) -> None:
+    """Whatever the environment or a call says about other CAs, and through the same proxy."""
+    monkeypatch.setenv("SYNCGATE_URL", tls_gate.url)
+    monkeypatch.setenv("SYNCGATE_CA_FILE", str(certificate[0]))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/there/is/none")
+    monkeypatch.setenv("SSL_CERT_FILE", "/there/is/none")
+    pytester.makepyfile(
+        f"""
+        def test_endpoint({session}, syncgate):
+            assert {session}.get(syncgate.endpoint("cart")).json()["signed"]
+        """
+    )
+    assert pytester.runpytest_subprocess().ret == pytest.ExitCode.OK
+    monkeypatch.setenv("HTTPS_PROXY", f"http://127.0.0.1:{proxy.server_address[1]}")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert pytester.runpytest_subprocess().ret == pytest.ExitCode.OK
+    assert len(tls_gate.door) == 2
+    assert len(proxy.asked) == 2  # type: ignore[attr-defined]  # our own, and the test's
+
+
+@pytest.mark.parametrize("session", ["syncgate_httpx", "syncgate_requests"])
+def test_sessions_of_tests_send_nothing_to_who_is_not_verified(
+    pytester: pytest.Pytester, gate: Gate, tls_gate: Gate, monkeypatch: pytest.MonkeyPatch, session: str
+) -> None:
+    monkeypatch.setenv("SYNCGATE_ENDPOINTS", f"cart={tls_gate.url}")
+    insecure = ", verify=False" if "requests" in session else ""
+    pytester.makepyfile(
+        f"""
+        import pytest
+
+        def test_endpoint({session}, syncgate):
+            with pytest.raises(Exception, match="(?i)certificate.verify"):
+                {session}.get(syncgate.endpoint("cart"){insecure})
+        """
+    )
+    assert pytester.runpytest_subprocess("-W", "ignore").ret == pytest.ExitCode.OK
+    assert tls_gate.door == []
+    assert gate.run["finish"] is not None

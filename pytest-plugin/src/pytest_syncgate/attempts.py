@@ -8,8 +8,11 @@ that began and never ended is an error.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import unicodedata
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from time import time
@@ -17,6 +20,7 @@ from time import time
 import pytest
 
 _LONGEST_MESSAGE = 4096
+_LONGEST_NAME = 16 * 1024
 
 
 @dataclass(frozen=True)
@@ -60,13 +64,15 @@ class _Open:
 class Assembler:
     """Takes reports in the order in which the session gets them, gives attempts as they are complete."""
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        """Take what takes secrets out of messages; it sees them whole, before they are cut."""
+        self._redact = redact
         self._open: dict[tuple[str, str | None], _Open] = {}
         self._numbers: Counter[str] = Counter()
 
     def add(self, report: pytest.TestReport) -> list[Attempt]:
         """Take one report; return the attempts that it completes (none, one, or two)."""
-        key = (clean(report.nodeid), _worker(report))
+        key = (clean_name(report.nodeid), _worker(report))
         done = []
         current = self._open.get(key)
         if current is not None and _begins_anew(report, current):
@@ -81,8 +87,9 @@ class Assembler:
 
     def add_collection_error(self, report: pytest.CollectReport) -> Attempt:
         """Turn a file that could not be collected into an errored attempt of its own."""
-        self._open[clean(report.nodeid), None] = _Open(time(), 0.0, "error", [_failure_text(report)])
-        return self._close((clean(report.nodeid), None))
+        key = (clean_name(report.nodeid) or ".", None)
+        self._open[key] = _Open(time(), 0.0, "error", [_failure_text(report)])
+        return self._close(key)
 
     def unfinished(self) -> list[Attempt]:
         """Close what began and will not end any more, since the session is over."""
@@ -101,7 +108,7 @@ class Assembler:
         if current.outcome is None:  # --setup-only and the like
             current.outcome = "skipped"
             current.messages.append("the test was set up and torn down, but its body did not run")
-        message = _cut("\n\n".join(text for text in current.messages if text)) or None
+        message = _cut(self._redact("\n\n".join(text for text in current.messages if text))) or None
         return Attempt(
             test, self._numbers[test], current.outcome, current.started_at, current.duration, message, worker
         )
@@ -197,6 +204,17 @@ def _failure_text(report: pytest.TestReport | pytest.CollectReport) -> str:
 def clean(text: str) -> str:
     """Make text fit for JSON and for databases: no lone surrogates, no NUL."""
     return text.encode("utf-8", "backslashreplace").decode().replace("\0", "\\x00")
+
+
+def clean_name(text: str) -> str:
+    """Make a name fit for the gate: control characters escaped, at most 16 KiB; what is longer ends in its digest."""
+    name = clean(text)
+    if not name.isprintable():
+        name = "".join(char if unicodedata.category(char) != "Cc" else f"\\x{ord(char):02x}" for char in name)
+    data = name.encode()
+    if len(data) <= _LONGEST_NAME:
+        return name
+    return data[: _LONGEST_NAME - 70].decode("utf-8", "ignore") + "..." + hashlib.sha256(data).hexdigest()
 
 
 def _cut(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The gate's run API: open a run, append attempts, finish; with patience for a gate that is away.
+"""What the gate is asked: the preflight, and a run from opening to finish; with patience for a gate that is away.
 
 Every request may be repeated safely: a run has an idempotency key, a batch its sequence number, and finishing
 twice is finishing once. So whatever leaves the fate of a request unknown is answered by sending it again.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from time import monotonic
@@ -22,6 +23,8 @@ Json = dict[str, Any]
 
 _FIRST_DELAY, _LONGEST_DELAY = 0.2, 5.0
 _LONGEST_RETRY_AFTER = 30.0
+#: A token of a kind that is sent to the gate, perhaps by an xdist worker; its parts are base64url (RFC 7515).
+_JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _PASSING_STATUS = (408, 425, 429)
 
 
@@ -88,7 +91,17 @@ class GateClient:
         self._transport = transport
         self._credential = credential
         self._sent_tokens: set[str] = set()
-        self._met = False
+        #: Whether anything answered, and whether that was a gate.
+        self._met = self._proved = False
+
+    def preflight(self, body: Callable[[], Json], patience: Patience) -> Json | None:
+        """Ask if all is well, with a body made anew for each try; `None` from a gate that has no preflight yet."""
+        try:
+            return self._post("/syncgate/v1/preflight", lambda: _encode(body()), patience)
+        except GateRefusedError as refusal:
+            if refusal.status in (404, 405):
+                return None  # also what is no gate; opening the run will tell
+            raise
 
     def open_run(self, body: Json, key: str, patience: Patience) -> Run:
         """Open a run; the same key gives the same run again."""
@@ -112,16 +125,18 @@ class GateClient:
         return self._post(f"/syncgate/v1/runs/{quote(run.id, safe='')}/finish", _encode(body), patience)
 
     def redact(self, text: str) -> str:
-        """Take the tokens that were sent so far out of a text, for example a failed assertion on headers."""
+        """Take tokens out of a text, for example a failed assertion on headers: those sent so far, and every JWT."""
         for token in tuple(self._sent_tokens):
             text = text.replace(token, "[token]")
-        return text
+        return _JWT.sub("[token]", text) if "eyJ" in text else text
 
     def close(self) -> None:
         """Drop the connection."""
         self._transport.close()
 
-    def _post(self, path: str, body: bytes, patience: Patience, headers: dict[str, str] | None = None) -> Json:
+    def _post(
+        self, path: str, body: bytes | Callable[[], bytes], patience: Patience, headers: dict[str, str] | None = None
+    ) -> Json:
         """Send until there is an answer that settles it, or patience is over."""
         delay = _FIRST_DELAY
         while True:
@@ -129,12 +144,15 @@ class GateClient:
             try:
                 token = self._credential.token()
                 self._sent_tokens.add(token)
-                answer = self._transport.post(path, body, self._headers(token, headers))
+                content = body() if callable(body) else body
+                answer = self._transport.post(path, content, self._headers(token, headers))
                 self._met = True
                 if answer.status == 401 and self._credential.token() != token:
                     continue  # replaced between our reading it and the gate's judging it
-                if answer.status < 500 and answer.status not in _PASSING_STATUS:
-                    return self._settle(answer)
+                if answer.status < 500 and answer.status not in _PASSING_STATUS and not self._is_foreign(answer):
+                    value = self._settle(answer)
+                    self._proved = True
+                    return value
                 trouble = f"it answers {GateRefusedError(answer.status, _problem(answer))}"
                 pause = _retry_after(answer)
             except (TransportError, CredentialError) as error:
@@ -144,6 +162,10 @@ class GateClient:
             if not patience.wait(max(delay * random.uniform(0.5, 1.0), pause)):  # noqa: S311 (jitter)
                 raise self._away(trouble)
             delay = min(delay * 2, _LONGEST_DELAY)
+
+    def _is_foreign(self, answer: Answer) -> bool:
+        """Whether something else answers in the place of a gate that was there: a page of a load balancer."""
+        return self._proved and (300 <= answer.status < 400 or not _problem(answer))
 
     def _away(self, trouble: str) -> GateAwayError:
         return GateAwayError(f"the gate {self._url} cannot be used: {trouble}")

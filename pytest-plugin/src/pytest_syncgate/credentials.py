@@ -1,7 +1,8 @@
 """Who we are towards the gate: finds a source of tokens, and reads a fresh token from it for every request.
 
-Never puts a token, or a part of one, into a message. A new kind of credential (a CI system's token endpoint,
-an exchanged session) is one more class with the two members of `Credential`, and one more line in `find`.
+Never puts a token, or a part of one, into a message. A new kind of credential (an AWS role, an exchanged
+session) is one more class with the two members of `Credential`; a project adds its own by the hook
+`pytest_syncgate_credential`, without a change here.
 """
 
 from __future__ import annotations
@@ -24,14 +25,14 @@ class CredentialError(Exception):
 
 
 class Credential(Protocol):
-    """A source of bearer tokens."""
+    """A source of bearer tokens; threads may ask it at the same time."""
 
     @property
     def source(self) -> str:
         """Where tokens come from, for people."""
 
     def token(self) -> str:
-        """Return the token as it is now; raises `CredentialError`."""
+        """Return the token as it is now, renewed where that is needed; raises `CredentialError`."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class TokenFile:
                 content = file.read(_LONGEST_TOKEN + 1)
         except OSError as error:
             raise CredentialError(f"cannot read the {self.source}: {error.strerror}") from None
-        return _checked(content.decode("ascii", "replace"), self.source)
+        return checked(content.decode("ascii", "replace"), self.source)
 
 
 @dataclass(frozen=True)
@@ -64,35 +65,45 @@ class TokenText:
 
     def token(self) -> str:
         """Return the token."""
-        return _checked(self.text, self.source)
+        return checked(self.text, self.source)
 
 
 def find(settings: Settings, environ: Mapping[str, str] = os.environ) -> Credential:
-    """Choose the source of tokens: the configured file, `SYNCGATE_TOKEN`, then a Job's usual mount.
+    """Choose the source of tokens.
 
-    Raises `CredentialError` if there is none, or if the one chosen has no usable token: a source that was
-    named and is broken never falls through to the next.
+    In order: the configured file, `SYNCGATE_TOKEN`, a Job's usual mount, the token endpoint of GitHub Actions,
+    the ID token of GitLab. Raises `CredentialError` if there is none, or if the one chosen has no usable token: a
+    source that was named and is broken never falls through to the next. A token endpoint is not asked yet.
     """
     credential = _choose(settings, environ)
-    credential.token()
+    if isinstance(credential, (TokenFile, TokenText)):
+        credential.token()
     return credential
 
 
 def _choose(settings: Settings, environ: Mapping[str, str]) -> Credential:
     if settings.token_file is not None:
         return TokenFile(settings.token_file)
-    text = environ.get("SYNCGATE_TOKEN", "")
-    if text.strip():
-        return TokenText(text, "environment variable SYNCGATE_TOKEN")
+    if environ.get("SYNCGATE_TOKEN", "").strip():
+        return TokenText(environ["SYNCGATE_TOKEN"], "environment variable SYNCGATE_TOKEN")
     if DEFAULT_TOKEN_FILE.exists():
         return TokenFile(DEFAULT_TOKEN_FILE)
+    if environ.get("ACTIONS_ID_TOKEN_REQUEST_URL") and environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
+        from .github import GitHubToken  # noqa: PLC0415 (knows this module)
+
+        return GitHubToken(
+            environ["ACTIONS_ID_TOKEN_REQUEST_URL"], environ["ACTIONS_ID_TOKEN_REQUEST_TOKEN"], settings.audience
+        )
+    if environ.get("SYNCGATE_ID_TOKEN", "").strip():
+        return TokenText(environ["SYNCGATE_ID_TOKEN"], "GitLab ID token in SYNCGATE_ID_TOKEN")
     raise CredentialError(
         f"no token found: mount a projected service-account token at {DEFAULT_TOKEN_FILE}, name another file "
-        "in SYNCGATE_TOKEN_FILE, or set SYNCGATE_TOKEN"
+        "in SYNCGATE_TOKEN_FILE, or set SYNCGATE_TOKEN; in CI, give the job `permissions: id-token: write` (GitHub) "
+        "or an ID token named SYNCGATE_ID_TOKEN (GitLab)"
     )
 
 
-def _checked(text: str, source: str) -> str:
+def checked(text: str, source: str) -> str:
     """Refuse what cannot be a token here, since an HTTP library would quote it in its own error."""
     token = text.strip()
     if not token:

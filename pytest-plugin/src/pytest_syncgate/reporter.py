@@ -8,49 +8,31 @@ session fail. Nothing here turns a failing session into a passing one.
 
 from __future__ import annotations
 
-import hashlib
-import platform
-import sys
 import uuid
-from collections.abc import Generator, Iterable
-from dataclasses import replace
+from collections.abc import Generator, Iterable, Mapping
+from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from threading import Event
 from time import time
 from typing import Any
 
 import pytest
 
-from . import __version__, worktree
-from .attempts import Assembler, Attempt, clean, timestamp
+from . import opening, preflight, worktree
+from .attempts import Assembler, Attempt, clean_name, timestamp
 from .client import GateClient, GateError, GateRefusedError, Json, Patience, Run
 from .credentials import Credential
+from .recovery import finish_body, recover
 from .settings import Settings
+from .spool import Spool
+from .spoolfile import SpoolError
 from .stream import Stream
+from .terminal import EXIT_NOT_REPORTED, EXIT_PREFLIGHT, EXIT_REFUSED, advice, exit_status, tell
 
-#: Exit statuses of sysexits.h, as the `syncgate` command uses them; pytest's own end at 5.
-EXIT_NOT_REPORTED = 69
-EXIT_REFUSED = 77
-
-#: Options that decide which tests run and what counts as a failure; others may hold secrets and are not told.
-_TOLD_OPTIONS = {
-    "keyword": "-k",
-    "markexpr": "-m",
-    "deselect": "--deselect",
-    "ignore": "--ignore",
-    "ignore_glob": "--ignore-glob",
-    "lf": "--last-failed",
-    "stepwise": "--stepwise",
-    "maxfail": "--maxfail",
-    "runxfail": "--runxfail",
-    "setuponly": "--setup-only",
-    "continue_on_collection_errors": "--continue-on-collection-errors",
-    "reruns": "--reruns",
-    "only_rerun": "--only-rerun",
-    "numprocesses": "--numprocesses",
-    "dist": "--dist",
-}
 _WORKER_ANSWER_SECONDS = 10
+#: What an earlier session left is not worth waiting longer for.
+_RECOVERY_SECONDS = 10.0
 
 
 class Reporter:
@@ -62,19 +44,34 @@ class Reporter:
         self._credential = credential
         self._client = client
         self._started_at = time()
-        self._attempts = Assembler()
+        self._attempts = Assembler(client.redact)
         self._deselected = 0
         self._collection_errors: dict[str, Attempt] = {}
         self._workers: dict[str, Any] = {}
         self._opened = False
+        self._preflight_failed = False
         self._run: Run | None = None
+        self._spool: Spool | None = None
         self._stream: Stream | None = None
         self._failure: GateError | None = None
         self._verdict: Json | None = None
+        self._reported = 0
 
     @cached_property
     def _work_tree(self) -> worktree.WorkTree | None:
         return worktree.inspect(self._config.rootpath)
+
+    def told(self) -> Mapping[str, Any]:
+        """Return what the gate told about the run that is open, in plain values; nothing if none is."""
+        if self._run is None:
+            return {}
+        commits, environment = self._run.answer.get("commits"), self._run.answer.get("environment")
+        return {
+            "run": self._run.id,
+            "run_url": self._run.url,
+            "environment": environment if isinstance(environment, str) else None,
+            "commits": [str(commit) for commit in commits] if isinstance(commits, list) else [],
+        }
 
     # Before the first test
 
@@ -91,6 +88,23 @@ class Reporter:
             first = ", ".join(tree.changed[:3]) + (", ..." if len(tree.changed) > 3 else "")
             lines.append(f"syncgate: the work tree differs from its commit {tree.commit[:7]}: {first}")
         return lines
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
+        """Ask the gate if all is well, before time goes into collecting tests."""
+        if not self._settings.preflight:
+            return
+        try:
+            found = preflight.ask(self._client, self._settings, self._credential.source)
+        except GateError as error:
+            self._lose_run(error)
+            return
+        required = self._settings.required
+        for line in found.lines:
+            self._tell(f"syncgate: {line}", red=not found.passed and required, yellow=not found.passed and not required)
+        if not found.passed and required:
+            self._preflight_failed = True
+            pytest.exit("syncgate: no test was run, since the preflight failed", EXIT_PREFLIGHT)
 
     def pytest_deselected(self, items: list[pytest.Item]) -> None:
         """Count what the session will not run."""
@@ -109,69 +123,73 @@ class Reporter:
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:
-        """Give each xdist worker a channel on which it tells how many tests it deselected."""
+        """Give each xdist worker the settings, and a channel: for what it deselected, and for what the gate told."""
         channel = node.gateway.newchannel()
-        node.workerinput["syncgate_deselected"] = channel
+        node.workerinput["syncgate_channel"] = channel
+        node.workerinput["syncgate_settings"] = self._settings.plain()
         self._workers[node.gateway.id] = channel
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_xdist_node_collection_finished(self, node: Any, ids: list[str]) -> None:
         """Open the run when the first worker has collected; xdist sees to it that all collect the same."""
-        if self._opened:
-            return
-        worker = node.gateway.id
+        channel = self._workers[node.gateway.id]
         try:
-            deselected = self._workers[worker].receive(timeout=_WORKER_ANSWER_SECONDS)
+            deselected = channel.receive(timeout=_WORKER_ANSWER_SECONDS)
         except Exception as error:  # execnet's own kinds, which are not importable without it
             pytest.exit(
-                f"syncgate: worker {worker} did not tell what it deselected: is the plugin installed there? ({error})",
+                f"syncgate: worker {node.gateway.id} did not tell what it deselected: is the plugin installed there? "
+                f"({error})",
                 EXIT_NOT_REPORTED,
             )
-        self._open(ids, deselected)
+        if not self._opened:
+            self._open(ids, deselected)
+        with suppress(OSError):  # a worker that died; xdist sees to it
+            channel.send(dict(self.told()))
 
     def _open(self, node_ids: Iterable[str], deselected: int) -> None:
         self._opened = True
-        body = self._opening(sorted({clean(node_id) for node_id in node_ids}), deselected)
-        patience = Patience(Event().wait, self._settings.retry_seconds)
-        try:
-            self._run = self._client.open_run(body, str(uuid.uuid4()), patience)
-        except GateError as error:
-            self._failure = error
-            if self._settings.required:
-                self._tell(f"syncgate: {self._explain(error)}", red=True)
-                pytest.exit("syncgate: no test was run, since the run could not be opened", _exit_status(error))
+        if self._failure is not None:
             return
-        self._stream = Stream(self._client, self._run)
+        collected = opening.collected([clean_name(node_id) for node_id in node_ids], deselected)
+        told = self._settings
+        body = opening.body(self._config, told, self._work_tree, collected, self._started_at)
+        folder = self._spool_folder()
+        try:
+            if folder is not None:
+                patience = Patience(Event().wait, min(_RECOVERY_SECONDS, told.retry_seconds))
+                for line in recover(folder, told.url, self._client, patience):
+                    self._tell(f"syncgate: {line}", yellow=True)
+            self._run = self._client.open_run(body, str(uuid.uuid4()), Patience(Event().wait, told.retry_seconds))
+        except GateError as error:
+            self._lose_run(error)
+            return
+        run = {"gate": told.url, "application": told.application, "suite": told.suite}
+        try:
+            self._spool = Spool.create(folder, {**run, "run": self._run.id, "url": self._run.url})
+        except SpoolError as error:
+            self._lose_run(GateError(str(error)))
+            return
+        if self._spool.in_memory:
+            self._tell("syncgate: there is no folder to write to: attempts wait in memory", yellow=True)
+        self._stream = Stream(self._client, self._run, self._spool)
         self._put(self._collection_errors.values())
 
-    def _opening(self, tests: list[str], deselected: int) -> Json:
-        told = self._settings
-        tree = self._work_tree
-        commits = told.commits
-        if commits is None and tree is not None:
-            commits = (tree.commit,)
-        return {
-            "application": told.application,
-            "application_namespace": told.application_namespace,
-            "environment": told.environment,
-            "suite": told.suite,
-            "commits": list(commits) if commits else None,
-            "dirty": bool(tree.changed) if tree is not None else None,
-            "collected": {
-                "tests": len(tests),
-                "digest": hashlib.sha256("\n".join(tests).encode()).hexdigest(),
-                "deselected": deselected,
-            },
-            "tool": {
-                "name": "pytest",
-                "version": pytest.__version__,
-                "plugin": __version__,
-                "python": platform.python_version(),
-                "platform": sys.platform,
-            },
-            "options": _told_options(self._config),
-            "started_at": timestamp(self._started_at),
-        }
+    def _lose_run(self, error: GateError) -> None:
+        """End the session before its first test, or go on without a run, as configured."""
+        self._failure = error
+        if self._settings.required:
+            self._tell(f"syncgate: {self._explain(error)}", red=True)
+            pytest.exit("syncgate: no test was run, since the run could not be opened", exit_status(error))
+
+    def _spool_folder(self) -> Path | None:
+        if self._settings.spool_dir is not None:
+            return self._settings.spool_dir
+        cache = getattr(self._config, "cache", None)  # absent with -p no:cacheprovider
+        if cache is None:
+            return None
+        with suppress(OSError):
+            return Path(cache.mkdir("syncgate"))
+        return None
 
     # While tests run
 
@@ -182,8 +200,7 @@ class Reporter:
     def _put(self, attempts: Iterable[Attempt]) -> None:
         if self._stream is not None:
             for attempt in attempts:
-                message = attempt.message and self._client.redact(attempt.message)
-                self._stream.put(replace(attempt, message=message).encode())
+                self._stream.put(attempt.encode())
 
     # After the last test
 
@@ -192,33 +209,36 @@ class Reporter:
         """Deliver the rest, finish the run, and let a passing session fail if its evidence is lost or refused."""
         if not self._opened and self._collection_errors:  # xdist: no worker came as far as to collect
             self._open((), 0)
-        if self._run is not None and self._stream is not None:
+        if self._run is not None and self._spool is not None and self._stream is not None:
             self._put(self._attempts.unfinished())
             try:
-                self._verdict = self._finish(self._run, self._stream, session)
+                self._verdict = self._finish(self._run, self._spool, self._stream, session)
             except GateError as error:
                 self._failure = error
             except KeyboardInterrupt:
                 self._failure = GateError("interrupted before all was delivered")
+            # What the gate has, or will never have as a whole, is of no use to a later session; another token may be.
+            refused = isinstance(self._failure, GateRefusedError) and self._failure.status != 401
+            if self._failure is None or refused or self._stream.lost_some:
+                self._spool.discard()
+                self._spool = None
+            else:
+                self._spool.close()
         self._client.close()
         if self._settings.required and session.exitstatus == pytest.ExitCode.OK:
             if self._failure is not None:
-                session.exitstatus = _exit_status(self._failure)
+                session.exitstatus = exit_status(self._failure)
             elif self._verdict is not None and self._verdict.get("verdict") not in ("passed", "failed"):
                 session.exitstatus = EXIT_REFUSED
 
-    def _finish(self, run: Run, stream: Stream, session: pytest.Session) -> Json:
-        stream.close(self._settings.retry_seconds)
+    def _finish(self, run: Run, spool: Spool, stream: Stream, session: pytest.Session) -> Json:
         status = int(session.exitstatus)
         cut_short = bool(session.shouldstop or session.shouldfail)
-        body = {
-            "exit_status": status,
-            "finished_at": timestamp(time()),
-            "batches": stream.batches,
-            "attempts": stream.attempts,
-            "interrupted": cut_short or status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR),
-        }
-        return self._client.finish(run, body, Patience(Event().wait, self._settings.retry_seconds))
+        interrupted = cut_short or status in (pytest.ExitCode.INTERRUPTED, pytest.ExitCode.INTERNAL_ERROR)
+        stream.end({"exit_status": status, "finished_at": timestamp(time()), "interrupted": interrupted})
+        stream.close(self._settings.retry_seconds)
+        self._reported = spool.attempts
+        return self._client.finish(run, finish_body(spool), Patience(Event().wait, self._settings.retry_seconds))
 
     @pytest.hookimpl(hookwrapper=True, tryfirst=True)
     def pytest_terminal_summary(self) -> Generator[None, None, None]:
@@ -229,13 +249,12 @@ class Reporter:
                 self._tell(f"syncgate: {self._explain(self._failure)}", red=True)
         elif self._verdict is not None:
             self._tell_verdict(self._verdict)
-        else:
+        elif not self._preflight_failed:
             self._tell("syncgate: no run was opened, since pytest ended before its tests", red=True)
 
     def _tell_verdict(self, answer: Json) -> None:
         verdict = str(answer.get("verdict", "no verdict"))
-        attempts = self._stream.attempts if self._stream is not None else 0
-        reported = f"{attempts} attempt{'s' if attempts != 1 else ''} reported"
+        reported = f"{self._reported} attempt{'s' if self._reported != 1 else ''} reported"
         commits = self._run.answer.get("commits") if self._run is not None else None
         at = " at " + ", ".join(str(commit)[:7] for commit in commits) if isinstance(commits, list) and commits else ""
         parts = [f"syncgate: {verdict}: {self._subject()}{at}, {reported}"]
@@ -262,13 +281,18 @@ class Reporter:
     def _explain(self, error: GateError) -> str:
         if self._run is None:
             what = f"the run for {self._subject()} could not be opened: {error}"
+        elif self._spool is not None and self._spool.place is not None:
+            what = (
+                f"the run was not reported completely and does not count: {error} - {self._run.url} - "
+                f"what is missing waits in {self._spool.place}, and the next session there sends it"
+            )
         else:
             what = f"the run was not reported completely and will not count: {error} - {self._run.url}"
-        advice = _advice(error, self._settings, self._credential)
-        return what + (f" - {advice}" if advice else "")
+        words = advice(error, self._settings, self._credential.source)
+        return what + (f" - {words}" if words else "")
 
     def _tell(self, text: str, **markup: bool) -> None:
-        _tell(self._config, text, **markup)
+        tell(self._config, text, **markup)
 
 
 class NotReporting:
@@ -280,11 +304,11 @@ class NotReporting:
 
     def pytest_terminal_summary(self) -> None:
         """Say it."""
-        _tell(self._config, f"syncgate: nothing was reported: {self._why}", yellow=True)
+        tell(self._config, f"syncgate: nothing was reported: {self._why}", yellow=True)
 
 
 class WorkerNote:
-    """In an xdist worker: tells the controller how many tests were deselected, and nothing else."""
+    """In an xdist worker: tells the session's own process how many tests were deselected, and hears about the run."""
 
     def __init__(self, channel: Any) -> None:
         self._channel = channel
@@ -299,47 +323,11 @@ class WorkerNote:
         """Tell it before xdist tells what was collected, so that it is there by then."""
         self._channel.send(self._deselected)
 
+    @cached_property
+    def _told(self) -> Mapping[str, Any]:
+        told: Mapping[str, Any] = self._channel.receive(timeout=_WORKER_ANSWER_SECONDS)
+        return told
 
-def _tell(config: pytest.Config, text: str, **markup: bool) -> None:
-    """Write a line to the terminal; what came from the gate must not control it."""
-    line = "".join(char if char.isprintable() else "?" for char in text)
-    terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is not None:
-        terminal.ensure_newline()
-        terminal.write_line(line, **markup)
-    else:
-        sys.stderr.write(line + "\n")
-
-
-def _exit_status(error: GateError) -> int:
-    return EXIT_REFUSED if isinstance(error, GateRefusedError) else EXIT_NOT_REPORTED
-
-
-def _advice(error: GateError, settings: Settings, credential: Credential) -> str | None:
-    """Say what to do about a refusal."""
-    if not isinstance(error, GateRefusedError):
-        return None
-    if error.status == 401:
-        return (
-            f"the gate does not accept the {credential.source}: it must be of an issuer that the gate trusts, for "
-            "the gate's audience, and not expired; a Job mounts a projected service-account token with that audience"
-        )
-    if error.status == 403:
-        return (
-            f"this identity may not report for {settings.application}: correct SYNCGATE_APPLICATION, or have the "
-            "gate's configuration map the identity to a role that may"
-        )
-    if error.status == 404:
-        return "the gate does not know that application, or the URL is not the gate's"
-    return "correct the settings that the gate names"
-
-
-def _told_options(config: pytest.Config) -> list[str]:
-    options = []
-    for name, flag in _TOLD_OPTIONS.items():
-        value = config.getoption(name, None)
-        if not value or (name == "dist" and value == "no"):
-            continue
-        for one in value if isinstance(value, list) else [value]:
-            options.append(flag if one is True else clean(f"{flag} {one}"))
-    return options
+    def told(self) -> Mapping[str, Any]:
+        """Return what the gate told about the run; it is sent before the first test."""
+        return self._told

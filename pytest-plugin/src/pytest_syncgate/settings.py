@@ -3,13 +3,15 @@
 A flag wins over the environment, which wins over the ini file. An empty value counts as "not set", and an
 empty URL in a stronger place switches the plugin off. Mistakes are `pytest.UsageError`s (exit status 4)
 that say what to write. Tokens are not settings: a flag is seen in the process list, an ini file is committed.
+Settings go to xdist's workers as plain values, so they are read once, in the session's own process.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,6 +21,7 @@ import pytest
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _TRUE = ("1", "true", "yes", "on")
 _FALSE = ("0", "false", "no", "off")
+_ENDPOINT_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,20 @@ _SETTINGS = (
     ),
     _Setting("token_file", "file with the token, read again for every request"),
     _Setting("ca_file", "PEM file with the CA certificates that the gate's certificate is checked against"),
+    _Setting("audience", "audience of the tokens that a CI system issues for this gate (default: the gate's URL)"),
+    _Setting(
+        "endpoints",
+        "endpoints under test, separated by commas or blanks: names of the gate's test door, or NAME=URL for one "
+        "that has a host of its own; the preflight asks about each",
+        "args",
+    ),
+    _Setting("spool_dir", "folder for attempts that the gate has not acknowledged (default: in pytest's cache)"),
     _Setting(
         "required",
         "whether a session whose run could not be reported, or was refused as evidence, must fail (default: true)",
         "bool",
     ),
+    _Setting("preflight", "whether the gate is asked before the first test if all is well (default: true)", "bool"),
     _Setting(
         "retry_seconds",
         "how long to try again while the gate is away, at the start and at the end (default: 60)",
@@ -81,8 +93,26 @@ class Settings:
     commits: tuple[str, ...] | None
     token_file: Path | None
     ca_file: Path | None
+    audience: str
+    #: Endpoints by name; `None` for the gate's own path, else the URL of the host that the endpoint has.
+    endpoints: Mapping[str, str | None]
+    spool_dir: Path | None
     required: bool
+    preflight: bool
     retry_seconds: float
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values for another process; `of_plain` reads them there."""
+        return {name: str(value) if isinstance(value, Path) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> Settings:
+        """Read what `plain` wrote."""
+        files = ("token_file", "ca_file", "spool_dir")
+        read: dict[str, Any] = {
+            name: Path(value) if name in files and value else value for name, value in values.items()
+        }
+        return cls(**read)
 
 
 def add_options(parser: pytest.Parser) -> None:
@@ -90,7 +120,7 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("syncgate", "syncgate: report tests to the gate in front of Argo CD")
     for setting in _SETTINGS:
         parser.addini(setting.ini, setting.help, type=setting.ini_type, default=None)
-        if setting.name != "required":
+        if setting.name not in ("required", "preflight"):
             group.addoption(setting.flag, metavar=setting.name.upper(), default=None, help=setting.help)
     group.addoption(
         "--syncgate-required",
@@ -104,6 +134,13 @@ def add_options(parser: pytest.Parser) -> None:
         action="store_false",
         dest="syncgate_required",
         help="only say so in those cases",
+    )
+    group.addoption(
+        "--no-syncgate-preflight",
+        action="store_false",
+        dest="syncgate_preflight",
+        default=None,
+        help="do not ask the gate before the first test if all is well",
     )
 
 
@@ -131,7 +168,11 @@ def load(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Sett
         commits=_commits(values["commits"]),
         token_file=_file(values["token_file"], config),
         ca_file=_file(values["ca_file"], config),
-        required=_boolean(values["required"]),
+        audience=values["audience"] or _checked_url(url),
+        endpoints=_endpoints(values["endpoints"]),
+        spool_dir=_file(values["spool_dir"], config),
+        required=_boolean("required", values["required"]),
+        preflight=_boolean("preflight", values["preflight"]),
         retry_seconds=_seconds(values["retry_seconds"]),
     )
 
@@ -154,7 +195,7 @@ def _text(value: str | bool | Sequence[str]) -> str:
     return value.strip() if isinstance(value, str) else " ".join(value)
 
 
-def _checked_url(text: str) -> str:
+def _checked_url(text: str, what: str = "the gate's URL") -> str:
     try:
         url = urlsplit(text)
         host, _ = url.hostname, url.port
@@ -163,7 +204,7 @@ def _checked_url(text: str) -> str:
     if url.scheme not in ("https", "http") or not host:
         raise pytest.UsageError(f"syncgate: the URL `{text}` is not of the form https://gate.example.com")
     if url.username is not None or url.query or url.fragment:
-        raise pytest.UsageError("syncgate: the gate's URL must have no user name, query or fragment")
+        raise pytest.UsageError(f"syncgate: {what} must have no user name, query or fragment")
     if url.scheme == "http" and host not in _LOOPBACK:
         raise pytest.UsageError(
             f"syncgate: the URL `{text}` would send the token unencrypted to another machine: use https "
@@ -180,19 +221,36 @@ def _commits(text: str | None) -> tuple[str, ...] | None:
     return tuple(text.replace(",", " ").split())
 
 
+def _endpoints(text: str | None) -> dict[str, str | None]:
+    endpoints: dict[str, str | None] = {}
+    for item in (text or "").replace(",", " ").split():
+        name, _, url = item.partition("=")
+        endpoints[endpoint_name(name)] = _checked_url(url, f"the URL of endpoint {name}") if url else None
+    return endpoints
+
+
+def endpoint_name(text: str) -> str:
+    """Check the name of an endpoint, since it becomes part of a URL; raises `pytest.UsageError`."""
+    if not _ENDPOINT_NAME.fullmatch(text):
+        raise pytest.UsageError(
+            f"syncgate: `{text}` is not the name of an endpoint: use lower-case letters, digits, `-` and `.`"
+        )
+    return text
+
+
 def _file(text: str | None, config: pytest.Config) -> Path | None:
     # Absolute at once: a test may change the working directory while the token is still being read.
     return Path(config.invocation_params.dir, text).absolute() if text else None
 
 
-def _boolean(text: str | None) -> bool:
+def _boolean(name: str, text: str | None) -> bool:
     if not text:
         return True
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:
         return False
-    raise pytest.UsageError(f"syncgate: `required` must be true or false, not `{text}`")
+    raise pytest.UsageError(f"syncgate: `{name}` must be true or false, not `{text}`")
 
 
 def _seconds(text: str | None) -> float:

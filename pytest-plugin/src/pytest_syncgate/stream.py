@@ -1,47 +1,59 @@
 """Delivers attempts to the gate from a thread of its own, so that tests never wait for the network.
 
 Batches are numbered from 0, leave in order, and are sent again unchanged until the gate has acknowledged
-them; so nothing is lost and nothing stored twice while the gate is away. What cannot be delivered stays
-in memory until the session ends, and some seconds more.
+them; so nothing is lost and nothing stored twice while the gate is away. What waits is in the spool, and what
+cannot be delivered stays there for a later session.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
+from collections.abc import Callable
 
-from .client import GateClient, GateError, Patience, Run
+from .client import GateClient, GateError, Json, Patience, Run
+from .spool import Spool
+from .spoolfile import SpoolError
 
 _FLUSH_SECONDS = 1.0
-_BATCH_ATTEMPTS = 200
-#: Well below the gate's 4 MiB, and little enough to send again over a slow line.
-_BATCH_BYTES = 1024 * 1024
+_DUE_ATTEMPTS = 200
 
 
 class Stream:
     """The way of one run's attempts to the gate."""
 
-    def __init__(self, client: GateClient, run: Run) -> None:
-        """Start the thread; it has the client for itself until `close` returns `True`."""
+    def __init__(self, client: GateClient, run: Run, spool: Spool) -> None:
+        """Start the thread; it has the client for itself until `close` returns."""
         self._client = client
         self._run = run
-        self._waiting: deque[bytes] = deque()
+        self._spool = spool
         self._changed = threading.Condition()
         self._closing = threading.Event()
         self._patience = Patience(self._pause)
         self._error: GateError | None = None
-        self.attempts = 0
-        self.batches = 0
+        #: Whether an attempt could not be kept, so that the run will never be complete.
+        self.lost_some = False
         self._thread = threading.Thread(target=self._deliver, name="syncgate", daemon=True)
         self._thread.start()
 
     def put(self, attempt: bytes) -> None:
-        """Hand over one encoded attempt; never waits."""
-        with self._changed:
-            self._waiting.append(attempt)
-            self.attempts += 1
-            if len(self._waiting) == _BATCH_ATTEMPTS:
+        """Hand over one encoded attempt; never waits for the network."""
+        self._keep(lambda: self._spool.append(attempt))
+        if self._spool.waiting == _DUE_ATTEMPTS:
+            with self._changed:
                 self._changed.notify()
+
+    def end(self, body: Json) -> None:
+        """Keep how the run ended, so that a later session could tell it."""
+        self._keep(lambda: self._spool.finish(body))
+
+    def _keep(self, write: Callable[[], None]) -> None:
+        if self.lost_some:
+            return
+        try:
+            write()
+        except SpoolError as error:
+            self.lost_some = True
+            self._error = self._error or GateError(str(error))
 
     def close(self, seconds: float) -> None:
         """Deliver the rest, within that time; raises `GateError` if anything was not delivered."""
@@ -58,33 +70,25 @@ class Stream:
 
     def _deliver(self) -> None:
         try:
-            while batch := self._next_batch():
-                self._client.append(self._run, self.batches, batch, self._patience)
-                self.batches += 1
+            while self._is_wanted():
+                send_next(self._client, self._run, self._spool, self._patience)
         except GateError as error:
-            self._error = error
+            self._error = self._error or error
         except Exception as error:
             # Whatever it is, the session must hear of it: a dead thread would look like a session without attempts.
-            self._error = GateError(f"reporting broke: {type(error).__name__}: {error}")
+            self._error = self._error or GateError(f"reporting broke: {type(error).__name__}: {error}")
 
-    def _next_batch(self) -> list[bytes]:
-        """Wait until there is reason to send; nothing means that all is sent and the session over."""
+    def _is_wanted(self) -> bool:
+        """Wait until there is reason to send; `False` when all is sent and the session over."""
         with self._changed:
             while not self._closing.is_set():
                 self._changed.wait_for(self._is_due, _FLUSH_SECONDS)
-                if self._waiting:
-                    break
-            batch: list[bytes] = []
-            size = 0
-            while self._waiting and len(batch) < _BATCH_ATTEMPTS:
-                size += len(self._waiting[0])
-                if batch and size > _BATCH_BYTES:
-                    break
-                batch.append(self._waiting.popleft())
-            return batch
+                if self._spool.waiting:
+                    return True
+        return self._spool.waiting > 0 and self._error is None
 
     def _is_due(self) -> bool:
-        return len(self._waiting) >= _BATCH_ATTEMPTS or self._closing.is_set()
+        return self._spool.waiting >= _DUE_ATTEMPTS or self._closing.is_set()
 
     def _pause(self, seconds: float) -> None:
         """Wait before another try; the end of the session cuts the first such wait short."""
@@ -92,3 +96,16 @@ class Stream:
             threading.Event().wait(seconds)
         else:
             self._closing.wait(seconds)
+
+
+def send_next(client: GateClient, run: Run, spool: Spool, patience: Patience) -> bool:
+    """Send one batch from the spool, if any waits; raises `GateError` if the gate did not take it."""
+    try:
+        batch = spool.next_batch()
+        if batch is None:
+            return False
+        client.append(run, batch.sequence, batch.attempts, patience)
+        spool.acknowledge()
+    except SpoolError as error:
+        raise GateError(str(error)) from None
+    return True

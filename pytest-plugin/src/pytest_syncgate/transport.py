@@ -1,4 +1,4 @@
-"""One kept-alive HTTP/1.1 connection to the gate: a request in, a status and a bounded body out.
+"""One kept-alive HTTP/1.1 connection: a request in, a status and a bounded body out.
 
 Made of the standard library, with its classes bound at import: the process belongs to tests that replace
 `httpx` transports, `requests` adapters or `http.client` itself while our thread sends, and neither may our
@@ -53,15 +53,19 @@ class Transport:
         if self._base.scheme == "https":
             self._tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
         # Read now: a test may change the environment later.
-        self._proxy = _proxy_for(self._base)
+        self._proxy = proxy_for(self._base)
         self._connection: HTTPConnection | None = None
 
     def post(self, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send a POST request and read its answer; raises `TransportError`."""
+        return self.request("POST", path, body, headers)
+
+    def request(self, method: str, path: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send one request and read its answer; raises `TransportError`."""
         try:
             if self._connection is None:
                 self._connection = self._connect()
-            self._connection.request("POST", self._base.path + path, body=body, headers=dict(headers))
+            self._connection.request(method, self._base.path + path, body=body or None, headers=dict(headers))
             response = self._connection.getresponse()
             content = response.read(_LONGEST_ANSWER + 1)
         except ssl.SSLCertVerificationError as error:
@@ -103,7 +107,7 @@ class Transport:
         return connection
 
 
-def _proxy_for(base: SplitResult) -> SplitResult | None:
+def proxy_for(base: SplitResult) -> SplitResult | None:
     """Find the CONNECT proxy that the environment names for this host; plain HTTP (loopback only) has none."""
     host = base.hostname or ""
     proxy = getproxies().get("https")

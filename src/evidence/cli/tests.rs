@@ -22,7 +22,7 @@ use crate::evidence::binding::{Claims, bind};
 use crate::evidence::client::Gate;
 use crate::evidence::junit::Counts;
 use crate::evidence::report::Files;
-use crate::evidence::run::{self, NewRun, Outcome as TestOutcome};
+use crate::evidence::run::{self, NewRun};
 use crate::evidence::service::{Reporter, Required, Runs, Subject};
 use crate::evidence::verdict::LeastShare;
 use crate::evidence::view::RunList;

@@ -114,7 +114,7 @@ pub(crate) fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Argo CD sorts calls by exactly these content types, and closes connections with any other.
 fn set_kind(headers: &mut HeaderMap, channel: Channel) {
     match channel {
-        Channel::Cookie | Channel::Rest => {}
+        Channel::Cookie | Channel::Rest => return,
         Channel::Grpc => {
             // grpc-go demands it, as proof that nothing on the way drops trailers.
             headers.insert(TE, HeaderValue::from_static("trailers"));
@@ -125,6 +125,9 @@ fn set_kind(headers: &mut HeaderMap, channel: Channel) {
             headers.insert(CONTENT_TYPE, kind);
         }
     }
+    // No message is forwarded compressed, and grpc-go answers in the encoding that a request names,
+    // whatever the client accepts: the gate could not read such an answer.
+    headers.remove("grpc-encoding");
 }
 
 fn set_credential(headers: &mut HeaderMap, channel: Channel, token: &UpstreamToken) {

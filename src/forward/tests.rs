@@ -18,6 +18,7 @@ fn grpc(url: String, message: impl Into<Bytes>) -> Request<Body> {
     Request::post(url)
         .version(Version::HTTP_2)
         .header("content-type", "application/grpc+proto")
+        .header("grpc-encoding", "gzip")
         .header("te", "trailers")
         .header("token", "of the client")
         .body(body::full(message))
@@ -121,6 +122,7 @@ async fn grpc_arrives_as_http2_of_the_one_type_and_its_trailers_come_back() {
             let headers = request.headers();
             assert_eq!(headers["content-type"], "application/grpc");
             assert_eq!(headers["te"], "trailers");
+            assert!(!headers.contains_key("grpc-encoding"), "{headers:?}");
             let tokens: Vec<_> = headers.get_all("token").iter().collect();
             assert_eq!(tokens, [CANARY]);
             grpc_answer(request.into_body(), "5")
@@ -196,11 +198,13 @@ async fn grpc_web_passes_as_it_is_and_its_trailer_frame_is_read() {
         assert_eq!(request.headers()["token"], CANARY);
         let kind = &request.headers()["content-type"];
         assert_eq!(kind, "application/grpc-web+proto");
+        assert!(!request.headers().contains_key("grpc-encoding"));
         Response::new(body::full(BODY))
     })
     .await;
     let request = Request::post(world.url("/s/M"))
         .header("content-type", "application/grpc-web+proto")
+        .header("grpc-encoding", "gzip")
         .body(body::full("message"));
     let client = world.client(Version::HTTP_11);
     let response = client.request(request.unwrap()).await.unwrap();

@@ -161,10 +161,26 @@ class Doors:
     def remove(self, *names: str) -> None:
         """Removes applications and what they rolled out."""
         for name in names:
+            self._halt(name)
             self.kubernetes.delete(path_of("applications", name))
             for environment in ("staging", "prod"):
                 self.kubernetes.delete(path_of("configmaps", f"{name}-settings", namespace=f"doors-{environment}"))
             self.kubernetes.delete(path_of("rollouts", f"{name}-app", namespace="doors-prod"))
+
+    def _halt(self, name: str) -> None:
+        """Starts nothing any more: an operation goes on without its application, and would make all of it again."""
+        disarmed = {"spec": {"syncPolicy": None}}
+        self.kubernetes.ask(
+            "PATCH", path_of("applications", name), disarmed, content_type="application/merge-patch+json"
+        )
+
+        def idle() -> bool:
+            answer = self.kubernetes.ask("GET", path_of("applications", name))
+            return not answer.is_success or "operation" not in answer.json()
+
+        # What cannot end, such as a hook that waits, is not made again either.
+        with contextlib.suppress(AssertionError):
+            eventually(f"no operation of {name} runs", idle, within=10)
 
     def remove_all(self) -> None:
         """Removes all that was made of this repository."""

@@ -231,12 +231,17 @@ def test_a_root_rolls_out_what_has_passed(stage: Stage, health: bool, people: Pe
         state = doors.rolled_out(name, commit)
         assert state["phase"] == "Succeeded", name
     if health:
-        shown = rita.json("app", "get", "root")
-        assert isinstance(shown, dict)
-        assert {resource["name"]: resource["health"]["status"] for resource in shown["status"]["resources"]} == {
-            "root-child-staging": "Healthy",
-            "root-child-prod": "Healthy",
-        }
+
+        def healthy() -> bool:
+            shown = rita.json("app", "get", "root")
+            assert isinstance(shown, dict)
+            resources = shown["status"]["resources"]
+            return {resource["name"]: resource["health"]["status"] for resource in resources} == {
+                "root-child-staging": "Healthy",
+                "root-child-prod": "Healthy",
+            }
+
+        eventually("the root knows how its children are", healthy)
 
 
 def test_a_set_makes_only_what_has_passed(stage: Stage) -> None:

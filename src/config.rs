@@ -162,7 +162,7 @@ impl Config {
         let environments = environments::read(&mut root, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
-        let receivers = sections::receivers(&mut root, base, problems);
+        let receivers = sections::receivers(&mut root, base, &environments, problems);
         let endpoints = endpoints::read(&mut root, base, url.as_ref(), &environments, problems);
         let assertion_key = endpoints::assertion_key(&mut root, base, problems);
         root.finish(problems);

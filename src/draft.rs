@@ -20,6 +20,7 @@ use crate::forward::{Ending, OnEnd, StreamEnd};
 use crate::identity::Caller;
 use crate::listener::Connection;
 use crate::names::DecisionId;
+use crate::notify;
 use crate::planner::Plan;
 use crate::policy::{Answer, Denial, Permitted, Policies};
 use crate::record::{
@@ -34,6 +35,8 @@ pub struct Draft {
     pub form: Form,
     effect: Effect,
     note: Option<String>,
+    /// Of all that would be rolled out.
+    environments: Vec<String>,
     /// A refusal after the forward, for the closing entry.
     late: Arc<OnceLock<String>>,
     opened: bool,
@@ -86,6 +89,7 @@ impl Draft {
             form: Form::Rest,
             effect: Effect::Read,
             note: None,
+            environments: Vec::new(),
             late: Arc::default(),
             opened: false,
             started: Instant::now(),
@@ -172,6 +176,10 @@ impl Draft {
             // The one that is called stands first.
             if !self.opening.applications.contains(application) {
                 self.opening.applications.push(application.clone());
+            }
+            let environment = &planned.facts.environment;
+            if !self.environments.contains(environment) {
+                self.environments.push(environment.clone());
             }
         }
         let planned = plan
@@ -340,6 +348,14 @@ impl Draft {
                     })
                     .await;
             }
+        }
+        let is_a_no = matches!(
+            rejection,
+            Rejection::Evidence { .. } | Rejection::Policy { .. }
+        );
+        if self.effect == Effect::Deploy && is_a_no {
+            let environments = self.environments.clone();
+            notify::tell::refused(app, &self.opening, environments, rejection.sentence()).await;
         }
     }
 

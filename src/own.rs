@@ -545,6 +545,7 @@ async fn finish(
     let finished = app.runs.finish(reporter, run, &end, &now).await;
     let finished = finished.map_err(|error| report_refused(&error))?;
     crate::admission::settled(app, id, finished.counts).await;
+    app.notices.notify_one();
     answer(app, draft, StatusCode::OK, &finished).await
 }
 

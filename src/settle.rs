@@ -101,6 +101,7 @@ async fn settle_runs(
         Err(Error::NoSuchApplication(_)) => {
             for (run, counts) in app.runs.give_up(application).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run given up");
+                app.notices.notify_one();
             }
             return Ok(());
         }
@@ -111,6 +112,7 @@ async fn settle_runs(
             for (run, counts) in app.runs.settle(application, &facts).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run settled");
                 crate::admission::settled(app, run, counts).await;
+                app.notices.notify_one();
             }
         }
         Err(error) => {

@@ -127,6 +127,37 @@ url = "http://alerts.example"
 }
 
 #[test]
+fn who_is_told_what_is_checked() {
+    let found = problems(
+        r#"
+[[notify]]
+url = "https://alerts.example"
+events = ["run.failed", "run.odd"]
+environments = ["nowhere"]
+format = "mail"
+template = "Cargo.toml"
+[[notify]]
+url = "file:not-there"
+format = "slack"
+template = "not-there"
+"#,
+    );
+    for line in [
+        "notify[0].events[1]: `run.odd` is not an event; use deploy.refused, operation.unexplained, run.failed",
+        "notify[0].environments[0]: `nowhere` is not an environment of this file",
+        "notify[0].format: `mail` is not a format; use `cloudevents` or `slack`",
+        "notify[0].template: is for the format `slack` only",
+        "notify[1].url: cannot read ./not-there: No such file or directory (os error 2)",
+        "notify[1].template: cannot read ./not-there: No such file or directory (os error 2)",
+    ] {
+        assert!(
+            found.iter().any(|p| p == line),
+            "missing: {line}\nfound: {found:#?}"
+        );
+    }
+}
+
+#[test]
 fn the_least_share_of_a_suite_is_a_percentage() {
     let of = |share: &str| GOOD.replace("max_age = \"7d\"", &format!("least_share = {share}"));
     for (share, least) in [("0", 0), ("75", 75), ("100", 100)] {

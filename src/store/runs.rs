@@ -348,7 +348,7 @@ pub(super) fn runs_sql(filter: &RunFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
+pub(super) fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
     Ok(StoredRun {
         seq: seq(row, "seq")?,
         batches: unsigned(row, "batches")?,

@@ -31,6 +31,7 @@ mod evidence;
 mod honest;
 #[cfg(test)]
 mod lists;
+mod notify;
 #[cfg(test)]
 mod own_answers;
 #[cfg(test)]

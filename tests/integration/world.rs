@@ -10,6 +10,7 @@ mod caller;
 mod evidence;
 mod issuer;
 mod process;
+mod receiver;
 mod report;
 mod service;
 
@@ -38,6 +39,7 @@ pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
 pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
 pub(crate) use process::{Process, Ran, run};
+pub(crate) use receiver::Receiver;
 pub(crate) use report::{Report, report};
 pub(crate) use service::{Authority, Service};
 

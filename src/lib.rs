@@ -40,6 +40,7 @@ pub mod deployed;
 pub mod intent;
 pub mod notify;
 pub mod settle;
+pub mod snapshot;
 pub mod unexplained;
 // What all of it stands on
 pub mod admin;

@@ -24,6 +24,7 @@ use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
 use crate::evidence::service::{self, Reporter, Subject};
 use crate::evidence::statement::Statement;
+use crate::evidence::verdict::Verdict;
 use crate::evidence::view::RunView;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, Component, PodRef};
@@ -33,8 +34,9 @@ use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
 use crate::preflight;
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
-use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
+use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
+mod snapshot;
 mod withdraw;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -53,7 +55,9 @@ enum Page {
     Preflight,
     ReportAttempts(String),
     ShowLog(String),
+    ShowLogSnapshot(String),
     ShowRun(String),
+    ShowRunSnapshot(String),
     ShowStatement(String),
     WithdrawRun(String),
 }
@@ -65,12 +69,14 @@ impl Page {
         let (allowed, page) = match segments.as_slice() {
             ["log"] => (GET, Self::ListLog),
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
+            ["log", decision, "snapshot"] => (GET, Self::ShowLogSnapshot((*decision).to_owned())),
             ["preflight"] => (POST, Self::Preflight),
             ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
             ["runs"] => (RUNS, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            ["runs", run, "snapshot"] => (GET, Self::ShowRunSnapshot((*run).to_owned())),
             ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
@@ -93,10 +99,13 @@ impl Page {
     /// The action that policies know, and its effect.
     fn action(&self) -> (&'static str, Effect) {
         match self {
-            Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
-            Self::ListRuns | Self::ShowRun(_) | Self::ShowStatement(_) => {
-                ("Run.read", Effect::Read)
+            Self::ListLog | Self::ShowLog(_) | Self::ShowLogSnapshot(_) => {
+                ("Log.read", Effect::Read)
             }
+            Self::ListRuns
+            | Self::ShowRun(_)
+            | Self::ShowRunSnapshot(_)
+            | Self::ShowStatement(_) => ("Run.read", Effect::Read),
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
@@ -180,8 +189,12 @@ async fn line(
     match page {
         Page::ListLog => list_log(app, draft, &caller, &head).await,
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
+        Page::ShowLogSnapshot(decision) => {
+            snapshot::of_deploy(app, draft, &caller, &decision).await
+        }
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::ShowRunSnapshot(run) => snapshot::of_run(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
@@ -285,10 +298,15 @@ async fn show_log(
         sentence: "there is no such decision".to_owned(),
     };
     let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
-    let entry = record::view::show(&app.store, crate::names::DecisionId(id))
+    let decision = crate::names::DecisionId(id);
+    let mut entry = record::view::show(&app.store, decision)
         .await
         .map_err(|error| internal(&error))?
         .ok_or_else(missing)?;
+    let failed = app.store.snapshot(SnapshotOf::Deploy(decision)).await;
+    if failed.map_err(|error| internal(&error))?.is_some() {
+        entry.snapshot = Some(format!("{}/snapshot", app.link(decision)));
+    }
     answer(app, draft, StatusCode::OK, &entry).await
 }
 
@@ -546,6 +564,9 @@ async fn finish(
     let finished = finished.map_err(|error| report_refused(&error))?;
     crate::admission::settled(app, id, finished.counts).await;
     app.notices.notify_one();
+    if finished.verdict != Verdict::Passed {
+        crate::snapshot::want(app, SnapshotOf::Run(id), application);
+    }
     answer(app, draft, StatusCode::OK, &finished).await
 }
 

@@ -19,7 +19,8 @@ use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
 use crate::record::{Opening, Reached};
-use crate::store::{DeploymentRow, DeploymentState};
+use crate::snapshot;
+use crate::store::{DeploymentRow, DeploymentState, SnapshotOf};
 
 /// How many applications are read at a time.
 const AT_ONCE: usize = 16;
@@ -175,6 +176,10 @@ async fn settle_deployment(
     };
     if next != deployment.state {
         tracing::info!(decision = %deployment.decision, application = %deployment.application, state = ?next, "deployment");
+        if next == DeploymentState::Failed {
+            let of = SnapshotOf::Deploy(deployment.decision);
+            snapshot::want(app, of, deployment.application.clone());
+        }
         deployment.state = next;
         app.store.upsert_deployment(deployment).await?;
     }

@@ -26,6 +26,7 @@ pub use self::notices::{NewNotice, Notice};
 pub use self::operations::{Judgement, Look, OperationRow};
 use self::readers::Readers;
 pub use self::rows::*;
+pub use self::snapshots::SnapshotOf;
 pub use self::writer::Pending;
 use self::writer::Writer;
 
@@ -42,6 +43,7 @@ mod operations;
 mod readers;
 pub mod rows;
 mod runs;
+mod snapshots;
 mod withdrawals;
 mod writer;
 

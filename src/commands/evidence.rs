@@ -89,6 +89,9 @@ pub struct Show {
     /// Show an in-toto statement (predicate `test-result`), unsigned, for other tools
     #[arg(long)]
     statement: bool,
+    /// Show what the application was like when the run failed: resources, events, logs, changes
+    #[arg(long, conflicts_with = "statement")]
+    snapshot: bool,
     /// The form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -195,6 +198,8 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
                 };
                 if options.statement {
                     cli::statement(show, &mut out).await
+                } else if options.snapshot {
+                    cli::snapshot(show, &mut out).await
                 } else {
                     cli::show(show, &mut out).await
                 }

@@ -28,6 +28,7 @@ use crate::names::DecisionId;
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
+use crate::snapshot::Snapshot;
 
 use super::statement::Statement;
 use super::view::{RunList, RunView};
@@ -223,6 +224,16 @@ impl Client {
     pub async fn statement(&self, run: &str) -> Result<Statement, Error> {
         let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
         let path = format!("/syncgate/v1/runs/{run}/statement");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// What the application of a run was like when the run failed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn snapshot(&self, run: &str) -> Result<Snapshot, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/snapshot");
         self.ask(&Method::GET, &path, Bytes::new(), None).await
     }
 

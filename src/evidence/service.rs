@@ -220,6 +220,11 @@ impl Runs {
         format!("{}/syncgate/v1/runs/{run}", self.gate)
     }
 
+    /// Where it can be read what the application was like when a run failed.
+    fn snapshot_url(&self, run: RunId) -> String {
+        format!("{}/snapshot", self.url(run))
+    }
+
     /// Takes in a batch of attempts. A batch that is there already is acknowledged again.
     ///
     /// # Errors
@@ -378,6 +383,7 @@ impl Runs {
             tests: end.tests,
             counts: Counts::of(stored),
             url: self.url(run.id),
+            snapshot: (end.verdict != Verdict::Passed).then(|| self.snapshot_url(run.id)),
             decision: end.decision.to_string(),
         }
     }

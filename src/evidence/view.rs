@@ -102,8 +102,22 @@ pub struct RunView {
     pub tool: Tool,
     /// Options that shaped the selection.
     pub options: Vec<String>,
+    /// What the application was like when the run failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotLink>,
     /// Every attempt, in the order of reporting.
     pub attempts: Vec<Attempt>,
+}
+
+/// Where a snapshot is, and what it says in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotLink {
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// Where it is.
+    pub url: String,
+    /// What was not well, a line each.
+    pub summary: Vec<String>,
 }
 
 impl RunSummary {
@@ -144,9 +158,14 @@ impl RunSummary {
 }
 
 impl RunView {
-    /// Shows `stored` with its `summary` and `attempts`.
+    /// Shows `stored` with its `summary`, `snapshot` and `attempts`.
     #[must_use]
-    pub fn of(stored: &StoredRun, summary: RunSummary, attempts: Vec<Attempt>) -> Self {
+    pub fn of(
+        stored: &StoredRun,
+        summary: RunSummary,
+        snapshot: Option<SnapshotLink>,
+        attempts: Vec<Attempt>,
+    ) -> Self {
         let run = &stored.run;
         Self {
             summary,
@@ -154,6 +173,7 @@ impl RunView {
             collected: run.collected.clone(),
             tool: run.tool.clone(),
             options: run.options.clone(),
+            snapshot,
             attempts,
         }
     }

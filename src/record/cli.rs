@@ -109,6 +109,9 @@ pub fn render_entry(entry: &LogEntry) -> String {
             }
         }
     }
+    if let Some(snapshot) = &entry.snapshot {
+        story.line("snapshot", &printable(snapshot));
+    }
     story.0
 }
 

@@ -65,4 +65,5 @@ mod reload;
 mod serve;
 // All of it
 #[cfg(test)]
+mod snapshot;
 mod story;

@@ -158,6 +158,18 @@ pub(super) fn run_in_words(run: &RunView) -> String {
         text.push_str(&reasons_in_words(&result.reasons));
     }
     text.push_str(&bearings_in_words(&run.summary));
+    if let Some(snapshot) = &run.snapshot {
+        let _ = writeln!(
+            text,
+            "{} was like this at {} ({}):",
+            shown(&run.summary.application),
+            time(snapshot.taken_at),
+            shown(&snapshot.url)
+        );
+        for line in &snapshot.summary {
+            let _ = writeln!(text, "  {}", shown(line));
+        }
+    }
     text.push('\n');
     for attempt in &run.attempts {
         let number = if attempt.attempt == 1 {

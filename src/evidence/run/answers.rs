@@ -63,6 +63,9 @@ pub struct Finished {
     pub counts: Counts,
     /// Where the run can be read.
     pub url: String,
+    /// Where what the application was like at this moment can be read in a while, unless the run passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// The decision that admitted the report.
     pub decision: String,
 }

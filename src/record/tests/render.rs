@@ -17,6 +17,7 @@ fn entry(opening: Opening, outcome: Option<Outcome>) -> LogEntry {
         seq: Seq(0),
         opening,
         closing,
+        snapshot: None,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard, mpsc};
+use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
@@ -23,7 +23,7 @@ use crate::identity::config::{
     OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
-use crate::index::{Changed, Index};
+use crate::index::{Index, Told};
 use crate::listener::Stop;
 use crate::names::AppRef;
 use crate::notify;
@@ -173,7 +173,7 @@ impl App {
         let url = config.url.as_str();
         let runs = Runs::new(store.clone(), clock.clone(), url, required(&config));
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
-        let (index, changed) = Index::new(config.upstream.namespace.clone());
+        let (index, told) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
             index,
             notices: tokio::sync::Notify::new(),
@@ -195,16 +195,18 @@ impl App {
             tasks,
             stop,
         });
-        app.begin(changed, sender);
+        app.begin(told, sender);
         Ok(app)
     }
 
     /// Begins what goes on beside the requests.
-    fn begin(self: &Arc<Self>, changed: mpsc::Receiver<Changed>, sender: notify::Sender) {
+    fn begin(self: &Arc<Self>, told: Told, sender: notify::Sender) {
         self.tasks.spawn(crate::index::follow(Arc::clone(self)));
         self.tasks.spawn(crate::settle::run(Arc::clone(self)));
         self.tasks
-            .spawn(crate::unexplained::follow(Arc::clone(self), changed));
+            .spawn(crate::settle::follow(Arc::clone(self), told.ended));
+        self.tasks
+            .spawn(crate::unexplained::follow(Arc::clone(self), told.changed));
         self.tasks.spawn(sender.run(Arc::clone(self)));
         let stop = self.stop.soft.clone();
         self.tasks.spawn(Endpoints::follow(Arc::clone(self), stop));

@@ -23,7 +23,7 @@ use crate::identity::config::{
     OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
-use crate::index::{Changed, Index};
+use crate::index::{Index, Told};
 use crate::listener::Stop;
 use crate::names::AppRef;
 use crate::notify;
@@ -175,7 +175,7 @@ impl App {
         let runs = runs(&config, &store, &clock);
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
         let (snapshots, wanted) = snapshot::queue();
-        let (index, changed) = Index::new(config.upstream.namespace.clone());
+        let (index, told) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
             index,
             notices: tokio::sync::Notify::new(),
@@ -198,21 +198,23 @@ impl App {
             tasks,
             stop,
         });
-        app.begin(changed, sender, wanted);
+        app.begin(told, sender, wanted);
         Ok(app)
     }
 
     /// Begins what goes on beside the requests.
     fn begin(
         self: &Arc<Self>,
-        changed: mpsc::Receiver<Changed>,
+        told: Told,
         sender: notify::Sender,
         wanted: mpsc::Receiver<snapshot::Wanted>,
     ) {
         self.tasks.spawn(crate::index::follow(Arc::clone(self)));
         self.tasks.spawn(crate::settle::run(Arc::clone(self)));
         self.tasks
-            .spawn(crate::unexplained::follow(Arc::clone(self), changed));
+            .spawn(crate::settle::follow(Arc::clone(self), told.ended));
+        self.tasks
+            .spawn(crate::unexplained::follow(Arc::clone(self), told.changed));
         self.tasks.spawn(sender.run(Arc::clone(self)));
         self.tasks.spawn(snapshot::follow(Arc::clone(self), wanted));
         let stop = self.stop.soft.clone();

@@ -3,7 +3,8 @@
 //! In: reports of test runs, attempt by attempt ([`run`]), or files that other tools wrote
 //! ([`junit`], [`reportlog`]); what Argo CD says about the application at that moment
 //! ([`crate::gate::AppFacts`]). Out: stored runs, each bound to commits and digests ([`binding`]) and
-//! with a verdict that the gate computed itself ([`verdict`]); [`service`] puts them together over
+//! with a verdict that the gate computed itself ([`verdict`]), beside what Argo CD says of the Job that
+//! it came from ([`hook`]); [`service`] puts them together over
 //! the store, and [`statement`] tells other tools of a run. It refuses what is malformed, too large,
 //! out of order, or about other commits than those that run. Never: a verdict taken over from the
 //! reporter, or commits that only the reporter vouches for.
@@ -14,6 +15,7 @@
 pub mod binding;
 pub mod cli;
 pub mod client;
+pub mod hook;
 pub mod junit;
 pub mod report;
 pub mod reportlog;

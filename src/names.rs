@@ -205,6 +205,18 @@ impl DecisionId {
         let random = ulid::Ulid::new().random();
         Self(ulid::Ulid::from_parts(millis, random))
     }
+
+    /// The identifier of what nobody asked for and that was seen at `at`: the same for the same `name`,
+    /// whenever it is asked, so that a crash between its entry in the log and what follows from it leaves
+    /// one entry.
+    #[must_use]
+    pub fn of_seen(at: jiff::Timestamp, name: &str) -> Self {
+        let hash = crate::digest::sha256(name.as_bytes());
+        let bits = |bits: u128, byte: &u8| bits << 8 | u128::from(*byte);
+        let random = hash.iter().take(16).fold(0, bits);
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
+        Self(ulid::Ulid::from_parts(millis, random))
+    }
 }
 
 impl fmt::Display for DecisionId {

@@ -35,6 +35,7 @@ mod codec;
 mod counts;
 mod deployments;
 mod fault;
+mod hooks;
 mod intents;
 mod log;
 mod migrate;

@@ -10,11 +10,12 @@
 //! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
 //! commits after all. A failure counts at once: waiting could only hide it. `settling` looks after
-//! those that wait, and ends those whose reporter does not.
+//! those that wait, and ends those whose reporter does not; `hooks` after what Argo CD
+//! says of the Jobs that runs come from.
 
 use ulid::Ulid;
 
-use super::binding::{Binding, Settled, settle};
+use super::binding::{Binding, Settled};
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
@@ -30,6 +31,7 @@ use crate::store::{
 
 mod error;
 mod history;
+mod hooks;
 mod look_up;
 mod settling;
 mod shown;
@@ -37,6 +39,7 @@ mod withdrawing;
 
 pub use error::Error;
 use history::times_digest;
+pub use hooks::Disputed;
 pub use look_up::evidence_for;
 pub use shown::Required;
 pub use withdrawing::Withdrawer;
@@ -299,11 +302,13 @@ impl Runs {
     ) -> Result<Finished, Error> {
         let mut stored = self.own(reporter, run).await?;
         let id = stored.run.id;
+        // What this reading is judged by may be gone in the next.
+        self.hear_of(&stored, now).await?;
         for _ in 0..JUDGEMENTS {
             if let Some(end) = &stored.finish {
                 return Ok(self.finished(&stored, end));
             }
-            let settled = settled_of(&stored.run, now);
+            let settled = self.settled_of(&stored, now);
             let end = self
                 .judge(&stored, reporter.decision, finish, settled)
                 .await?;
@@ -421,14 +426,6 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
     Counting { state, reason }
-}
-
-/// Whether `run` may count, given what Argo CD says now.
-fn settled_of(run: &RunRow, now: &AppFacts) -> Settled {
-    match binding_of(run) {
-        Some(binding) => settle(&binding, run.received_at, now),
-        None => Settled::Void("the run is bound to no commits".to_owned()),
-    }
 }
 
 /// What a stored run is bound to.

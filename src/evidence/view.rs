@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::gate::Worth;
@@ -50,6 +51,10 @@ pub struct RunSummary {
     pub received_at: Timestamp,
     /// How it ended; absent while it goes on, or if its end was never reported.
     pub result: Option<RunResult>,
+    /// How the hook Job ended that it came from, as Argo CD says; absent if it came from none, as far as is known.
+    pub hook: Option<HookResult>,
+    /// That the hook Job says something else than the report, where it does.
+    pub disagreement: Option<Disagreement>,
     /// Who took it back, when and why.
     pub withdrawn: Option<Withdrawal>,
     /// What it is worth now to each environment that requires this suite here; empty before it has
@@ -151,6 +156,8 @@ impl RunSummary {
                 exit_status: finish.exit_status,
                 decision: finish.decision.to_string(),
             }),
+            hook: stored.hook.clone(),
+            disagreement: stored.disagreement.clone(),
             withdrawn: stored.withdrawal.clone(),
             bears_on: Vec::new(),
         }

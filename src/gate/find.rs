@@ -20,6 +20,8 @@ use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
 
 /// Characters of the reason of a withdrawal in a refusal, at most; all of it is with the run.
 const MAX_REASON: usize = 100;
+/// Characters of what is said of a hook Job in a refusal, at most.
+const MAX_HOOK: usize = 160;
 
 /// One thing that an environment demands before something is rolled out in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,6 +260,11 @@ fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Times
         let id = &run.id;
         return format!("{verdict} {when} in run {id}, which was withdrawn by {by}: {reason}");
     }
+    let of = |code: ReasonCode| run.reasons.iter().find(|reason| reason.code == code);
+    let all_the_same = match of(ReasonCode::HookSucceeded) {
+        Some(_) => "; its Job succeeded all the same",
+        None => "",
+    };
     match (run.standing, kind) {
         (Standing::Waits, _) => format!("{verdict} {when}, its operation has not ended"),
         (Standing::Void, _) if run.verdict != Verdict::Refused => {
@@ -271,12 +278,17 @@ fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Times
             _ => format!("{verdict} {when}, too long ago"),
         },
         _ if run.verdict == Verdict::Failed => {
-            format!("{verdict} {when}, {}", number_of_tests(run.tests.bad()))
+            let otherwise = of(ReasonCode::HookFailed);
+            let why = otherwise.map_or_else(
+                || number_of_tests(run.tests.bad()),
+                |reason| reason.detail.chars().take(MAX_HOOK).collect(),
+            );
+            format!("{verdict} {when}, {why}{all_the_same}")
         }
         _ => {
             let why = run.reasons.iter().find(|reason| !reason.code.only_tells());
             let why = why.map_or("no reason", |reason| reason.code.word());
-            format!("{verdict} {when}, {why}")
+            format!("{verdict} {when}, {why}{all_the_same}")
         }
     }
 }

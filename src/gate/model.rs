@@ -8,7 +8,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::find::tests::{commit, now, plan, requirement, run, withdrawn};
 use super::{ApplicationPlan, EvidenceFor, Finding, Requirement, RunFacts, Worth, find};
-use crate::evidence::verdict::Verdict;
+use crate::evidence::hook::{HookPhase, HookResult, weigh};
+use crate::evidence::verdict::{Reason, ReasonCode, Verdict, verdict_of};
 
 /// One of two commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,8 @@ pub(crate) enum Event {
     Pass(At),
     /// The tests are run and fail.
     Fail(At),
+    /// The tests are run and pass, and the hook Job that they ran in fails.
+    PassInFailedHook(At),
     /// The first run about the commit is withdrawn.
     WithdrawFirst(At),
     /// The last run about the commit is withdrawn.
@@ -39,9 +42,10 @@ pub(crate) enum Event {
 }
 
 /// Every event that bears on the old commit, and those of the new one that could disturb it.
-pub(crate) const EVENTS: [Event; 8] = [
+pub(crate) const EVENTS: [Event; 9] = [
     Event::Pass(At::Old),
     Event::Fail(At::Old),
+    Event::PassInFailedHook(At::Old),
     Event::WithdrawFirst(At::Old),
     Event::WithdrawLast(At::Old),
     Event::Expire,
@@ -61,7 +65,7 @@ pub(crate) struct Specification {
 impl Specification {
     pub(crate) fn happens(&mut self, event: Event) {
         match event {
-            Event::Pass(at) | Event::Fail(at) => {
+            Event::Pass(at) | Event::Fail(at) | Event::PassInFailedHook(at) => {
                 let passed = matches!(event, Event::Pass(_));
                 self.last[at as usize] = if passed { "passed" } else { "failed" };
                 self.runs[at as usize] += 1;
@@ -142,15 +146,13 @@ impl Facts {
     /// Lets `event` happen, does `then`, and takes it back.
     fn with(&mut self, event: Event, then: impl FnOnce(&mut Self)) {
         match event {
-            Event::Pass(at) | Event::Fail(at) => {
-                let verdict = match event {
-                    Event::Pass(_) => Verdict::Passed,
-                    _ => Verdict::Failed,
-                };
+            Event::Pass(at) | Event::Fail(at) | Event::PassInFailedHook(at) => {
+                let (verdict, reasons) = word_of(event);
                 let place = self.runs.runs.len() as u64;
                 let run = RunFacts {
                     commits: vec![self.plans[at as usize].sources[0].commit.clone()],
                     finished_at: self.now,
+                    reasons,
                     ..run(place, verdict)
                 };
                 self.runs.runs.push(run);
@@ -209,6 +211,31 @@ impl Facts {
     }
 }
 
+/// What a run is worth that ended as `event` says.
+fn word_of(event: Event) -> (Verdict, Vec<Reason>) {
+    let mut reasons = Vec::new();
+    if matches!(event, Event::Fail(_)) {
+        reasons.push(Reason {
+            code: ReasonCode::FailedTests,
+            detail: "1 test failed".into(),
+        });
+    }
+    let failed = matches!(event, Event::PassInFailedHook(_));
+    let hook = HookResult {
+        kind: Some("PostSync".into()),
+        job: Some("shop/tests".into()),
+        phase: if failed {
+            HookPhase::Failed
+        } else {
+            HookPhase::Succeeded
+        },
+        message: String::new(),
+        seen_at: now(),
+    };
+    reasons.extend(weigh(&reasons, &hook, false).map(|weighed| weighed.reason));
+    (verdict_of(&reasons), reasons)
+}
+
 /// All orders that begin with `so_far`; gives how many.
 fn orders(facts: &mut Facts, specification: Specification, so_far: &mut Vec<Event>) -> u64 {
     let mut count = 0;
@@ -243,5 +270,5 @@ fn whatever_happens_in_whatever_order_the_gate_finds_what_is_specified() {
         now: now(),
     };
     let count = orders(&mut facts, Specification::default(), &mut Vec::new());
-    assert_eq!(count, (1..=6).map(|length| 8_u64.pow(length)).sum::<u64>());
+    assert_eq!(count, (1..=6).map(|length| 9_u64.pow(length)).sum::<u64>());
 }

@@ -18,8 +18,9 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_intents.sql"),
     include_str!("migrations/0004_operations.sql"),
     include_str!("migrations/0005_words.sql"),
-    include_str!("migrations/0006_told.sql"),
-    include_str!("migrations/0007_snapshots.sql"),
+    include_str!("migrations/0006_hooks.sql"),
+    include_str!("migrations/0009_told.sql"),
+    include_str!("migrations/0010_snapshots.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

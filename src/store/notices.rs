@@ -69,8 +69,8 @@ impl Store {
         .await
     }
 
-    /// The runs that have ended, and of which it is known whether they count, about which nobody was
-    /// told; at most `limit`, oldest first.
+    /// The runs that have ended, and of which it is known whether they count and what their hook Jobs say,
+    /// about which nobody was told; at most `limit`, oldest first.
     ///
     /// # Errors
     /// As [`due_notices`](Self::due_notices).
@@ -78,6 +78,7 @@ impl Store {
         self.read(READ, move |db| {
             let sql = "SELECT * FROM run
                        WHERE told = 0 AND finish IS NOT NULL AND counting <> 'pending'
+                         AND hook_state IN ('none', 'weighed')
                        ORDER BY seq LIMIT ?1";
             let mut query = db.prepare_cached(sql)?;
             collect(query.query([capped(limit)])?, run_of)

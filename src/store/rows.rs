@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
 use crate::evidence::binding::{BoundOperation, Since};
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Collected, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
@@ -209,6 +210,37 @@ pub struct StoredRun {
     pub finish: Option<FinishRow>,
     /// Who took it back, if somebody has.
     pub withdrawal: Option<Withdrawal>,
+    /// How far it is known how its hook Job ended.
+    pub hook_state: HookState,
+    /// Its hook Job, as far as that is known.
+    pub hook: Option<HookResult>,
+    /// That its hook Job says something else than its reporter, where it does.
+    pub disagreement: Option<Disagreement>,
+}
+
+/// How far it is known how the hook Job of a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookState {
+    /// It may go on.
+    Awaited,
+    /// It ended, or its end was lost.
+    Heard,
+    /// The run comes from no hook Job.
+    None,
+    /// It was held against what the reporter said.
+    Weighed,
+}
+
+impl HookState {
+    /// What it is when `run` is opened: only the run of a pod inside an operation can be of a hook Job.
+    #[must_use]
+    pub fn at_first(run: &RunRow) -> Self {
+        match &run.operation {
+            Some(BoundOperation { pod: Some(_), .. }) => Self::Awaited,
+            _ => Self::None,
+        }
+    }
 }
 
 /// That a run is taken back: for good, and only to the worse.

@@ -10,8 +10,8 @@ use super::codec::{
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::{
-    Counting, CountingState, EndedBy, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId,
-    RunRow, Seq, StoredRun,
+    Counting, CountingState, EndedBy, FinishOutcome, FinishRow, HookState, InsertOutcome,
+    RunFilter, RunId, RunRow, Seq, StoredRun,
 };
 use super::{MAX_ROWS, Store, capped, codec};
 use crate::evidence::verdict::ReasonCode;
@@ -192,11 +192,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
              promotion_digest, dirty, collected, tool, options, operation, since, started_at,
-             received_at, heard_at, counting, counting_reason, spoke)
+             received_at, heard_at, counting, counting_reason, hook_state, spoke)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
              :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
-             :received_at, :received_at, :counting, :counting_reason, {NEXT_WORD})
+             :received_at, :received_at, :counting, :counting_reason, :hook_state, {NEXT_WORD})
          RETURNING seq"
     ))?;
     let operation = run
@@ -233,6 +233,7 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
             ":received_at": run.received_at.to_string(),
             ":counting": codec::text("counting", &run.counting.state)?,
             ":counting_reason": run.counting.reason,
+            ":hook_state": codec::text("hook_state", &HookState::at_first(run))?,
         },
         |row| row.get(0),
     )?;
@@ -381,5 +382,8 @@ pub(super) fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
         },
         finish: maybe_json(row, "finish")?,
         withdrawal: maybe_json(row, "withdrawal")?,
+        hook_state: from_text(row, "hook_state")?,
+        hook: maybe_json(row, "hook")?,
+        disagreement: maybe_json(row, "disagreement")?,
     })
 }

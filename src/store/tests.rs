@@ -15,6 +15,7 @@ use crate::names::{
 mod deployments;
 mod evidence;
 mod file;
+mod hooks;
 mod intents;
 mod log;
 mod operations;

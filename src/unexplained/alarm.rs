@@ -5,12 +5,10 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use ulid::Ulid;
 
 use super::ran::Ran;
 use crate::app::App;
 use crate::argocd::operation::Effect;
-use crate::digest;
 use crate::json::set;
 use crate::names::DecisionId;
 use crate::notify::{Kind, News};
@@ -108,13 +106,7 @@ pub(super) async fn record_baseline(app: &App, found: &[Ran]) -> Result<(), reco
 /// The same for the same operation, whenever it is asked.
 fn identifier(ran: &Ran) -> DecisionId {
     let named = json!([ran.object.uid, ran.started_at.to_string()]);
-    let hash = digest::sha256(named.to_string().as_bytes());
-    let random = hash
-        .iter()
-        .take(16)
-        .fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte));
-    let millis = u64::try_from(ran.started_at.as_millisecond()).unwrap_or(0);
-    DecisionId(Ulid::from_parts(millis, random))
+    DecisionId::of_seen(ran.started_at, &named.to_string())
 }
 
 fn opening(decision: DecisionId, at: Timestamp, operation: &str, word: Word) -> Opening {

@@ -30,6 +30,8 @@ mod evidence;
 #[cfg(test)]
 mod honest;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod lists;
 mod notify;
 #[cfg(test)]

@@ -16,15 +16,17 @@ use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use super::words::hook_in_words;
 use super::*;
 use crate::clock::Clock;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::client::Gate;
+use crate::evidence::hook::{Disagreement, HookPhase, HookResult};
 use crate::evidence::junit::Counts;
 use crate::evidence::report::Files;
 use crate::evidence::run::{self, NewRun};
 use crate::evidence::service::{Reporter, Required, Runs, Subject};
-use crate::evidence::verdict::LeastShare;
+use crate::evidence::verdict::{LeastShare, ReasonCode, Verdict};
 use crate::evidence::view::RunList;
 use crate::gate::testing::{facts, single};
 use crate::gate::{MatchBy, Requirement};
@@ -319,6 +321,37 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     passed         0 ms  tests.test_green::test_one
     passed         0 ms  tests.test_green::test_two
     ");
+}
+
+#[test]
+fn a_hook_job_is_told_beside_its_run_on_lines_of_its_own() {
+    let mut hook = HookResult {
+        kind: Some("PostSync".into()),
+        job: Some("shop/tests".into()),
+        phase: HookPhase::Succeeded,
+        message: String::new(),
+        seen_at: NOW.parse().unwrap(),
+    };
+    let told = hook_in_words(&hook, None);
+    assert_eq!(told, "hook Job shop/tests (PostSync): Succeeded\n");
+    hook.phase = HookPhase::Failed;
+    hook.message = "too\nlong\u{1b}[2J".into();
+    let disagreement = Disagreement {
+        reason: ReasonCode::HookFailed,
+        reported: Verdict::Passed,
+        counts_as: Verdict::Failed,
+        decision: DecisionId::of_seen(NOW.parse().unwrap(), "a run"),
+    };
+    insta::assert_snapshot!(without_ids(&hook_in_words(&hook, Some(&disagreement))), @r"
+    hook Job shop/tests (PostSync): Failed: toolong[2J
+    report and Job disagree: the report is worth passed, the run counts as failed; decision RUN
+    ");
+    let lost = HookResult::lost(None, "the application is gone", NOW.parse().unwrap());
+    let told = hook_in_words(&lost, None);
+    assert_eq!(
+        told,
+        "hook Job that was not seen: lost: the application is gone\n"
+    );
 }
 
 #[tokio::test]

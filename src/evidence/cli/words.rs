@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{counts_in_words, reasons_in_words, shown};
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::Counts;
 use crate::evidence::verdict::Verdict;
 use crate::evidence::view::{RunSummary, RunView};
@@ -141,6 +142,30 @@ pub(super) fn withdrawal_in_words(withdrawal: &Withdrawal) -> String {
     )
 }
 
+/// How the hook Job of a run ended, and what it is beside the report, a line each.
+pub(super) fn hook_in_words(hook: &HookResult, disagreement: Option<&Disagreement>) -> String {
+    let job = hook.job.as_deref().unwrap_or("that was not seen");
+    let mut text = format!("hook Job {}", shown(job));
+    if let Some(kind) = &hook.kind {
+        let _ = write!(text, " ({})", shown(kind));
+    }
+    let _ = write!(text, ": {}", hook.phase.word());
+    if !hook.message.is_empty() {
+        let _ = write!(text, ": {}", shown(&hook.message));
+    }
+    text.push('\n');
+    if let Some(it) = disagreement {
+        let _ = writeln!(
+            text,
+            "report and Job disagree: the report is worth {}, the run counts as {}; decision {}",
+            it.reported.word(),
+            it.counts_as.word(),
+            it.decision
+        );
+    }
+    text
+}
+
 fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M").to_string()
 }
@@ -148,6 +173,10 @@ fn time(at: Timestamp) -> String {
 pub(super) fn run_in_words(run: &RunView) -> String {
     let mut text = table(std::slice::from_ref(&run.summary));
     let _ = writeln!(text, "\nreported by {}", shown(&run.summary.reporter));
+    if let Some(hook) = &run.summary.hook {
+        let disagreement = run.summary.disagreement.as_ref();
+        text.push_str(&hook_in_words(hook, disagreement));
+    }
     if let Some(withdrawal) = &run.summary.withdrawn {
         let _ = writeln!(text, "{}", withdrawal_in_words(withdrawal));
     }

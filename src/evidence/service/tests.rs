@@ -15,6 +15,7 @@ use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
 use crate::names::{PodRef, Suite};
 use crate::store::RunFilter;
 
+mod hooks;
 mod model;
 mod withdrawing;
 
@@ -229,6 +230,7 @@ impl World {
     /// The loop's round on `checkout-staging`, which reads `app`.
     async fn settle(&self, app: &Value) -> Vec<(RunId, Counts)> {
         let (application, now) = (subject().application, facts(app));
+        self.runs.hear(&application, &now).await.unwrap();
         self.runs.settle(&application, &now).await.unwrap()
     }
 
@@ -301,15 +303,8 @@ async fn a_hooks_run_opens_the_gate_once_its_operation_has_succeeded() {
 
     let waiting = world.runs.waiting_for().await.unwrap();
     assert_eq!(waiting, [subject().application]);
-    let settle = async |app: Value| {
-        world
-            .runs
-            .settle(&subject().application, &facts(&app))
-            .await
-            .unwrap()
-    };
-    assert_eq!(settle(running(B)).await, []);
-    let settled = settle(ended("Succeeded", B)).await;
+    assert_eq!(world.settle(&running(B)).await, []);
+    let settled = world.settle(&ended("Succeeded", B)).await;
     assert_eq!(settled[0].1, Counts::Now);
     assert!(world.runs.waiting_for().await.unwrap().is_empty());
     assert_eq!(

@@ -240,6 +240,8 @@ fn every_code_has_one_word() {
         C::ExitStatus,
         C::FailedTests,
         C::HiddenFailure,
+        C::HookFailed,
+        C::HookSucceeded,
         C::Incomplete,
         C::Interrupted,
         C::Narrowed,

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 PROJECT = "doors"
 PARENTS = "doors-parents"
 STAGING = "doors-staging"
-HOOKED = ("life-auto", "life-one", "life-two")
+HOOKED = ("life-auto", "life-odd", "life-one", "life-two")
 """Components whose applications in staging carry the shipped hook Jobs."""
 REPORTER = ("doors-staging", "doors-tests")
 """Namespace and name of the service account that reports tests of the applications in staging."""

@@ -5,9 +5,10 @@ use futures_util::{StreamExt as _, stream};
 
 use super::*;
 use crate::deployed::is_incumbent;
+use crate::evidence::hook::{Heard, hear};
 use crate::evidence::run::Withdraw;
 use crate::gate::model::{At, EVENTS, Event, Specification, word};
-use crate::store::{DeploymentRow, DeploymentState};
+use crate::store::{DeploymentRow, DeploymentState, HookState};
 
 /// How many events, at most.
 const LONGEST: u32 = 6;
@@ -58,6 +59,35 @@ impl Told {
     }
 
     async fn report(&mut self, at: At, attempts: &[Attempt]) {
+        let mut app = single();
+        app["status"]["sync"]["revision"] = sha(at).into();
+        self.report_about(at, &app, attempts).await;
+    }
+
+    /// As the loop has it: the operation, which is that of one Job, fails after the report.
+    async fn pass_in_failed_hook(&mut self, at: At) {
+        self.report_about(at, &running(sha(at)), &passing()).await;
+        let mut app = hooked(ended("Failed", sha(at)), "PostSync");
+        let resources = &mut app["status"]["operationState"]["syncResult"]["resources"];
+        resources[0]["hookPhase"] = "Failed".into();
+        let run = *self.opened[at as usize].last().unwrap();
+        let stored = self.store.run(run).await.unwrap().unwrap();
+        let bound = stored.run.operation.unwrap();
+        let Heard::Ended(hook) = hear(&bound, None, &facts(&app), self.clock.now()) else {
+            panic!("it has ended")
+        };
+        // Of this run alone: other orders go on beside.
+        let kept = self.store.keep_hook(run, HookState::Heard, Some(hook));
+        assert!(kept.await.unwrap());
+        let disputed = self.runs.disputed().await.unwrap();
+        let disputed = disputed.iter().find(|it| it.stored.run.id == run);
+        if let Some(disputed) = disputed {
+            let decision = self.decision();
+            self.runs.dispute(disputed, decision).await.unwrap();
+        }
+    }
+
+    async fn report_about(&mut self, at: At, app: &Value, attempts: &[Attempt]) {
         let started_at = self.clock.now();
         let attempts: Vec<Attempt> = attempts
             .iter()
@@ -67,10 +97,13 @@ impl Told {
                 ..attempt
             })
             .collect();
-        let mut app = single();
-        app["status"]["sync"]["revision"] = sha(at).into();
-        let now = facts(&app);
-        let binding = bind(&now, Claims::default(), &varies()).unwrap();
+        let now = facts(app);
+        let pod = pod();
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&now, claims, &varies()).unwrap();
         let subject = Subject {
             component: self.component.clone(),
             ..subject()
@@ -131,6 +164,7 @@ impl Told {
         match event {
             Event::Pass(at) => self.report(at, &passing()).await,
             Event::Fail(at) => self.report(at, &failing()).await,
+            Event::PassInFailedHook(at) => self.pass_in_failed_hook(at).await,
             Event::WithdrawFirst(at) => self.withdraw(self.opened[at as usize].first()).await,
             Event::WithdrawLast(at) => self.withdraw(self.opened[at as usize].last()).await,
             Event::Expire => {
@@ -159,7 +193,7 @@ async fn what_is_stored_is_found_again_as_specified() {
     let orders: Vec<Vec<Event>> = short
         .chain(long.map(|number| order(LONGEST, number)))
         .collect();
-    assert_eq!(orders.len(), 8 + 64 + 512 + 260);
+    assert_eq!(orders.len(), 9 + 81 + 729 + 527);
     stream::iter(orders.into_iter().enumerate())
         .for_each_concurrent(64, |(number, order)| {
             let mut told = Told::new(world.store.clone(), number);

@@ -24,7 +24,7 @@ import pytest
 
 from harness.cli import Cli, free_port
 from harness.cluster import Kubernetes, Repository
-from harness.doors import Doors
+from harness.doors import REPORTER, STAGING, Doors
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
@@ -243,6 +243,26 @@ def people(rig: Rig, gate: Gate, oidc: Provider, folder: Path) -> People:
     homes = folder / "homes"
     homes.mkdir()
     return People(Path(str(rig["cli"])), gate, oidc, homes)
+
+
+@pytest.fixture(scope="session")
+def reporter(doors: Doors) -> str:
+    """The token of the service account that tests what is `staged`."""
+    return doors.kubernetes.service_account_token(*REPORTER, audience=AUDIENCE)
+
+
+@pytest.fixture(scope="module")
+def staged(doors: Doors, people: People) -> Iterator[str]:
+    """An application in staging that rests: test runs of this module are about the commit that this gives."""
+    doors.create(doors.application(STAGING, "staging"))
+    try:
+        commit = doors.commit()
+        doors.compared(STAGING, commit)
+        people.cli("alice").run("app", "sync", STAGING).ok()
+        doors.at_rest(STAGING, commit)
+        yield commit
+    finally:
+        doors.remove_all()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from harness.doors import REPORTER, STAGING, Doors
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
+from harness.testdoor import TestDoor
 from harness.tokens import Provider
 from harness.webhook import Webhook
 
@@ -185,6 +186,17 @@ def guard(
 ) -> Guard:
     assert gate.service is not None  # the usual gate comes first: its log is shown where no other runs
     return Guard(rig, oidc, kubernetes, folder, request.config)
+
+
+@pytest.fixture(scope="session")
+def testdoor(rig: Rig, oidc: Provider, folder: Path) -> Iterator[TestDoor]:
+    """A gate with endpoints under test, and the service behind them."""
+    door = TestDoor.prepare(rig, oidc.issuer, folder / "testdoor")
+    try:
+        door.start()
+        yield door
+    finally:
+        door.stop()
 
 
 @pytest.fixture(params=["grpc", "grpc-web"])

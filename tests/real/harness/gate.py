@@ -89,6 +89,8 @@ class Setting:
     """The address of the admission door, if it has one. Then parents of the repository `doors` are in staging, too."""
     mode: str = "enforce"
     """What the environments do with a refusal."""
+    more: str = ""
+    """Further sections of the configuration."""
 
 
 def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str, setting: Setting) -> str:
@@ -207,7 +209,7 @@ branches = ["main"]
 """
         for repository in repositories.values()
     ]
-    return "".join(blocks).lstrip()
+    return "".join([*blocks, setting.more]).lstrip()
 
 
 def _admission(address: str, certificate: Path, key: Path, cluster: str) -> str:
@@ -289,10 +291,10 @@ class Gate:
         assert self.service is not None
         self.service.kill()
 
-    def command(self, *arguments: str, token: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, token: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs one of the gate's own commands, such as `log list`, with a token."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
-        env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca)}
+        env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca), **environment}
         return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
 
     def json(self, *arguments: str, token: str) -> dict[str, Any]:

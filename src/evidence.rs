@@ -16,6 +16,7 @@ pub mod cli;
 pub mod client;
 pub mod junit;
 pub mod report;
+pub mod dsse;
 pub mod reportlog;
 pub mod run;
 pub mod service;

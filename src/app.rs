@@ -170,8 +170,7 @@ impl App {
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
-        let url = config.url.as_str();
-        let runs = Runs::new(store.clone(), clock.clone(), url, required(&config));
+        let runs = runs(&config, &store, &clock);
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
         let (index, changed) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
@@ -233,6 +232,13 @@ impl App {
     pub fn link(&self, decision: crate::names::DecisionId) -> String {
         format!("{}syncgate/v1/log/{decision}", self.config.url)
     }
+}
+
+/// The test runs in `store`, and what the configuration says of them.
+fn runs(config: &Config, store: &Store, clock: &Clock) -> Runs {
+    let url = config.url.as_str();
+    Runs::new(store.clone(), clock.clone(), url, required(config))
+        .signed_by(config.signers.iter().cloned().collect())
 }
 
 /// What the environments require of test runs.

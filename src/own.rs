@@ -35,6 +35,7 @@ use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
 
+mod attestation;
 mod withdraw;
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -52,6 +53,7 @@ enum Page {
     OpenRun,
     Preflight,
     ReportAttempts(String),
+    ShowAttestation(String),
     ShowLog(String),
     ShowRun(String),
     ShowStatement(String),
@@ -69,6 +71,7 @@ impl Page {
             ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
             ["runs"] => (RUNS, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
+            ["runs", run, "attestation"] => (GET, Self::ShowAttestation((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
             ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
@@ -94,9 +97,10 @@ impl Page {
     fn action(&self) -> (&'static str, Effect) {
         match self {
             Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
-            Self::ListRuns | Self::ShowRun(_) | Self::ShowStatement(_) => {
-                ("Run.read", Effect::Read)
-            }
+            Self::ListRuns
+            | Self::ShowAttestation(_)
+            | Self::ShowRun(_)
+            | Self::ShowStatement(_) => ("Run.read", Effect::Read),
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
@@ -182,6 +186,7 @@ async fn line(
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::ShowAttestation(run) => attestation::show(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
@@ -544,6 +549,10 @@ async fn finish(
     let now = planner::gate_facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
     let finished = finished.map_err(|error| report_refused(&error))?;
+    if let Some(attestation) = &finished.attestation {
+        let facts = json!({ "run": run, "attestation": attestation });
+        draft.facts(vec![application], facts);
+    }
     crate::admission::settled(app, id, finished.counts).await;
     answer(app, draft, StatusCode::OK, &finished).await
 }
@@ -591,7 +600,8 @@ fn report_refused(error: &service::Error) -> Rejection {
             Rejection::BadRequest { sentence }
         }
         service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
-        service::Error::KeyReused { .. }
+        service::Error::Attestation(_)
+        | service::Error::KeyReused { .. }
         | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
@@ -600,7 +610,7 @@ fn report_refused(error: &service::Error) -> Rejection {
             sentence,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
-        service::Error::Store(_) => internal(error),
+        service::Error::Store(_) | service::Error::Verifying => internal(error),
     }
 }
 

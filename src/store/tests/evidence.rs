@@ -99,6 +99,7 @@ fn finish(judged_batches: u64) -> FinishRow {
         },
         counting: counting(CountingState::Void),
         attempts_digest: None,
+        attestation: None,
     }
 }
 

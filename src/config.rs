@@ -165,7 +165,7 @@ impl Config {
         });
         let roles = sections::roles(&mut root, &issuers, problems);
         let signers = signers::read(&mut root, base, problems);
-        let environments = environments::read(&mut root, problems);
+        let environments = environments::read(&mut root, &signers, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, problems);

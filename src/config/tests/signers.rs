@@ -72,3 +72,33 @@ fn mistakes_are_named_with_what_to_do() {
         );
     }
 }
+
+#[test]
+fn a_requirement_names_signers_of_the_file() {
+    let required = |signed_by: &str| {
+        let text = GOOD.replace("max_age = \"7d\"", &format!("signed_by = {signed_by}"));
+        let text = format!("{text}\n{}", signer("ci", &Hand::new(1).pem(), ""));
+        Config::parse(&text, Path::new(".")).map_err(|problems| {
+            let line = |p: Problem| format!("{}: {}", p.key, p.message);
+            problems.into_iter().map(line).collect::<Vec<_>>()
+        })
+    };
+    let config = required("[\"ci\"]").unwrap();
+    let [requirement] = &config.environments[1].requires[..] else {
+        panic!("one requirement");
+    };
+    assert_eq!(requirement.signed_by, [config.signers[0].name.clone()]);
+    let key = "environment[1].requires[0].signed_by: ";
+    for (signed_by, told) in [
+        ("[\"qa\"]", "`qa` is not a [[signer]] of this file"),
+        ("[\"ci\", \"qa\"]", "`qa` is not a [[signer]] of this file"),
+        (
+            "[]",
+            "names no signer; leave it out to ask for no signature",
+        ),
+        ("\"ci\"", "must be a list, is text"),
+    ] {
+        let problems = required(signed_by).unwrap_err();
+        assert_eq!(problems[0], format!("{key}{told}"));
+    }
+}

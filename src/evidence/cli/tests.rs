@@ -195,6 +195,7 @@ fn required() -> Required {
             max_age: Some(jiff::SignedDuration::from_hours(24)),
             least_share: LeastShare::default(),
             match_by: MatchBy::Commit,
+            signed_by: Vec::new(),
         },
     }
 }

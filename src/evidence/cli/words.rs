@@ -109,6 +109,7 @@ fn counts_for(run: &RunSummary) -> String {
     match why {
         Some(Worth::Superseded { .. }) => "- (superseded)",
         Some(Worth::Stale { .. }) => "- (too old)",
+        Some(Worth::Unsigned) => "- (unsigned)",
         _ => "-",
     }
     .to_owned()
@@ -134,6 +135,7 @@ fn bearings_in_words(run: &RunSummary) -> String {
             Worth::Superseded { by } => {
                 format!("a later run has the last word: {}", shown(by))
             }
+            Worth::Unsigned => "not met: nobody who has to has signed the run".to_owned(),
             Worth::Void => "not met: the run is no word on these commits".to_owned(),
             Worth::Waits => "not met yet: the operation it ran in has not ended".to_owned(),
             Worth::Withdrawn => "not met: the run was withdrawn".to_owned(),

@@ -89,6 +89,8 @@ class Setting:
     """The address of the admission door, if it has one. Then parents of the repository `doors` are in staging, too."""
     mode: str = "enforce"
     """What the environments do with a refusal."""
+    signers: tuple[tuple[str, str], ...] = ()
+    """The names and public keys (PEM) of those one of whom must sign the tests that prod requires; none need not."""
 
 
 def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str, setting: Setting) -> str:
@@ -174,6 +176,16 @@ environment = "staging"
 max_age = "7d"
 """
     )
+    if setting.signers:
+        blocks.append(f"signed_by = {json.dumps([name for name, _ in setting.signers])}\n")
+    blocks += [
+        f"""
+[[signer]]
+name = {_text(name)}
+public_key = {_text(pem)}
+"""
+        for name, pem in setting.signers
+    ]
     blocks += [
         f"""
 [[workload]]

@@ -246,9 +246,11 @@ impl App {
     }
 }
 
+/// The test runs in `store`, and what the configuration says of them.
 fn runs(config: &Config, store: &Store, clock: &Clock) -> Runs {
     let url = config.url.as_str();
     Runs::new(store.clone(), clock.clone(), url, required(config))
+        .signed_by(config.signers.iter().cloned().collect())
 }
 
 /// What the environments require of test runs.

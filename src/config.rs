@@ -11,6 +11,7 @@ mod environments;
 mod reader;
 mod secret;
 mod sections;
+mod signers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,8 @@ pub use sections::{
 };
 
 use reader::Table;
+
+use crate::evidence::dsse::Signer;
 
 /// Everything that the file says.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Config {
     pub roles: Vec<RoleMapping>,
     /// The environments; their order says nothing.
     pub environments: Vec<Environment>,
+    /// Whose signatures of attestations mean something.
+    pub signers: Vec<Signer>,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -159,7 +164,8 @@ impl Config {
             admission::read(table, base, &issuers, namespace, problems)
         });
         let roles = sections::roles(&mut root, &issuers, problems);
-        let environments = environments::read(&mut root, problems);
+        let signers = signers::read(&mut root, base, problems);
+        let environments = environments::read(&mut root, &signers, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, &environments, problems);
@@ -177,6 +183,7 @@ impl Config {
             issuers,
             roles,
             environments,
+            signers,
             workloads,
             git,
             receivers,

@@ -108,6 +108,10 @@ name!(
     Role, "a role name (letters, digits, `-_./:`, at most 128)", short_printable
 );
 name!(
+    /// Who signs attestations of test runs (`ci`), as configuration declares it.
+    SignerName, "a signer's name (letters, digits, `-_./:`, at most 128)", short_printable
+);
+name!(
     /// What a source is pinned to: a full Git SHA-1 (40 hexadecimal digits), an exact chart
     /// version, or an OCI digest. Never a branch, a tag or an abbreviation.
     Commit, "a full commit SHA, an exact chart version or an OCI digest", |text| {

@@ -36,6 +36,7 @@ use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
+mod attestation;
 mod snapshot;
 mod withdraw;
 
@@ -54,6 +55,7 @@ enum Page {
     OpenRun,
     Preflight,
     ReportAttempts(String),
+    ShowAttestation(String),
     ShowLog(String),
     ShowLogSnapshot(String),
     ShowRun(String),
@@ -74,6 +76,7 @@ impl Page {
             ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
             ["runs"] => (RUNS, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
+            ["runs", run, "attestation"] => (GET, Self::ShowAttestation((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
             ["runs", run, "snapshot"] => (GET, Self::ShowRunSnapshot((*run).to_owned())),
@@ -103,6 +106,7 @@ impl Page {
                 ("Log.read", Effect::Read)
             }
             Self::ListRuns
+            | Self::ShowAttestation(_)
             | Self::ShowRun(_)
             | Self::ShowRunSnapshot(_)
             | Self::ShowStatement(_) => ("Run.read", Effect::Read),
@@ -195,6 +199,7 @@ async fn line(
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
         Page::ShowRunSnapshot(run) => snapshot::of_run(app, draft, &caller, &run).await,
+        Page::ShowAttestation(run) => attestation::show(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
         Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
         Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
@@ -562,6 +567,10 @@ async fn finish(
     let now = planner::gate_facts(&read(app, &application).await?)?;
     let finished = app.runs.finish(reporter, run, &end, &now).await;
     let finished = finished.map_err(|error| report_refused(&error))?;
+    if let Some(attestation) = &finished.attestation {
+        let facts = json!({ "run": run, "attestation": attestation });
+        draft.facts(vec![application.clone()], facts);
+    }
     crate::admission::settled(app, id, finished.counts).await;
     app.notices.notify_one();
     if finished.verdict != Verdict::Passed {
@@ -613,7 +622,8 @@ fn report_refused(error: &service::Error) -> Rejection {
             Rejection::BadRequest { sentence }
         }
         service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
-        service::Error::KeyReused { .. }
+        service::Error::Attestation(_)
+        | service::Error::KeyReused { .. }
         | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
@@ -622,7 +632,7 @@ fn report_refused(error: &service::Error) -> Rejection {
             sentence,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
-        service::Error::Store(_) => internal(error),
+        service::Error::Store(_) | service::Error::Verifying => internal(error),
     }
 }
 

@@ -31,6 +31,7 @@ pub use self::writer::Pending;
 use self::writer::Writer;
 
 mod attempts;
+mod attestations;
 mod codec;
 mod counts;
 mod deployments;

@@ -253,6 +253,7 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         batches: 1,
         attempts: 1,
         interrupted: false,
+        attestation: None,
     };
     app.runs
         .finish(reporter, &opened.run, &finish, &facts)

@@ -5,6 +5,7 @@ use crate::evidence::verdict::LeastShare;
 
 mod endpoints;
 mod samples;
+mod signers;
 
 const GOOD: &str = r#"
 url = "https://gate.example"

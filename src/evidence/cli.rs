@@ -20,7 +20,7 @@ mod words;
 
 pub use submit::{SubmitOptions, submit};
 pub use withdraw::{WithdrawOptions, withdraw};
-use words::{run_in_words, table};
+use words::{attestation_in_words, run_in_words, table};
 
 /// Which runs to list.
 #[derive(Clone, Debug)]
@@ -170,6 +170,9 @@ fn finished_in_words(finished: &Finished) -> String {
         tests.total,
     );
     text.push_str(&reasons_in_words(&finished.reasons));
+    if let Some(attestation) = &finished.attestation {
+        let _ = writeln!(text, "  {}", attestation_in_words(attestation));
+    }
     let _ = writeln!(text, "  {}", counts_in_words(finished.counts));
     let _ = writeln!(text, "  {}", finished.url);
     if let Some(snapshot) = &finished.snapshot {

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::attestation::Attested;
 use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
@@ -91,6 +92,9 @@ pub struct RunResult {
     pub exit_status: i64,
     /// The decision that took in the end.
     pub decision: String,
+    /// Who signed it, where it was finished with an attestation.
+    #[serde(default)]
+    pub attestation: Option<Attested>,
 }
 
 /// A run with everything that was reported.
@@ -155,6 +159,7 @@ impl RunSummary {
                 finished_at: finish.finished_at,
                 exit_status: finish.exit_status,
                 decision: finish.decision.to_string(),
+                attestation: finish.attestation.clone(),
             }),
             hook: stored.hook.clone(),
             disagreement: stored.disagreement.clone(),

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::evidence::attestation::Attested;
 use crate::evidence::binding::{BoundOperation, Since};
 use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Collected, Tool};
@@ -306,6 +307,9 @@ pub struct FinishRow {
     /// By what its attempts are known again, where it has any.
     #[serde(default)]
     pub attempts_digest: Option<String>,
+    /// Who signed it, where it was finished with an attestation.
+    #[serde(default)]
+    pub attestation: Option<Attested>,
 }
 
 /// What became of [`insert_run`](super::Store::insert_run).
@@ -344,6 +348,11 @@ pub enum AppendOutcome {
 pub enum FinishOutcome {
     /// It was finished before; this is how, and nothing was changed.
     AlreadyFinished(Box<StoredRun>),
+    /// The payload of its attestation has finished another run; nothing was changed.
+    AlreadyAttested {
+        /// That run.
+        run: RunId,
+    },
     /// It is finished now.
     Finished(Box<StoredRun>),
     /// Another batch, or another run of the same attempts, arrived after the verdict was computed:

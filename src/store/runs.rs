@@ -13,7 +13,7 @@ use super::rows::{
     Counting, CountingState, EndedBy, FinishOutcome, FinishRow, HookState, InsertOutcome,
     RunFilter, RunId, RunRow, Seq, StoredRun,
 };
-use super::{MAX_ROWS, Store, capped, codec};
+use super::{MAX_ROWS, Store, attestations, capped, codec};
 use crate::evidence::verdict::ReasonCode;
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 
@@ -51,6 +51,24 @@ impl Store {
         let finish = finish.clone();
         self.write("finish a run", move |db| self::finish(db, run, &finish, by))
             .await
+    }
+
+    /// As [`finish_run`](Self::finish_run), by its reporter and with the `envelope` that `finish` tells
+    /// the signers of. One payload finishes one run.
+    ///
+    /// # Errors
+    /// As [`finish_run`](Self::finish_run).
+    pub async fn finish_attested_run(
+        &self,
+        run: RunId,
+        finish: &FinishRow,
+        envelope: String,
+    ) -> Result<FinishOutcome, Error> {
+        let finish = finish.clone();
+        self.write("finish a run", move |db| {
+            attestations::finish(db, run, &finish, &envelope)
+        })
+        .await
     }
 
     /// Stores whether `run`, of which that was not known yet, counts from now on, and why. Gives
@@ -240,7 +258,7 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
     Ok(seq)
 }
 
-fn finish(
+pub(super) fn finish(
     db: &Connection,
     id: RunId,
     finish: &FinishRow,

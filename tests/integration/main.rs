@@ -20,6 +20,8 @@ mod wires;
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod attested;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod children;

@@ -21,6 +21,8 @@ use super::*;
 use crate::clock::Clock;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::client::Gate;
+use crate::evidence::dsse::tests::fixture;
+use crate::evidence::dsse::{PublicKey, Signer};
 use crate::evidence::hook::{Disagreement, HookPhase, HookResult};
 use crate::evidence::junit::Counts;
 use crate::evidence::report::Files;
@@ -31,7 +33,7 @@ use crate::evidence::view::RunList;
 use crate::gate::testing::{facts, single};
 use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, DecisionId};
-use crate::names::{EnvironmentName, Suite};
+use crate::names::{EnvironmentName, SignerName, Suite};
 use crate::store::{RunFilter, RunId, Store};
 
 const NOW: &str = "2026-11-23T14:02:00Z";
@@ -195,6 +197,7 @@ fn required() -> Required {
             max_age: Some(jiff::SignedDuration::from_hours(24)),
             least_share: LeastShare::default(),
             match_by: MatchBy::Commit,
+            signed_by: Vec::new(),
         },
     }
 }
@@ -202,7 +205,14 @@ fn required() -> Required {
 pub(super) async fn world(tasks: &TaskTracker) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
-    let runs = Runs::new(store, clock(), "https://gate", vec![required()]);
+    let key = PublicKey::from_pem(&fixture("ed25519.pem")).unwrap();
+    let ci = Signer {
+        name: SignerName::parse("ci").unwrap(),
+        keyid: None,
+        key,
+    };
+    let runs = Runs::new(store, clock(), "https://gate", vec![required()])
+        .signed_by([ci].into_iter().collect());
     let fates = Fates::default();
     let address = serve(Arc::new(runs), Arc::clone(&fates), tasks).await;
     World {
@@ -312,8 +322,8 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     };
     super::show(show, &mut out).await.unwrap();
     insta::assert_snapshot!(without_ids(&String::from_utf8(out).unwrap()), @r"
-    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS  COUNTS FOR
-    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2    - (superseded)
+    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS  SIGNED BY  COUNTS FOR
+    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2    -          - (superseded)
 
     reported by tester
     prod requires 'integration' in staging: a later run has the last word: RUN

@@ -7,12 +7,13 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{counts_in_words, reasons_in_words, shown};
+use crate::evidence::attestation::Attested;
 use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::Counts;
 use crate::evidence::verdict::Verdict;
 use crate::evidence::view::{RunSummary, RunView};
 use crate::gate::Worth;
-use crate::names::Commit;
+use crate::names::{Commit, SignerName};
 use crate::store::Withdrawal;
 
 pub(super) fn table(runs: &[RunSummary]) -> String {
@@ -25,11 +26,12 @@ pub(super) fn table(runs: &[RunSummary]) -> String {
         "SUITE",
         "COMMITS",
         "TESTS",
+        "SIGNED BY",
         "COUNTS FOR",
     ];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(runs.iter().map(row));
-    let mut widths = [0; 9];
+    let mut widths = [0; 10];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -46,7 +48,7 @@ pub(super) fn table(runs: &[RunSummary]) -> String {
     text
 }
 
-fn row(run: &RunSummary) -> [String; 9] {
+fn row(run: &RunSummary) -> [String; 10] {
     let commits: Vec<&str> = run.commits.iter().map(Commit::short).collect();
     let (ended, verdict, tests) = match &run.result {
         None => ("-".to_owned(), "running".to_owned(), "-".to_owned()),
@@ -74,8 +76,20 @@ fn row(run: &RunSummary) -> [String; 9] {
         run.suite.to_string(),
         commits.join("+"),
         tests,
+        signers(run).unwrap_or_else(|| "-".to_owned()),
         counts_for(run),
     ]
+}
+
+/// Who signed the run, if somebody has.
+fn signers(run: &RunSummary) -> Option<String> {
+    let attestation = run.result.as_ref()?.attestation.as_ref()?;
+    let names: Vec<&str> = attestation
+        .signed_by
+        .iter()
+        .map(SignerName::as_str)
+        .collect();
+    Some(names.join("+"))
 }
 
 /// The environments whose requirement the run meets now, and until when; else why it meets none.
@@ -96,6 +110,7 @@ fn counts_for(run: &RunSummary) -> String {
     match why {
         Some(Worth::Superseded { .. }) => "- (superseded)",
         Some(Worth::Stale { .. }) => "- (too old)",
+        Some(Worth::Unsigned) => "- (unsigned)",
         _ => "-",
     }
     .to_owned()
@@ -121,6 +136,7 @@ fn bearings_in_words(run: &RunSummary) -> String {
             Worth::Superseded { by } => {
                 format!("a later run has the last word: {}", shown(by))
             }
+            Worth::Unsigned => "not met: nobody who has to has signed the run".to_owned(),
             Worth::Void => "not met: the run is no word on these commits".to_owned(),
             Worth::Waits => "not met yet: the operation it ran in has not ended".to_owned(),
             Worth::Withdrawn => "not met: the run was withdrawn".to_owned(),
@@ -129,6 +145,17 @@ fn bearings_in_words(run: &RunSummary) -> String {
         let _ = writeln!(text, "{by} requires '{suite}' in {environment}: {what}");
     }
     text
+}
+
+/// Who signed a run, and what.
+pub(super) fn attestation_in_words(attestation: &Attested) -> String {
+    let names = attestation.signed_by.iter().map(SignerName::as_str);
+    let names: Vec<&str> = names.collect();
+    format!(
+        "signed by {} (SHA-256 of the statement: {})",
+        names.join(" and "),
+        attestation.payload_sha256
+    )
 }
 
 /// Who withdrew a run, when and why, on one line.
@@ -176,6 +203,10 @@ pub(super) fn run_in_words(run: &RunView) -> String {
     if let Some(hook) = &run.summary.hook {
         let disagreement = run.summary.disagreement.as_ref();
         text.push_str(&hook_in_words(hook, disagreement));
+    }
+    let attestation = run.summary.result.as_ref();
+    if let Some(attestation) = attestation.and_then(|it| it.attestation.as_ref()) {
+        let _ = writeln!(text, "{}", attestation_in_words(attestation));
     }
     if let Some(withdrawal) = &run.summary.withdrawn {
         let _ = writeln!(text, "{}", withdrawal_in_words(withdrawal));

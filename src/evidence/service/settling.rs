@@ -138,14 +138,17 @@ impl Runs {
             batches: stored.batches,
             attempts: self.store.attempt_count(id).await?,
             interrupted: true,
+            attestation: None,
         };
         let decision = DecisionId::new(stored.heard_at);
-        let end = self.judge(stored, decision, &finish, outlook).await?;
+        let end = self.judge(stored, decision, &finish, outlook, None).await?;
         Ok(
             match self.store.finish_run(id, &end, EndedBy::Gate).await? {
                 FinishOutcome::Finished(after) => Some((id, Counts::of(&after))),
                 // The reporter came back in this very moment.
-                FinishOutcome::AlreadyFinished(_) | FinishOutcome::Moved { .. } => None,
+                FinishOutcome::AlreadyAttested { .. }
+                | FinishOutcome::AlreadyFinished(_)
+                | FinishOutcome::Moved { .. } => None,
             },
         )
     }

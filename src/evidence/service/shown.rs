@@ -62,6 +62,14 @@ impl Runs {
         Ok(Some(RunView::of(&stored, summary, snapshot, attempts)))
     }
 
+    /// The envelope that the run `id` was finished with, as it was sent, if it was with one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn attestation(&self, id: RunId) -> Result<Option<String>, Error> {
+        Ok(self.store.attestation(id).await?)
+    }
+
     async fn summary(
         &self,
         stored: &StoredRun,

@@ -15,6 +15,7 @@ use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
 use crate::names::{PodRef, Suite};
 use crate::store::RunFilter;
 
+mod attested;
 mod hooks;
 mod model;
 mod withdrawing;
@@ -48,7 +49,8 @@ fn world() -> World {
             clock.clone(),
             "https://gate/",
             vec![required()],
-        ),
+        )
+        .signed_by(attested::signers()),
         store,
         clock,
         seconds,
@@ -117,6 +119,7 @@ fn required() -> Required {
             max_age: None,
             least_share: LeastShare::default(),
             match_by: MatchBy::Commit,
+            signed_by: Vec::new(),
         },
     }
 }
@@ -161,6 +164,7 @@ fn finish_of(attempts: &[Attempt]) -> Finish {
         batches: 1,
         attempts: attempts.len() as u64,
         interrupted: false,
+        attestation: None,
     }
 }
 

@@ -58,6 +58,7 @@ impl Told {
                 batches: 1,
                 attempts: tally.attempts(),
                 interrupted: false,
+                attestation: None,
             },
             tally,
             dirty: None,

@@ -52,6 +52,7 @@ pub(in crate::gate) fn requirement() -> Requirement {
         max_age: Some(SignedDuration::from_hours(24)),
         least_share: LeastShare::default(),
         match_by: MatchBy::Commit,
+        signed_by: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ pub(in crate::gate) fn run(minute: u64, verdict: Verdict) -> RunFacts {
         },
         standing: Standing::Counts,
         withdrawn: None,
+        signed_by: Vec::new(),
         finished_at: at,
     }
 }

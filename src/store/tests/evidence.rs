@@ -100,6 +100,7 @@ pub(super) fn finish(judged_batches: u64) -> FinishRow {
         },
         counting: counting(CountingState::Void),
         attempts_digest: None,
+        attestation: None,
     }
 }
 

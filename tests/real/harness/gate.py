@@ -91,6 +91,8 @@ class Setting:
     """What the environments do with a refusal."""
     more: str = ""
     """Further sections of the configuration."""
+    signers: tuple[tuple[str, str], ...] = ()
+    """The names and public keys (PEM) of those one of whom must sign the tests that prod requires; none need not."""
 
 
 def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str, setting: Setting) -> str:
@@ -176,6 +178,16 @@ environment = "staging"
 max_age = "7d"
 """
     )
+    if setting.signers:
+        blocks.append(f"signed_by = {json.dumps([name for name, _ in setting.signers])}\n")
+    blocks += [
+        f"""
+[[signer]]
+name = {_text(name)}
+public_key = {_text(pem)}
+"""
+        for name, pem in setting.signers
+    ]
     blocks += [
         f"""
 [[workload]]

@@ -8,6 +8,7 @@
 mod admission;
 pub(crate) mod endpoints;
 mod environments;
+mod freezes;
 mod reader;
 mod secret;
 mod sections;
@@ -25,6 +26,8 @@ pub use sections::{
 };
 
 use reader::Table;
+
+use crate::freeze::Freeze;
 
 /// Everything that the file says.
 #[derive(Clone, Debug)]
@@ -49,6 +52,8 @@ pub struct Config {
     pub roles: Vec<RoleMapping>,
     /// The environments; their order says nothing.
     pub environments: Vec<Environment>,
+    /// When environments take no change.
+    pub freezes: Vec<Freeze>,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -160,6 +165,7 @@ impl Config {
         });
         let roles = sections::roles(&mut root, &issuers, problems);
         let environments = environments::read(&mut root, problems);
+        let freezes = freezes::read(&mut root, &environments, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, problems);
@@ -177,6 +183,7 @@ impl Config {
             issuers,
             roles,
             environments,
+            freezes,
             workloads,
             git,
             receivers,

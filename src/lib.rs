@@ -17,6 +17,7 @@ pub mod surface;
 pub mod identity;
 // What it is about and what the gate finds
 pub mod evidence;
+pub mod freeze;
 pub mod gate;
 pub mod git;
 pub mod index;

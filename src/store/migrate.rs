@@ -18,6 +18,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_intents.sql"),
     include_str!("migrations/0004_operations.sql"),
     include_str!("migrations/0005_words.sql"),
+    include_str!("migrations/0006_lines.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

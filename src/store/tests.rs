@@ -16,6 +16,7 @@ mod deployments;
 mod evidence;
 mod file;
 mod intents;
+mod lines;
 mod log;
 mod operations;
 mod queue;

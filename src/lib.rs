@@ -20,6 +20,7 @@ pub mod evidence;
 pub mod freeze;
 pub mod gate;
 pub mod git;
+pub mod hold;
 pub mod index;
 pub mod planner;
 // What is decided, recorded, sent on and answered

@@ -8,6 +8,7 @@
 mod admission;
 pub(crate) mod endpoints;
 mod environments;
+mod freezes;
 mod reader;
 mod secret;
 mod sections;
@@ -28,6 +29,7 @@ pub use sections::{
 use reader::Table;
 
 use crate::evidence::dsse::Signer;
+use crate::freeze::Freeze;
 
 /// Everything that the file says.
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ pub struct Config {
     pub environments: Vec<Environment>,
     /// Whose signatures of attestations mean something.
     pub signers: Vec<Signer>,
+    /// When environments take no change.
+    pub freezes: Vec<Freeze>,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -166,6 +170,7 @@ impl Config {
         let roles = sections::roles(&mut root, &issuers, problems);
         let signers = signers::read(&mut root, base, problems);
         let environments = environments::read(&mut root, &signers, problems);
+        let freezes = freezes::read(&mut root, &environments, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, &environments, problems);
@@ -184,6 +189,7 @@ impl Config {
             roles,
             environments,
             signers,
+            freezes,
             workloads,
             git,
             receivers,

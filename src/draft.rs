@@ -17,6 +17,7 @@ use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
 use crate::failpoint;
 use crate::forward::{Ending, OnEnd, StreamEnd};
+use crate::hold::Holds;
 use crate::identity::Caller;
 use crate::listener::Connection;
 use crate::names::DecisionId;
@@ -169,8 +170,8 @@ impl Draft {
         self.opening.request = request;
     }
 
-    /// Notes what would be rolled out, and by which policies it is about to be decided.
-    pub fn planned(&mut self, plan: &Plan, policies: &Policies) {
+    /// Notes what would be rolled out, what holds that, and by which policies it is about to be decided.
+    pub fn planned(&mut self, plan: &Plan, holds: &Holds, policies: &Policies) {
         for planned in &plan.applications {
             let application = &planned.facts.app;
             // The one that is called stands first.
@@ -193,6 +194,8 @@ impl Draft {
                 changes: p.changes.iter().map(ToString::to_string).collect(),
                 plan: p.plan.clone(),
                 finding: p.finding.clone(),
+                moves: p.moves().word().to_owned(),
+                held: holds.of(&p.facts.environment).clone(),
             })
             .collect();
         self.policies(policies);
@@ -351,7 +354,7 @@ impl Draft {
         }
         let is_a_no = matches!(
             rejection,
-            Rejection::Evidence { .. } | Rejection::Policy { .. }
+            Rejection::Evidence { .. } | Rejection::Held { .. } | Rejection::Policy { .. }
         );
         if self.effect == Effect::Deploy && is_a_no {
             let environments = self.environments.clone();

@@ -17,8 +17,10 @@ pub mod surface;
 pub mod identity;
 // What it is about and what the gate finds
 pub mod evidence;
+pub mod freeze;
 pub mod gate;
 pub mod git;
+pub mod hold;
 pub mod index;
 pub mod planner;
 // What is decided, recorded, sent on and answered

@@ -96,6 +96,10 @@ name!(
     EndpointName, "an endpoint name (lower-case letters, digits, `-`, `.`)", dns_label
 );
 name!(
+    /// The name of a freeze (`year-end`), as configuration declares it.
+    FreezeName, "a freeze name (lower-case letters, digits, `-`, `.`)", dns_label
+);
+name!(
     /// What is promoted from one environment to the next (`checkout`).
     Component, "a component name (letters, digits, `-_./:`, at most 128)", short_printable
 );

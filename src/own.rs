@@ -1,4 +1,5 @@
-//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, and the log.
+//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, the lines of environments, and the
+//! log.
 //!
 //! In: requests with the same credentials as Argo CD's API. Out: JSON, or RFC 9457 problem details.
 //! Every call is a Cedar decision with a record, like any other. Cookies are not taken for what
@@ -37,6 +38,7 @@ use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
 mod attestation;
+mod line;
 mod snapshot;
 mod withdraw;
 
@@ -50,6 +52,7 @@ const POST: &str = "POST";
 /// What is asked for, by method and path.
 enum Page {
     FinishRun(String),
+    ListLines,
     ListLog,
     ListRuns,
     OpenRun,
@@ -61,6 +64,8 @@ enum Page {
     ShowRun(String),
     ShowRunSnapshot(String),
     ShowStatement(String),
+    StartLine(String),
+    StopLine(String),
     WithdrawRun(String),
 }
 
@@ -69,6 +74,9 @@ impl Page {
         let rest = path.strip_prefix("/syncgate/v1/").unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').collect();
         let (allowed, page) = match segments.as_slice() {
+            ["lines"] => (GET, Self::ListLines),
+            ["lines", line, "start"] => (POST, Self::StartLine((*line).to_owned())),
+            ["lines", line, "stop"] => (POST, Self::StopLine((*line).to_owned())),
             ["log"] => (GET, Self::ListLog),
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
             ["log", decision, "snapshot"] => (GET, Self::ShowLogSnapshot((*decision).to_owned())),
@@ -84,7 +92,7 @@ impl Page {
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
-                                /syncgate/v1/preflight and /syncgate/v1/log";
+                                /syncgate/v1/preflight, /syncgate/v1/lines and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -113,6 +121,9 @@ impl Page {
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
+            Self::ListLines => ("Line.read", Effect::Read),
+            Self::StartLine(_) => ("Line.start", Effect::Write),
+            Self::StopLine(_) => ("Line.stop", Effect::Write),
             Self::Preflight => (preflight::ACTION, Effect::Read),
             Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
@@ -150,7 +161,7 @@ pub(crate) async fn handle(
     let task = {
         let app = Arc::clone(&app);
         async move {
-            match line(&app, &mut draft, page, head, body).await {
+            match answered(&app, &mut draft, page, head, body).await {
                 Ok(response) => response,
                 Err(rejection) => draft.refuse(&app, rejection).await,
             }
@@ -163,7 +174,7 @@ pub(crate) async fn handle(
     finished(&app, (Form::Own, about), task).await
 }
 
-async fn line(
+async fn answered(
     app: &App,
     draft: &mut Draft,
     page: Page,
@@ -191,6 +202,9 @@ async fn line(
             },
         })?;
     match page {
+        Page::ListLines => line::list(app, draft, &caller).await,
+        Page::StartLine(line) => line::start(app, draft, &caller, &line, &body).await,
+        Page::StopLine(line) => line::stop(app, draft, &caller, &line, &body).await,
         Page::ListLog => list_log(app, draft, &caller, &head).await,
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
         Page::ShowLogSnapshot(decision) => {
@@ -209,17 +223,19 @@ async fn line(
     }
 }
 
+/// The application of `planned`, to be asked about.
+pub(crate) fn about(planned: &Planned) -> Resource<'_> {
+    Resource::Application(&planned.facts)
+}
+
 /// Asks the policies about one resource.
 pub(crate) fn decided(
     app: &App,
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
 ) -> Decision<()> {
     let context = Context::plain(app.clock.now(), "own");
-    let resource = planned.map_or(Resource::Gate, |planned| {
-        Resource::Application(&planned.facts)
-    });
     let question = Question {
         caller,
         action,
@@ -235,17 +251,17 @@ pub(crate) fn ask(
     draft: &mut Draft,
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
 ) -> Result<(), Rejection> {
     draft.policies(&app.policies.current());
-    match decided(app, caller, action, planned) {
+    match decided(app, caller, action, resource) {
         Decision::Allow(permitted) => {
             draft.permitted(&permitted);
             Ok(())
         }
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            let (what, advice) = denied(caller, action, planned, &denial);
+            let (what, advice) = denied(caller, action, resource, &denial);
             let separator = if advice.is_empty() { "" } else { ": " };
             let sentence = format!("{what}{separator}{advice}");
             Err(Rejection::Policy { sentence })
@@ -257,10 +273,14 @@ pub(crate) fn ask(
 pub(crate) fn denied(
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
     denial: &Denial,
 ) -> (String, String) {
-    let about = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
+    let about = match resource {
+        Resource::Application(application) => format!(" for {}", application.app.name),
+        Resource::Environment(environment) => format!(" for {environment}"),
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => String::new(),
+    };
     let what = format!("{action}{about} refused for {}", caller.display());
     (what, denial.advice().join(", or "))
 }
@@ -271,7 +291,7 @@ async fn list_log(
     caller: &Caller,
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
-    ask(app, draft, caller, "Log.read", None)?;
+    ask(app, draft, caller, "Log.read", Resource::Gate)?;
     let mut filter = DecisionFilter {
         limit: LIST,
         ..DecisionFilter::default()
@@ -298,7 +318,7 @@ async fn show_log(
     caller: &Caller,
     decision: &str,
 ) -> Result<Response<Body>, Rejection> {
-    ask(app, draft, caller, "Log.read", None)?;
+    ask(app, draft, caller, "Log.read", Resource::Gate)?;
     let missing = || Rejection::NotFound {
         sentence: "there is no such decision".to_owned(),
     };
@@ -368,7 +388,7 @@ async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
     match planner::known(app, caller, "Run.read", application).await {
         Ok(planned) => {
             matches!(
-                decided(app, caller, "Run.read", Some(&planned)),
+                decided(app, caller, "Run.read", about(&planned)),
                 Decision::Allow(_)
             )
         }
@@ -451,7 +471,7 @@ async fn open_run(
     // Read afresh: which commit runs is the whole point.
     let json = read(app, &application).await?;
     let planned = planner::about(app, caller, "Run.report", &json)?;
-    ask(app, draft, caller, "Run.report", Some(&planned))?;
+    ask(app, draft, caller, "Run.report", about(&planned))?;
     let unique = caller.unique();
     let reporter = Reporter {
         unique: &unique,
@@ -596,7 +616,7 @@ async fn may_report(
     let (id, application) = (stored.run.id, stored.run.application);
     draft.facts(vec![application.clone()], json!({ "run": run }));
     let planned = planner::known(app, caller, "Run.report", &application).await?;
-    ask(app, draft, caller, "Run.report", Some(&planned))?;
+    ask(app, draft, caller, "Run.report", about(&planned))?;
     Ok((id, application))
 }
 

@@ -1,5 +1,5 @@
-//! What is kept: the log, test runs, deployments, intents, judged operations, messages that wait.
-//! `SQLite` in one file.
+//! What is kept: the log, test runs, deployments, intents, stopped lines, judged operations, messages
+//! that wait. `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
 //! disk. All writes go through one thread (see `writer`) that commits them in groups; reads run
@@ -38,6 +38,7 @@ mod deployments;
 mod fault;
 mod hooks;
 mod intents;
+mod lines;
 mod log;
 mod migrate;
 mod notices;

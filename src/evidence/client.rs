@@ -24,7 +24,8 @@ use url::Url;
 use super::run::{
     Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
 };
-use crate::names::DecisionId;
+use crate::hold::interface::{Line, Lines, StartLine, StopLine};
+use crate::names::{DecisionId, EnvironmentName};
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
@@ -260,6 +261,41 @@ impl Client {
             None,
         )
         .await
+    }
+
+    /// The lines of the environments, and their freezes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn lines(&self) -> Result<Lines, Error> {
+        let path = "/syncgate/v1/lines";
+        self.ask(&Method::GET, path, Bytes::new(), None).await
+    }
+
+    /// Stops the line of an environment.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn stop_line(
+        &self,
+        environment: &EnvironmentName,
+        stop: &StopLine,
+    ) -> Result<Line, Error> {
+        let path = format!("/syncgate/v1/lines/{environment}/stop");
+        self.post(&path, stop, None).await
+    }
+
+    /// Starts the line of an environment again.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn start_line(
+        &self,
+        environment: &EnvironmentName,
+        start: &StartLine,
+    ) -> Result<Line, Error> {
+        let path = format!("/syncgate/v1/lines/{environment}/start");
+        self.post(&path, start, None).await
     }
 
     /// What stands in the way of a test run. Asked once, and answered soon or not at all.

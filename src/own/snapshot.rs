@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::identity::Caller;
 use crate::names::{AppRef, DecisionId};
 use crate::planner;
-use crate::policy::Decision;
+use crate::policy::{Decision, Resource};
 use crate::respond::Rejection;
 use crate::store::{RunId, SnapshotOf};
 
@@ -35,7 +35,7 @@ pub(super) async fn of_deploy(
     caller: &Caller,
     decision: &str,
 ) -> Result<Response<Body>, Rejection> {
-    ask(app, draft, caller, "Log.read", None)?;
+    ask(app, draft, caller, "Log.read", Resource::Gate)?;
     let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
     show(app, draft, caller, SnapshotOf::Deploy(DecisionId(id))).await
 }
@@ -62,7 +62,7 @@ async fn may_read_logs(app: &App, caller: &Caller, application: &AppRef) -> bool
         return false;
     };
     matches!(
-        decided(app, caller, action, Some(&planned)),
+        decided(app, caller, action, Resource::Application(&planned.facts)),
         Decision::Allow(_)
     )
 }

@@ -148,6 +148,13 @@ impl Story {
             }
         };
         self.line("plan", &text);
+        if !planned.held.is_none() {
+            let environment = planned.plan.as_ref().map(|plan| plan.environment.as_str());
+            let held = planned
+                .held
+                .in_words(environment.unwrap_or("its environment"));
+            self.line("held", &printable(&held));
+        }
         let Some(finding) = &planned.finding else {
             return;
         };

@@ -259,6 +259,30 @@ pub struct Withdrawal {
     pub decision: DecisionId,
 }
 
+/// That the line of an environment is stopped.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stop {
+    /// Who did, as people know them: `Caller::display`.
+    pub by: String,
+    /// The same, by issuer and subject: `Caller::unique`.
+    pub caller: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in their words.
+    pub reason: String,
+    /// The decision that let them.
+    pub decision: DecisionId,
+}
+
+/// An environment whose line is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoppedLine {
+    /// Which.
+    pub environment: EnvironmentName,
+    /// By whom, when and why.
+    pub stop: Stop,
+}
+
 /// Who ends a run.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EndedBy {

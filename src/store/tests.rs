@@ -17,6 +17,7 @@ mod evidence;
 mod file;
 mod hooks;
 mod intents;
+mod lines;
 mod log;
 mod operations;
 mod queue;

@@ -30,6 +30,8 @@ mod endpoints;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod hold;
+#[cfg(test)]
 mod honest;
 #[cfg(test)]
 mod hooks;

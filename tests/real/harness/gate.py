@@ -28,6 +28,7 @@ _ROLES = (
     ("release-manager", "release-managers"),
     ("platform-admin", "platform"),
     ("security", "security"),
+    ("freeze-passer", "on-call"),
 )
 
 
@@ -291,6 +292,12 @@ class Gate:
         assert told == f"syncgate listening on {self.url}", told
         admin = self.service.line(lambda line: "admin on " in line, within=5)
         self.admin = admin.split("admin on ")[1].strip()
+
+    def restart(self, sections: str) -> None:
+        """Stops the gate and starts it with more sections in its configuration."""
+        self.stop()
+        self.config.write_text(f"{self.config.read_text()}\n{sections}")
+        self.start()
 
     def stop(self) -> None:
         """Stops the gate, which must end well."""

@@ -7,28 +7,24 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::client::Refresh;
 use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
 use crate::config::Environment;
 use crate::draft::Draft;
 use crate::endpoint;
-use crate::evidence::binding::{self, Claims};
-use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
-use crate::evidence::service::{self, Reporter, Subject};
+use crate::evidence::run::{self, MAX_BODY_BYTES};
+use crate::evidence::service;
 use crate::evidence::statement::Statement;
-use crate::evidence::verdict::Verdict;
 use crate::evidence::view::RunView;
-use crate::identity::{self, Caller};
-use crate::names::{AppRef, Component, PodRef};
+use crate::identity::Caller;
+use crate::names::{AppRef, Component};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
@@ -39,10 +35,10 @@ use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
 mod attestation;
 mod line;
+mod report;
 mod snapshot;
 mod withdraw;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How many entries or runs a list gives unless asked for fewer.
 const LIST: u32 = 100;
 const RUNS: &str = "GET, POST";
@@ -215,9 +211,11 @@ async fn answered(
         Page::ShowRunSnapshot(run) => snapshot::of_run(app, draft, &caller, &run).await,
         Page::ShowAttestation(run) => attestation::show(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
-        Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
-        Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
-        Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
+        Page::OpenRun => Box::pin(report::open(app, draft, &caller, &head, &body)).await,
+        Page::ReportAttempts(run) => {
+            Box::pin(report::attempts(app, draft, &caller, &run, &body)).await
+        }
+        Page::FinishRun(run) => Box::pin(report::finish(app, draft, &caller, &run, &body)).await,
         Page::Preflight => preflight::answer(app, draft, &caller, &body).await,
         Page::WithdrawRun(run) => withdraw::withdraw(app, draft, &caller, &run, &body).await,
     }
@@ -449,63 +447,6 @@ async fn readable(
     Ok(view)
 }
 
-async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
-    let answer = app
-        .argocd
-        .application(application, None, Refresh::None)
-        .await;
-    answer.map_err(|error| planner::refused(application, &error))
-}
-
-async fn open_run(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    head: &Parts,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
-    let application = new.application_ref();
-    draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
-    let key = idempotency_key(head)?;
-    // Read afresh: which commit runs is the whole point.
-    let json = read(app, &application).await?;
-    let planned = planner::about(app, caller, "Run.report", &json)?;
-    ask(app, draft, caller, "Run.report", about(&planned))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    if let Some(key) = key {
-        let about = &planned.facts.app;
-        let before = app.runs.opened_before(reporter, key, about, &new.suite);
-        if let Some(opened) = before.await.map_err(|error| report_refused(&error))? {
-            return answer(app, draft, StatusCode::CREATED, &opened).await;
-        }
-    }
-    let (environment, component) = placed(app, &planned, &application)?;
-    let facts = planner::gate_facts(&json)?;
-    let pod = pod_of(caller);
-    let claims = Claims {
-        commits: new.commits.as_deref(),
-        pod: pod.as_ref(),
-    };
-    let binding =
-        binding::bind(&facts, claims, &environment.varies).map_err(|error| Rejection::Report {
-            code: error.code(),
-            sentence: error.to_string(),
-        })?;
-    let subject = Subject {
-        application: planned.facts.app.clone(),
-        environment: environment.name.clone(),
-        component,
-    };
-    let opened = app.runs.open(reporter, key, new, &subject, binding).await;
-    let opened = opened.map_err(|error| report_refused(&error))?;
-    answer(app, draft, StatusCode::CREATED, &opened).await
-}
-
 /// Where a report about `planned`, called `application` by its reporter, belongs.
 pub(crate) fn placed<'a>(
     app: &'a App,
@@ -523,101 +464,6 @@ pub(crate) fn placed<'a>(
         Rejection::BadRequest { sentence }
     })?;
     Ok((environment, component))
-}
-
-fn pod_of(caller: &Caller) -> Option<PodRef> {
-    match &caller.subject {
-        identity::Subject::KubernetesAccount {
-            namespace,
-            pod: Some(pod),
-            ..
-        } => Some(PodRef {
-            namespace: namespace.clone(),
-            name: pod.clone(),
-        }),
-        _ => None,
-    }
-}
-
-fn idempotency_key(head: &Parts) -> Result<Option<&str>, Rejection> {
-    let key = head.headers.get(IDEMPOTENCY_KEY);
-    key.map(http::HeaderValue::to_str)
-        .transpose()
-        .map_err(|_| Rejection::BadRequest {
-            sentence: "the header Idempotency-Key is not printable ASCII".to_owned(),
-        })
-}
-
-async fn report(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    run: &str,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let batch: AttemptBatch = run::read(body).map_err(|error| invalid(&error))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    may_report(app, draft, caller, reporter, run).await?;
-    let taken = app
-        .runs
-        .add(reporter, run, batch)
-        .await
-        .map_err(|error| report_refused(&error))?;
-    answer(app, draft, StatusCode::OK, &taken).await
-}
-
-async fn finish(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    run: &str,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let end: Finish = run::read(body).map_err(|error| invalid(&error))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    let (id, application) = may_report(app, draft, caller, reporter, run).await?;
-    let now = planner::gate_facts(&read(app, &application).await?)?;
-    let finished = app.runs.finish(reporter, run, &end, &now).await;
-    let finished = finished.map_err(|error| report_refused(&error))?;
-    if let Some(attestation) = &finished.attestation {
-        let facts = json!({ "run": run, "attestation": attestation });
-        draft.facts(vec![application.clone()], facts);
-    }
-    crate::admission::settled(app, id, finished.counts).await;
-    app.notices.notify_one();
-    if finished.verdict != Verdict::Passed {
-        crate::snapshot::want(app, SnapshotOf::Run(id), application);
-    }
-    answer(app, draft, StatusCode::OK, &finished).await
-}
-
-/// Asks again for each batch: what the policies take away ends at once. Gives the run and the
-/// application.
-async fn may_report(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    reporter: Reporter<'_>,
-    run: &str,
-) -> Result<(RunId, AppRef), Rejection> {
-    let stored = app
-        .runs
-        .own(reporter, run)
-        .await
-        .map_err(|error| report_refused(&error))?;
-    let (id, application) = (stored.run.id, stored.run.application);
-    draft.facts(vec![application.clone()], json!({ "run": run }));
-    let planned = planner::known(app, caller, "Run.report", &application).await?;
-    ask(app, draft, caller, "Run.report", about(&planned))?;
-    Ok((id, application))
 }
 
 pub(crate) async fn answer<T: Serialize>(

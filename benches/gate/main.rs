@@ -256,7 +256,7 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
         attestation: None,
     };
     app.runs
-        .finish(reporter, &opened.run, &finish, &facts)
+        .finish(reporter, &opened.run, &finish, None, &facts)
         .await?;
     Ok(())
 }

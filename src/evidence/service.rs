@@ -310,16 +310,13 @@ impl Runs {
         reporter: Reporter<'_>,
         run: &str,
         finish: &Finish,
+        vouched: Option<Vouched>,
         now: &AppFacts,
     ) -> Result<Finished, Error> {
         let mut stored = self.own(reporter, run).await?;
         let id = stored.run.id;
         // What this reading is judged by may be gone in the next.
         self.hear_of(&stored, now).await?;
-        let vouched = match &stored.finish {
-            None => self.vouched(finish).await?,
-            Some(_) => None,
-        };
         for _ in 0..JUDGEMENTS {
             if let Some(end) = &stored.finish {
                 return Ok(self.finished(&stored, end));
@@ -356,7 +353,10 @@ impl Runs {
     }
 
     /// What comes with `finish`, verified; away from the requests that wait for nothing so slow.
-    async fn vouched(&self, finish: &Finish) -> Result<Option<Vouched>, Error> {
+    ///
+    /// # Errors
+    /// [`Error::Attestation`] or [`Error::Verifying`].
+    pub async fn vouched(&self, finish: &Finish) -> Result<Option<Vouched>, Error> {
         let Some(envelope) = finish.attestation.clone() else {
             return Ok(None);
         };

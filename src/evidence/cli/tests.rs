@@ -156,10 +156,11 @@ async fn answer(runs: &Runs, request: Request<Incoming>) -> Response<Full<Bytes>
         }
         ("POST", [run, "finish"]) => {
             let finish = run::read(&body).unwrap();
+            let vouched = runs.vouched(&finish).await.unwrap();
             json(
                 200,
                 &runs
-                    .finish(reporter, run, &finish, &facts(&single()))
+                    .finish(reporter, run, &finish, vouched, &facts(&single()))
                     .await
                     .unwrap(),
             )
@@ -297,6 +298,7 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
       passed-with-retries: 1 test passed at a later attempt: tests/test_checkout.py::test_flaky
       counts from now on
       https://gate/syncgate/v1/runs/RUN
+      what the application was like: https://gate/syncgate/v1/runs/RUN/snapshot
     ");
 
     let list = |output| ListOptions {

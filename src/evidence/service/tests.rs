@@ -253,7 +253,7 @@ impl World {
         self.add(&opened.run, 0, attempts).await.unwrap();
         let finish = finish_of(attempts);
         self.runs
-            .finish(self.reporter(), &opened.run, &finish, &facts(after))
+            .finish(self.reporter(), &opened.run, &finish, None, &facts(after))
             .await
             .unwrap()
     }
@@ -363,7 +363,13 @@ async fn words_are_in_the_order_of_ends() {
     let finish = finish_of(&failing());
     world
         .runs
-        .finish(world.reporter(), &slow.run, &finish, &facts(&single()))
+        .finish(
+            world.reporter(),
+            &slow.run,
+            &finish,
+            None,
+            &facts(&single()),
+        )
         .await
         .unwrap();
     assert_eq!(world.gap(A).await.kind, GapKind::Failed);
@@ -422,7 +428,7 @@ async fn batches_come_in_order_and_none_twice() {
     let end = async || {
         world
             .runs
-            .finish(world.reporter(), &run, &finish, &facts(&single()))
+            .finish(world.reporter(), &run, &finish, None, &facts(&single()))
             .await
             .unwrap()
     };
@@ -644,7 +650,7 @@ async fn nobody_adds_to_the_run_of_another() {
     let finish = finish_of(&passing());
     let refused = world
         .runs
-        .finish(stranger, &run, &finish, &facts(&single()))
+        .finish(stranger, &run, &finish, None, &facts(&single()))
         .await;
     assert_eq!(refused.unwrap_err().code(), "no-such-run");
     let odd = world.runs.own(stranger, "../\u{1b}[2J").await.unwrap_err();

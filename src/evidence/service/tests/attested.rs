@@ -55,8 +55,9 @@ impl World {
             exit_status: i32::from(attempts.last().is_some_and(|it| it.outcome.is_bad())),
             ..finish_of(attempts)
         };
+        let vouched = self.runs.vouched(&finish).await?;
         self.runs
-            .finish(self.reporter(), run, &finish, &facts(&single()))
+            .finish(self.reporter(), run, &finish, vouched, &facts(&single()))
             .await
     }
 
@@ -263,9 +264,10 @@ async fn a_signature_makes_no_run_better_than_the_gate_finds_it() {
         ..finish_of(&passing())
     };
     let now = facts(&single());
+    let vouched = world.runs.vouched(&finish).await.unwrap();
     let ended = world
         .runs
-        .finish(world.reporter(), &run, &finish, &now)
+        .finish(world.reporter(), &run, &finish, vouched, &now)
         .await;
     let (code, sentence) = refusal(ended);
     assert_eq!(code, "attestation-result");

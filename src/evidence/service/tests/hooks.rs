@@ -47,7 +47,7 @@ impl World {
         let finish = finish_of(attempts);
         let finished = self
             .runs
-            .finish(self.reporter(), &opened.run, &finish, &now);
+            .finish(self.reporter(), &opened.run, &finish, None, &now);
         RunId(Ulid::from_string(&finished.await.unwrap().run).unwrap())
     }
 
@@ -360,7 +360,9 @@ async fn in_order(attempts: &[Attempt], hook: &str, order: &[Step]) {
             Step::End => {
                 let (finish, now) = (finish_of(attempts), facts(&now));
                 let reporter = world.reporter();
-                let end = world.runs.finish(reporter, &opened.run, &finish, &now);
+                let end = world
+                    .runs
+                    .finish(reporter, &opened.run, &finish, None, &now);
                 end.await.unwrap();
             }
             Step::Look => {

@@ -135,7 +135,11 @@ impl Told {
             attempts,
         };
         self.runs.add(reporter(), &run, batch).await.unwrap();
-        let finished = self.runs.finish(reporter(), &run, &finish, &now).await;
+        let vouched = self.runs.vouched(&finish).await.unwrap();
+        let finished = self
+            .runs
+            .finish(reporter(), &run, &finish, vouched, &now)
+            .await;
         assert_ne!(finished.unwrap().verdict, Verdict::Refused);
         self.opened[at as usize].push(RunId(Ulid::from_string(&run).unwrap()));
     }

@@ -23,13 +23,14 @@ use crate::identity::config::{
     OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
-use crate::index::{Changed, Index};
+use crate::index::{Index, Told};
 use crate::listener::Stop;
 use crate::names::AppRef;
 use crate::notify;
 use crate::outbound;
 use crate::policy;
 use crate::record::Recorder;
+use crate::snapshot;
 use crate::store::{self, Store};
 
 /// Applications are spread over this many locks; two that share one wait for each other.
@@ -121,6 +122,8 @@ pub struct App {
     pub(crate) preflight: crate::preflight::Shared,
     /// Tells the sender of messages that there are new ones.
     pub(crate) notices: tokio::sync::Notify,
+    /// Where snapshots are asked for.
+    pub(crate) snapshots: mpsc::Sender<snapshot::Wanted>,
     /// Answers about what may be read in lists.
     pub(crate) reads: crate::filtered::Reads,
     /// Everything that was spawned; a stop waits for it.
@@ -147,8 +150,7 @@ impl App {
             stop.soft.clone(),
         )
         .map_err(Error::Watch)?;
-        let identity = identity_config(&config)?;
-        let identity = Identity::new(identity, clock.clone(), &tasks, &stop.soft)
+        let identity = Identity::new(identity_config(&config)?, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
         let token =
@@ -170,13 +172,14 @@ impl App {
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
-        let url = config.url.as_str();
-        let runs = Runs::new(store.clone(), clock.clone(), url, required(&config));
+        let runs = runs(&config, &store, &clock);
         let sender = notify::Sender::new(&config.receivers).map_err(Error::Receiver)?;
-        let (index, changed) = Index::new(config.upstream.namespace.clone());
+        let (snapshots, wanted) = snapshot::queue();
+        let (index, told) = Index::new(config.upstream.namespace.clone());
         let app = Arc::new(Self {
             index,
             notices: tokio::sync::Notify::new(),
+            snapshots,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
             config,
             clock,
@@ -195,17 +198,25 @@ impl App {
             tasks,
             stop,
         });
-        app.begin(changed, sender);
+        app.begin(told, sender, wanted);
         Ok(app)
     }
 
     /// Begins what goes on beside the requests.
-    fn begin(self: &Arc<Self>, changed: mpsc::Receiver<Changed>, sender: notify::Sender) {
+    fn begin(
+        self: &Arc<Self>,
+        told: Told,
+        sender: notify::Sender,
+        wanted: mpsc::Receiver<snapshot::Wanted>,
+    ) {
         self.tasks.spawn(crate::index::follow(Arc::clone(self)));
         self.tasks.spawn(crate::settle::run(Arc::clone(self)));
         self.tasks
-            .spawn(crate::unexplained::follow(Arc::clone(self), changed));
+            .spawn(crate::settle::follow(Arc::clone(self), told.ended));
+        self.tasks
+            .spawn(crate::unexplained::follow(Arc::clone(self), told.changed));
         self.tasks.spawn(sender.run(Arc::clone(self)));
+        self.tasks.spawn(snapshot::follow(Arc::clone(self), wanted));
         let stop = self.stop.soft.clone();
         self.tasks.spawn(Endpoints::follow(Arc::clone(self), stop));
         self.tasks.spawn(crate::admission::follow(Arc::clone(self)));
@@ -233,6 +244,13 @@ impl App {
     pub fn link(&self, decision: crate::names::DecisionId) -> String {
         format!("{}syncgate/v1/log/{decision}", self.config.url)
     }
+}
+
+/// The test runs in `store`, and what the configuration says of them.
+fn runs(config: &Config, store: &Store, clock: &Clock) -> Runs {
+    let url = config.url.as_str();
+    Runs::new(store.clone(), clock.clone(), url, required(config))
+        .signed_by(config.signers.iter().cloned().collect())
 }
 
 /// What the environments require of test runs.

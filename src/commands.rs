@@ -5,6 +5,7 @@
 //! ([`GateOptions`]).
 
 mod evidence;
+mod line;
 mod log;
 mod policy;
 mod preflight;
@@ -35,6 +36,9 @@ pub enum Command {
     /// Test runs: submit a report, list, show, withdraw
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
+    /// The lines of environments: show, stop, start
+    #[command(subcommand, after_long_help = line::EXAMPLES, after_help = line::EXAMPLES)]
+    Line(line::LineCommand),
     /// The log of decisions: list, show
     #[command(subcommand)]
     Log(log::LogCommand),
@@ -95,6 +99,7 @@ pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Demo(options) => runtime.block_on(serve::demo(options)),
         Command::Evidence(command) => runtime.block_on(evidence::run(command)),
+        Command::Line(command) => runtime.block_on(line::run(command)),
         Command::Log(command) => runtime.block_on(log::run(command)),
         Command::Policy(command) => policy::run(command),
         Command::Preflight(options) => runtime.block_on(preflight::run(options)),

@@ -8,9 +8,11 @@
 mod admission;
 pub(crate) mod endpoints;
 mod environments;
+mod freezes;
 mod reader;
 mod secret;
 mod sections;
+mod signers;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -25,6 +27,9 @@ pub use sections::{
 };
 
 use reader::Table;
+
+use crate::evidence::dsse::Signer;
+use crate::freeze::Freeze;
 
 /// Everything that the file says.
 #[derive(Clone, Debug)]
@@ -49,6 +54,10 @@ pub struct Config {
     pub roles: Vec<RoleMapping>,
     /// The environments; their order says nothing.
     pub environments: Vec<Environment>,
+    /// Whose signatures of attestations mean something.
+    pub signers: Vec<Signer>,
+    /// When environments take no change.
+    pub freezes: Vec<Freeze>,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -159,10 +168,12 @@ impl Config {
             admission::read(table, base, &issuers, namespace, problems)
         });
         let roles = sections::roles(&mut root, &issuers, problems);
-        let environments = environments::read(&mut root, problems);
+        let signers = signers::read(&mut root, base, problems);
+        let environments = environments::read(&mut root, &signers, problems);
+        let freezes = freezes::read(&mut root, &environments, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
-        let receivers = sections::receivers(&mut root, base, problems);
+        let receivers = sections::receivers(&mut root, base, &environments, problems);
         let endpoints = endpoints::read(&mut root, base, url.as_ref(), &environments, problems);
         let assertion_key = endpoints::assertion_key(&mut root, base, problems);
         root.finish(problems);
@@ -177,6 +188,8 @@ impl Config {
             issuers,
             roles,
             environments,
+            signers,
+            freezes,
             workloads,
             git,
             receivers,

@@ -231,6 +231,7 @@ async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow:
         batches: 1,
         attempts: attempts.len() as u64,
         interrupted: false,
+        attestation: None,
     };
     let batch = AttemptBatch {
         sequence: 0,

@@ -13,7 +13,7 @@ use crate::argocd::client::Refresh;
 use crate::argocd::operation::Operation;
 use crate::argocd::request::INFO_DECISION;
 use crate::draft::Draft;
-use crate::gate::{AppFacts, ApplicationPlan, Resolved};
+use crate::gate::{AppFacts, ApplicationPlan};
 use crate::intent::Intent;
 use crate::json;
 use crate::names::{AppRef, Commit, Component, DecisionId, SourceDigest};
@@ -100,11 +100,9 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
     let Ok(known) = AppFacts::from_json(application) else {
         return Ok(());
     };
-    // What could not be pinned cannot be recognised either.
-    let Some(Ok(sources)) = known.deployed.as_ref().map(Resolved::pinned) else {
+    let Some((commits, source_digest)) = last(&known) else {
         return Ok(());
     };
-    let ran = known.deployed.unwrap_or_default();
     let row = DeploymentRow {
         decision: DecisionId::new(app.clock.now()),
         // As plans name it.
@@ -112,8 +110,8 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
         uid: known.uid,
         environment: environment.name.clone(),
         component,
-        commits: sources.into_iter().map(|source| source.commit).collect(),
-        source_digest: ApplicationPlan::digests(&ran.sources.list, &[]).0,
+        commits,
+        source_digest,
         started_at: None,
         state: DeploymentState::Succeeded,
     };
@@ -141,6 +139,24 @@ pub async fn is_incumbent(store: &Store, plan: &ApplicationPlan) -> Result<bool,
             )
     });
     Ok(ended.is_some_and(|row| row.state == DeploymentState::Succeeded))
+}
+
+/// Whether exactly these commits and parameters are what `application` rolled out last, by its history,
+/// which Argo CD alone writes.
+#[must_use]
+pub fn is_last(application: &Value, plan: &ApplicationPlan) -> bool {
+    let known = AppFacts::from_json(application).ok();
+    let last = known.as_ref().and_then(last);
+    last.is_some_and(|last| last == (commits(plan), plan.source_digest.clone()))
+}
+
+/// What an application rolled out last. What could not be pinned cannot be recognised either.
+fn last(known: &AppFacts) -> Option<(Vec<Commit>, SourceDigest)> {
+    let ran = known.deployed.as_ref()?;
+    let sources = ran.pinned().ok()?;
+    let commits = sources.into_iter().map(|source| source.commit).collect();
+    let digest = ApplicationPlan::digests(&ran.sources.list, &[]).0;
+    Some((commits, digest))
 }
 
 /// Compares the operation that the forwarded call started with what was checked.
@@ -355,4 +371,63 @@ fn commits(plan: &ApplicationPlan) -> Vec<Commit> {
         .iter()
         .map(|source| source.commit.clone())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::PinnedSource;
+    use crate::names::EnvironmentName;
+
+    const FIRST: &str = "3f2c1a93f2c1a93f2c1a93f2c1a93f2c1a93f2c1";
+    const SECOND: &str = "9ab12cd9ab12cd9ab12cd9ab12cd9ab12cd9ab12";
+
+    fn application(history: &[(&str, &Value)]) -> Value {
+        let entries = history.iter().enumerate();
+        let entries: Vec<Value> = entries
+            .map(|(id, (revision, source))| json!({"id": id, "revision": revision, "source": source}))
+            .collect();
+        json!({
+            "metadata": {"name": "checkout-prod", "namespace": "argocd", "uid": "uid-1"},
+            "spec": {"project": "shop", "source": source("components"), "destination": {}},
+            "status": {"history": entries, "controllerNamespace": "argocd"},
+        })
+    }
+
+    fn source(path: &str) -> Value {
+        json!({"repoURL": "https://git.shop.example/shop.git", "path": path, "targetRevision": "main"})
+    }
+
+    fn plan(commit: &str, source: &Value) -> ApplicationPlan {
+        let digest = ApplicationPlan::digests(std::slice::from_ref(source), &[]).0;
+        ApplicationPlan {
+            application: AppRef {
+                namespace: None,
+                name: "checkout-prod".into(),
+            },
+            uid: "uid-1".into(),
+            environment: EnvironmentName::parse("prod").unwrap(),
+            component: Component::parse("checkout").unwrap(),
+            sources: vec![PinnedSource {
+                repository: "https://git.shop.example/shop.git".into(),
+                asked: "main".into(),
+                commit: Commit::parse(commit).unwrap(),
+            }],
+            multi_source: false,
+            source_digest: digest.clone(),
+            promotion_digest: digest,
+        }
+    }
+
+    #[test]
+    fn what_was_rolled_out_last_is_known_by_commits_and_parameters() {
+        let (own, other) = (source("components"), source("elsewhere"));
+        let both = application(&[(FIRST, &own), (SECOND, &own)]);
+        assert!(is_last(&both, &plan(SECOND, &own)));
+        assert!(!is_last(&both, &plan(FIRST, &own)));
+        assert!(!is_last(&both, &plan(SECOND, &other)));
+        assert!(!is_last(&application(&[]), &plan(FIRST, &own)));
+        let unpinned = application(&[("main", &own)]);
+        assert!(!is_last(&unpinned, &plan(FIRST, &own)));
+    }
 }

@@ -17,9 +17,11 @@ use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
 use crate::failpoint;
 use crate::forward::{Ending, OnEnd, StreamEnd};
+use crate::hold::Holds;
 use crate::identity::Caller;
 use crate::listener::Connection;
 use crate::names::DecisionId;
+use crate::notify;
 use crate::planner::Plan;
 use crate::policy::{Answer, Denial, Permitted, Policies};
 use crate::record::{
@@ -34,6 +36,8 @@ pub struct Draft {
     pub form: Form,
     effect: Effect,
     note: Option<String>,
+    /// Of all that would be rolled out.
+    environments: Vec<String>,
     /// A refusal after the forward, for the closing entry.
     late: Arc<OnceLock<String>>,
     opened: bool,
@@ -86,6 +90,7 @@ impl Draft {
             form: Form::Rest,
             effect: Effect::Read,
             note: None,
+            environments: Vec::new(),
             late: Arc::default(),
             opened: false,
             started: Instant::now(),
@@ -165,13 +170,17 @@ impl Draft {
         self.opening.request = request;
     }
 
-    /// Notes what would be rolled out, and by which policies it is about to be decided.
-    pub fn planned(&mut self, plan: &Plan, policies: &Policies) {
+    /// Notes what would be rolled out, what holds that, and by which policies it is about to be decided.
+    pub fn planned(&mut self, plan: &Plan, holds: &Holds, policies: &Policies) {
         for planned in &plan.applications {
             let application = &planned.facts.app;
             // The one that is called stands first.
             if !self.opening.applications.contains(application) {
                 self.opening.applications.push(application.clone());
+            }
+            let environment = &planned.facts.environment;
+            if !self.environments.contains(environment) {
+                self.environments.push(environment.clone());
             }
         }
         let planned = plan
@@ -185,6 +194,8 @@ impl Draft {
                 changes: p.changes.iter().map(ToString::to_string).collect(),
                 plan: p.plan.clone(),
                 finding: p.finding.clone(),
+                moves: p.moves().word().to_owned(),
+                held: holds.of(&p.facts.environment).clone(),
             })
             .collect();
         self.policies(policies);
@@ -340,6 +351,14 @@ impl Draft {
                     })
                     .await;
             }
+        }
+        let is_a_no = matches!(
+            rejection,
+            Rejection::Evidence { .. } | Rejection::Held { .. } | Rejection::Policy { .. }
+        );
+        if self.effect == Effect::Deploy && is_a_no {
+            let environments = self.environments.clone();
+            notify::tell::refused(app, &self.opening, environments, rejection.sentence()).await;
         }
     }
 

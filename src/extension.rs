@@ -65,7 +65,7 @@ pub(crate) async fn call(
         applications: vec![planned],
         administers: Vec::new(),
     };
-    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ())?;
+    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     send(
         app,
         draft,
@@ -90,7 +90,7 @@ pub(crate) async fn webhook(
     draft.effect(Effect::Write);
     let caller = signed_in(app, draft, request.headers()).await?;
     let plan = planner::administers(WEBHOOK);
-    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ())?;
+    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     send(app, draft, &permitted, Channel::Rest, forward_path, request).await
 }
 

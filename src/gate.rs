@@ -207,6 +207,8 @@ pub enum GapKind {
     Unchecked,
     /// A source cannot be pinned to a commit.
     Unpinnable,
+    /// The run passed, but nobody who has to has signed it.
+    Unsigned,
     /// The evidence was withdrawn.
     Withdrawn,
     /// The run was for the same commit but other source parameters.

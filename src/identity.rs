@@ -17,7 +17,6 @@ pub mod reason;
 pub mod roles;
 
 mod cache;
-mod json;
 mod kubernetes;
 mod oidc;
 

@@ -5,7 +5,9 @@
 //! decided on what the upstream says then.
 //!
 //! Who follows operations ([`crate::unexplained`]) is told of every application whose operation
-//! changed. Its queue is bounded; what found no place is told as a whole, by [`Index::take_missed`].
+//! changed. Its queue is bounded; what found no place is told as a whole, by [`Index::take_missed`]. Who waits for ends
+//! of operations ([`crate::settle`]) is told of each, also of one that the next takes the place of at once; what
+//! finds no place there is left to its own round.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -38,10 +40,19 @@ pub struct Changed {
     pub after_gap: bool,
 }
 
+/// What an index tells.
+pub struct Told {
+    /// Applications whose operation changed.
+    pub changed: mpsc::Receiver<Changed>,
+    /// Applications of which an operation, or a try of one, has ended, as they were then.
+    pub ended: mpsc::Receiver<Arc<Value>>,
+}
+
 /// Applications by namespace and name.
 pub struct Index {
     home_namespace: String,
     changed: mpsc::Sender<Changed>,
+    ended: mpsc::Sender<Arc<Value>>,
     /// Whether a change found no place in the queue.
     missed: AtomicBool,
     applications: DashMap<(String, String), Arc<Value>>,
@@ -51,14 +62,19 @@ pub struct Index {
 }
 
 impl Index {
-    /// An index that knows nothing yet, of an Argo CD in `namespace`; and the queue of applications
-    /// whose operation changes.
+    /// An index that knows nothing yet, of an Argo CD in `namespace`; and the queues of what it tells.
     #[must_use]
-    pub fn new(namespace: impl Into<String>) -> (Self, mpsc::Receiver<Changed>) {
-        let (changed, told) = mpsc::channel(TOLD);
+    pub fn new(namespace: impl Into<String>) -> (Self, Told) {
+        let (changed, told_changed) = mpsc::channel(TOLD);
+        let (ended, told_ended) = mpsc::channel(TOLD);
+        let told = Told {
+            changed: told_changed,
+            ended: told_ended,
+        };
         let index = Self {
             home_namespace: namespace.into(),
             changed,
+            ended,
             missed: AtomicBool::new(false),
             applications: DashMap::new(),
             home: DashMap::new(),
@@ -166,12 +182,15 @@ impl Index {
 
     /// Tells who follows operations, unless the operation is as it was.
     fn tell(&self, before: Option<&Value>, now: &Arc<Value>) {
-        let as_before = before.is_some_and(|before| {
-            OPERATION
-                .iter()
-                .all(|place| json::at(before, place) == json::at(now, place))
-        });
-        if as_before {
+        let as_before = |places: &[&str]| {
+            let same = |before: &Value, place| json::at(before, place) == json::at(now, place);
+            before.is_some_and(|before| places.iter().all(|place| same(before, place)))
+        };
+        if !json::at(now, FINISHED).is_null() && !as_before(&[FINISHED, OPERATION[0]]) {
+            // Without a place it is left to who waits for it, who also looks by himself.
+            let _ = self.ended.try_send(Arc::clone(now));
+        }
+        if as_before(&OPERATION) {
             return;
         }
         let changed = Changed {
@@ -192,6 +211,9 @@ const OPERATION: [&str; 4] = [
     "/status/operationState/syncResult/revision",
     "/status/history",
 ];
+
+/// Set when an operation has ended, or a try of one.
+const FINISHED: &str = "/status/operationState/finishedAt";
 
 /// Follows the watch until the gate stops.
 pub async fn follow(app: Arc<App>) {
@@ -284,20 +306,47 @@ mod tests {
         ] {
             index.take(event);
         }
-        assert!(told.try_recv().unwrap().after_gap);
-        let ended = told.try_recv().unwrap();
+        assert!(told.changed.try_recv().unwrap().after_gap);
+        let ended = told.changed.try_recv().unwrap();
         assert!(!ended.after_gap);
         assert_eq!(
             ended.application["status"]["operationState"]["phase"],
             "Succeeded"
         );
-        assert!(told.try_recv().is_err());
+        assert!(told.changed.try_recv().is_err());
         assert!(index.take_missed().is_none());
         for n in 0..=TOLD {
             index.take(operating(&n.to_string(), "Running"));
         }
         assert_eq!(index.take_missed().unwrap().len(), TOLD + 2);
         assert!(index.take_missed().is_none());
+    }
+
+    #[test]
+    fn each_end_of_an_operation_or_a_try_is_told_as_it_was() {
+        let (index, mut told) = Index::new("argocd");
+        index.reset(true);
+        let event = |phase: &str, started: u8, finished: Option<u8>| {
+            let mut event = operating("shop", phase);
+            event.application["status"]["operationState"]["startedAt"] = json!(started);
+            event.application["status"]["operationState"]["finishedAt"] = json!(finished);
+            event
+        };
+        for event in [
+            event("Running", 1, None),
+            event("Running", 1, Some(2)),
+            event("Running", 1, None),
+            event("Failed", 1, Some(3)),
+            event("Failed", 1, Some(3)),
+            event("Running", 4, None),
+        ] {
+            index.take(event);
+        }
+        let mut finished = Vec::new();
+        while let Ok(application) = told.ended.try_recv() {
+            finished.push(json::at(&application, FINISHED).clone());
+        }
+        assert_eq!(finished, [2, 3]);
     }
 
     #[test]

@@ -5,6 +5,10 @@
 
 use serde_json::{Value, json};
 
+mod strict;
+
+pub(crate) use strict::{JsonError, object};
+
 static NULL: Value = Value::Null;
 
 /// What stands at `pointer` in `value`; null if nothing does.

@@ -17,8 +17,10 @@ pub mod surface;
 pub mod identity;
 // What it is about and what the gate finds
 pub mod evidence;
+pub mod freeze;
 pub mod gate;
 pub mod git;
+pub mod hold;
 pub mod index;
 pub mod planner;
 // What is decided, recorded, sent on and answered
@@ -40,6 +42,7 @@ pub mod deployed;
 pub mod intent;
 pub mod notify;
 pub mod settle;
+pub mod snapshot;
 pub mod unexplained;
 // What all of it stands on
 pub mod admin;

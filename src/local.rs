@@ -25,7 +25,7 @@ use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape};
 use crate::identity::Caller;
 use crate::names::AppRef;
 use crate::planner;
-use crate::policy::{Context, FindingWord, Mode, Question, Resource, SyncOptions};
+use crate::policy::{Context, Deploying, FindingWord, Mode, Question, Resource, SyncOptions};
 use crate::record::{Durability, Word};
 use crate::respond::{self, Rejection};
 
@@ -225,7 +225,7 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
         return false;
     };
     let sync = SyncOptions::belong_to(operation.name()).then(SyncOptions::default);
-    // Whether tests have passed is not what `can-i` asks.
+    // Whether tests have passed, or something holds the environment now, is not what `can-i` asks.
     let finding = if sync.is_some() {
         FindingWord::Satisfied
     } else {
@@ -238,6 +238,7 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
         wire: "rest",
         mode: Mode::Enforce,
         sync,
+        deploy: Deploying::freely(operation.name()),
     };
     let question = Question {
         caller,

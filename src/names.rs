@@ -96,6 +96,10 @@ name!(
     EndpointName, "an endpoint name (lower-case letters, digits, `-`, `.`)", dns_label
 );
 name!(
+    /// The name of a freeze (`year-end`), as configuration declares it.
+    FreezeName, "a freeze name (lower-case letters, digits, `-`, `.`)", dns_label
+);
+name!(
     /// What is promoted from one environment to the next (`checkout`).
     Component, "a component name (letters, digits, `-_./:`, at most 128)", short_printable
 );
@@ -106,6 +110,10 @@ name!(
 name!(
     /// A role that policies name (`release-manager`).
     Role, "a role name (letters, digits, `-_./:`, at most 128)", short_printable
+);
+name!(
+    /// Who signs attestations of test runs (`ci`), as configuration declares it.
+    SignerName, "a signer's name (letters, digits, `-_./:`, at most 128)", short_printable
 );
 name!(
     /// What a source is pinned to: a full Git SHA-1 (40 hexadecimal digits), an exact chart
@@ -203,6 +211,18 @@ impl DecisionId {
     pub fn new(now: jiff::Timestamp) -> Self {
         let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
         let random = ulid::Ulid::new().random();
+        Self(ulid::Ulid::from_parts(millis, random))
+    }
+
+    /// The identifier of what nobody asked for and that was seen at `at`: the same for the same `name`,
+    /// whenever it is asked, so that a crash between its entry in the log and what follows from it leaves
+    /// one entry.
+    #[must_use]
+    pub fn of_seen(at: jiff::Timestamp, name: &str) -> Self {
+        let hash = crate::digest::sha256(name.as_bytes());
+        let bits = |bits: u128, byte: &u8| bits << 8 | u128::from(*byte);
+        let random = hash.iter().take(16).fold(0, bits);
+        let millis = u64::try_from(at.as_millisecond()).unwrap_or(0);
         Self(ulid::Ulid::from_parts(millis, random))
     }
 }

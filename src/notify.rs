@@ -1,10 +1,15 @@
-//! Sends messages to the receivers of the configuration.
+//! Tells the receivers of the configuration what has happened.
 //!
-//! In: messages in the store, put there together with what they tell. Out: for each an HTTP POST of a
-//! `CloudEvents` event (structured mode, JSON), repeated with growing pauses until the receiver
-//! answers with a status of success, or for about a day. A message is sent at least once: a crash
+//! In: what there is to tell ([`News`]; [`tell`] finds it), which becomes messages in the store. Out: for
+//! each message an HTTP POST of a `CloudEvents` event (structured mode, JSON), or of what Slack takes
+//! ([`Template`]), repeated with growing pauses until the receiver answers with a status of success, or
+//! for about a day. A message is sent at least once: a crash
 //! between the answer and its removal sends it again, with the same `id`. Refused: redirects, answers
 //! that do not come in time. Never: an address in a log beyond its host, since some hold a secret.
+
+mod news;
+mod slack;
+pub(crate) mod tell;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +34,13 @@ use crate::outbound;
 use crate::store::{self, Notice};
 use crate::telemetry::chain;
 
+pub use self::news::{Kind, News};
+pub use self::slack::Template;
+
 /// The content type of an event in structured mode.
 const STRUCTURED: &str = "application/cloudevents+json";
+/// The content type of a message to Slack.
+const JSON: &str = "application/json";
 /// How long one attempt may take.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How many messages are sent at a time.
@@ -76,6 +86,7 @@ pub struct Sender {
 struct Target {
     url: Url,
     token: Option<Secret>,
+    content_type: &'static str,
     http: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -90,6 +101,11 @@ impl Sender {
             let target = Target {
                 url: receiver.url.clone(),
                 token: receiver.token.clone(),
+                content_type: if receiver.slack.is_some() {
+                    JSON
+                } else {
+                    STRUCTURED
+                },
                 http: Client::builder(TokioExecutor::new()).build(outbound::http1(tls)),
             };
             Ok((receiver_id(&receiver.url), target))
@@ -127,6 +143,7 @@ impl Sender {
 
     /// Sends what is due; gives how long nothing else is, or nothing when nothing waits.
     async fn round(&self, app: &App) -> Result<Option<Duration>, store::Error> {
+        tell::runs(app).await?;
         let due = app.store.due_notices(app.clock.now(), ROUND).await?;
         let sent: Vec<Result<(), store::Error>> = stream::iter(due)
             .map(|notice| self.send(app, notice))
@@ -174,7 +191,7 @@ impl Sender {
 
 impl Target {
     async fn post(&self, body: String) -> Result<(), Error> {
-        let mut request = Request::post(self.url.as_str()).header(CONTENT_TYPE, STRUCTURED);
+        let mut request = Request::post(self.url.as_str()).header(CONTENT_TYPE, self.content_type);
         if let Some(token) = &self.token {
             let token = token.read().map_err(Error::BadToken)?;
             let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))

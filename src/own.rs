@@ -1,4 +1,5 @@
-//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, and the log.
+//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, the lines of environments, and the
+//! log.
 //!
 //! In: requests with the same credentials as Argo CD's API. Out: JSON, or RFC 9457 problem details.
 //! Every call is a Cedar decision with a record, like any other. Cookies are not taken for what
@@ -6,38 +7,38 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::header::COOKIE;
 use http::request::Parts;
-use http::{HeaderName, Method, Request, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::client::Refresh;
 use crate::argocd::operation::Effect;
 use crate::body::{self, Body};
 use crate::config::Environment;
 use crate::draft::Draft;
 use crate::endpoint;
-use crate::evidence::binding::{self, Claims};
-use crate::evidence::run::{self, AttemptBatch, Finish, MAX_BODY_BYTES, NewRun};
-use crate::evidence::service::{self, Reporter, Subject};
+use crate::evidence::run::{self, MAX_BODY_BYTES};
+use crate::evidence::service;
 use crate::evidence::statement::Statement;
 use crate::evidence::view::RunView;
-use crate::identity::{self, Caller};
-use crate::names::{AppRef, Component, PodRef};
+use crate::identity::Caller;
+use crate::names::{AppRef, Component};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
 use crate::preflight;
 use crate::record::{self, Word};
 use crate::respond::{Form, Rejection, ok_json};
-use crate::store::{DecisionFilter, RunFilter, RunId, Seq};
+use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
+mod attestation;
+mod line;
+mod report;
+mod snapshot;
 mod withdraw;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// How many entries or runs a list gives unless asked for fewer.
 const LIST: u32 = 100;
 const RUNS: &str = "GET, POST";
@@ -47,14 +48,20 @@ const POST: &str = "POST";
 /// What is asked for, by method and path.
 enum Page {
     FinishRun(String),
+    ListLines,
     ListLog,
     ListRuns,
     OpenRun,
     Preflight,
     ReportAttempts(String),
+    ShowAttestation(String),
     ShowLog(String),
+    ShowLogSnapshot(String),
     ShowRun(String),
+    ShowRunSnapshot(String),
     ShowStatement(String),
+    StartLine(String),
+    StopLine(String),
     WithdrawRun(String),
 }
 
@@ -63,19 +70,25 @@ impl Page {
         let rest = path.strip_prefix("/syncgate/v1/").unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').collect();
         let (allowed, page) = match segments.as_slice() {
+            ["lines"] => (GET, Self::ListLines),
+            ["lines", line, "start"] => (POST, Self::StartLine((*line).to_owned())),
+            ["lines", line, "stop"] => (POST, Self::StopLine((*line).to_owned())),
             ["log"] => (GET, Self::ListLog),
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
+            ["log", decision, "snapshot"] => (GET, Self::ShowLogSnapshot((*decision).to_owned())),
             ["preflight"] => (POST, Self::Preflight),
             ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
             ["runs"] => (RUNS, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
+            ["runs", run, "attestation"] => (GET, Self::ShowAttestation((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
             ["runs", run, "finish"] => (POST, Self::FinishRun((*run).to_owned())),
+            ["runs", run, "snapshot"] => (GET, Self::ShowRunSnapshot((*run).to_owned())),
             ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
-                                /syncgate/v1/preflight and /syncgate/v1/log";
+                                /syncgate/v1/preflight, /syncgate/v1/lines and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -93,13 +106,20 @@ impl Page {
     /// The action that policies know, and its effect.
     fn action(&self) -> (&'static str, Effect) {
         match self {
-            Self::ListLog | Self::ShowLog(_) => ("Log.read", Effect::Read),
-            Self::ListRuns | Self::ShowRun(_) | Self::ShowStatement(_) => {
-                ("Run.read", Effect::Read)
+            Self::ListLog | Self::ShowLog(_) | Self::ShowLogSnapshot(_) => {
+                ("Log.read", Effect::Read)
             }
+            Self::ListRuns
+            | Self::ShowAttestation(_)
+            | Self::ShowRun(_)
+            | Self::ShowRunSnapshot(_)
+            | Self::ShowStatement(_) => ("Run.read", Effect::Read),
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
+            Self::ListLines => ("Line.read", Effect::Read),
+            Self::StartLine(_) => ("Line.start", Effect::Write),
+            Self::StopLine(_) => ("Line.stop", Effect::Write),
             Self::Preflight => (preflight::ACTION, Effect::Read),
             Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
@@ -137,7 +157,7 @@ pub(crate) async fn handle(
     let task = {
         let app = Arc::clone(&app);
         async move {
-            match line(&app, &mut draft, page, head, body).await {
+            match answered(&app, &mut draft, page, head, body).await {
                 Ok(response) => response,
                 Err(rejection) => draft.refuse(&app, rejection).await,
             }
@@ -150,7 +170,7 @@ pub(crate) async fn handle(
     finished(&app, (Form::Own, about), task).await
 }
 
-async fn line(
+async fn answered(
     app: &App,
     draft: &mut Draft,
     page: Page,
@@ -178,17 +198,32 @@ async fn line(
             },
         })?;
     match page {
+        Page::ListLines => line::list(app, draft, &caller).await,
+        Page::StartLine(line) => line::start(app, draft, &caller, &line, &body).await,
+        Page::StopLine(line) => line::stop(app, draft, &caller, &line, &body).await,
         Page::ListLog => list_log(app, draft, &caller, &head).await,
         Page::ShowLog(decision) => show_log(app, draft, &caller, &decision).await,
+        Page::ShowLogSnapshot(decision) => {
+            snapshot::of_deploy(app, draft, &caller, &decision).await
+        }
         Page::ListRuns => list_runs(app, draft, &caller, &head).await,
         Page::ShowRun(run) => show_run(app, draft, &caller, &run).await,
+        Page::ShowRunSnapshot(run) => snapshot::of_run(app, draft, &caller, &run).await,
+        Page::ShowAttestation(run) => attestation::show(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
-        Page::OpenRun => open_run(app, draft, &caller, &head, &body).await,
-        Page::ReportAttempts(run) => report(app, draft, &caller, &run, &body).await,
-        Page::FinishRun(run) => finish(app, draft, &caller, &run, &body).await,
+        Page::OpenRun => Box::pin(report::open(app, draft, &caller, &head, &body)).await,
+        Page::ReportAttempts(run) => {
+            Box::pin(report::attempts(app, draft, &caller, &run, &body)).await
+        }
+        Page::FinishRun(run) => Box::pin(report::finish(app, draft, &caller, &run, &body)).await,
         Page::Preflight => preflight::answer(app, draft, &caller, &body).await,
         Page::WithdrawRun(run) => withdraw::withdraw(app, draft, &caller, &run, &body).await,
     }
+}
+
+/// The application of `planned`, to be asked about.
+pub(crate) fn about(planned: &Planned) -> Resource<'_> {
+    Resource::Application(&planned.facts)
 }
 
 /// Asks the policies about one resource.
@@ -196,12 +231,9 @@ pub(crate) fn decided(
     app: &App,
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
 ) -> Decision<()> {
     let context = Context::plain(app.clock.now(), "own");
-    let resource = planned.map_or(Resource::Gate, |planned| {
-        Resource::Application(&planned.facts)
-    });
     let question = Question {
         caller,
         action,
@@ -217,17 +249,17 @@ pub(crate) fn ask(
     draft: &mut Draft,
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
 ) -> Result<(), Rejection> {
     draft.policies(&app.policies.current());
-    match decided(app, caller, action, planned) {
+    match decided(app, caller, action, resource) {
         Decision::Allow(permitted) => {
             draft.permitted(&permitted);
             Ok(())
         }
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            let (what, advice) = denied(caller, action, planned, &denial);
+            let (what, advice) = denied(caller, action, resource, &denial);
             let separator = if advice.is_empty() { "" } else { ": " };
             let sentence = format!("{what}{separator}{advice}");
             Err(Rejection::Policy { sentence })
@@ -239,10 +271,14 @@ pub(crate) fn ask(
 pub(crate) fn denied(
     caller: &Caller,
     action: &str,
-    planned: Option<&Planned>,
+    resource: Resource<'_>,
     denial: &Denial,
 ) -> (String, String) {
-    let about = planned.map_or(String::new(), |p| format!(" for {}", p.facts.app.name));
+    let about = match resource {
+        Resource::Application(application) => format!(" for {}", application.app.name),
+        Resource::Environment(environment) => format!(" for {environment}"),
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => String::new(),
+    };
     let what = format!("{action}{about} refused for {}", caller.display());
     (what, denial.advice().join(", or "))
 }
@@ -253,7 +289,7 @@ async fn list_log(
     caller: &Caller,
     head: &Parts,
 ) -> Result<Response<Body>, Rejection> {
-    ask(app, draft, caller, "Log.read", None)?;
+    ask(app, draft, caller, "Log.read", Resource::Gate)?;
     let mut filter = DecisionFilter {
         limit: LIST,
         ..DecisionFilter::default()
@@ -280,15 +316,20 @@ async fn show_log(
     caller: &Caller,
     decision: &str,
 ) -> Result<Response<Body>, Rejection> {
-    ask(app, draft, caller, "Log.read", None)?;
+    ask(app, draft, caller, "Log.read", Resource::Gate)?;
     let missing = || Rejection::NotFound {
         sentence: "there is no such decision".to_owned(),
     };
     let id = ulid::Ulid::from_string(decision).map_err(|_| missing())?;
-    let entry = record::view::show(&app.store, crate::names::DecisionId(id))
+    let decision = crate::names::DecisionId(id);
+    let mut entry = record::view::show(&app.store, decision)
         .await
         .map_err(|error| internal(&error))?
         .ok_or_else(missing)?;
+    let failed = app.store.snapshot(SnapshotOf::Deploy(decision)).await;
+    if failed.map_err(|error| internal(&error))?.is_some() {
+        entry.snapshot = Some(format!("{}/snapshot", app.link(decision)));
+    }
     answer(app, draft, StatusCode::OK, &entry).await
 }
 
@@ -345,7 +386,7 @@ async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
     match planner::known(app, caller, "Run.read", application).await {
         Ok(planned) => {
             matches!(
-                decided(app, caller, "Run.read", Some(&planned)),
+                decided(app, caller, "Run.read", about(&planned)),
                 Decision::Allow(_)
             )
         }
@@ -406,63 +447,6 @@ async fn readable(
     Ok(view)
 }
 
-async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
-    let answer = app
-        .argocd
-        .application(application, None, Refresh::None)
-        .await;
-    answer.map_err(|error| planner::refused(application, &error))
-}
-
-async fn open_run(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    head: &Parts,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let new: NewRun = run::read(body).map_err(|error| invalid(&error))?;
-    let application = new.application_ref();
-    draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
-    let key = idempotency_key(head)?;
-    // Read afresh: which commit runs is the whole point.
-    let json = read(app, &application).await?;
-    let planned = planner::about(app, caller, "Run.report", &json)?;
-    ask(app, draft, caller, "Run.report", Some(&planned))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    if let Some(key) = key {
-        let about = &planned.facts.app;
-        let before = app.runs.opened_before(reporter, key, about, &new.suite);
-        if let Some(opened) = before.await.map_err(|error| report_refused(&error))? {
-            return answer(app, draft, StatusCode::CREATED, &opened).await;
-        }
-    }
-    let (environment, component) = placed(app, &planned, &application)?;
-    let facts = planner::gate_facts(&json)?;
-    let pod = pod_of(caller);
-    let claims = Claims {
-        commits: new.commits.as_deref(),
-        pod: pod.as_ref(),
-    };
-    let binding =
-        binding::bind(&facts, claims, &environment.varies).map_err(|error| Rejection::Report {
-            code: error.code(),
-            sentence: error.to_string(),
-        })?;
-    let subject = Subject {
-        application: planned.facts.app.clone(),
-        environment: environment.name.clone(),
-        component,
-    };
-    let opened = app.runs.open(reporter, key, new, &subject, binding).await;
-    let opened = opened.map_err(|error| report_refused(&error))?;
-    answer(app, draft, StatusCode::CREATED, &opened).await
-}
-
 /// Where a report about `planned`, called `application` by its reporter, belongs.
 pub(crate) fn placed<'a>(
     app: &'a App,
@@ -480,93 +464,6 @@ pub(crate) fn placed<'a>(
         Rejection::BadRequest { sentence }
     })?;
     Ok((environment, component))
-}
-
-fn pod_of(caller: &Caller) -> Option<PodRef> {
-    match &caller.subject {
-        identity::Subject::KubernetesAccount {
-            namespace,
-            pod: Some(pod),
-            ..
-        } => Some(PodRef {
-            namespace: namespace.clone(),
-            name: pod.clone(),
-        }),
-        _ => None,
-    }
-}
-
-fn idempotency_key(head: &Parts) -> Result<Option<&str>, Rejection> {
-    let key = head.headers.get(IDEMPOTENCY_KEY);
-    key.map(http::HeaderValue::to_str)
-        .transpose()
-        .map_err(|_| Rejection::BadRequest {
-            sentence: "the header Idempotency-Key is not printable ASCII".to_owned(),
-        })
-}
-
-async fn report(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    run: &str,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let batch: AttemptBatch = run::read(body).map_err(|error| invalid(&error))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    may_report(app, draft, caller, reporter, run).await?;
-    let taken = app
-        .runs
-        .add(reporter, run, batch)
-        .await
-        .map_err(|error| report_refused(&error))?;
-    answer(app, draft, StatusCode::OK, &taken).await
-}
-
-async fn finish(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    run: &str,
-    body: &Bytes,
-) -> Result<Response<Body>, Rejection> {
-    let end: Finish = run::read(body).map_err(|error| invalid(&error))?;
-    let unique = caller.unique();
-    let reporter = Reporter {
-        unique: &unique,
-        decision: draft.decision(),
-    };
-    let (id, application) = may_report(app, draft, caller, reporter, run).await?;
-    let now = planner::gate_facts(&read(app, &application).await?)?;
-    let finished = app.runs.finish(reporter, run, &end, &now).await;
-    let finished = finished.map_err(|error| report_refused(&error))?;
-    crate::admission::settled(app, id, finished.counts).await;
-    answer(app, draft, StatusCode::OK, &finished).await
-}
-
-/// Asks again for each batch: what the policies take away ends at once. Gives the run and the
-/// application.
-async fn may_report(
-    app: &App,
-    draft: &mut Draft,
-    caller: &Caller,
-    reporter: Reporter<'_>,
-    run: &str,
-) -> Result<(RunId, AppRef), Rejection> {
-    let stored = app
-        .runs
-        .own(reporter, run)
-        .await
-        .map_err(|error| report_refused(&error))?;
-    let (id, application) = (stored.run.id, stored.run.application);
-    draft.facts(vec![application.clone()], json!({ "run": run }));
-    let planned = planner::known(app, caller, "Run.report", &application).await?;
-    ask(app, draft, caller, "Run.report", Some(&planned))?;
-    Ok((id, application))
 }
 
 pub(crate) async fn answer<T: Serialize>(
@@ -591,7 +488,8 @@ fn report_refused(error: &service::Error) -> Rejection {
             Rejection::BadRequest { sentence }
         }
         service::Error::NoSuchRun { .. } => Rejection::NotFound { sentence },
-        service::Error::KeyReused { .. }
+        service::Error::Attestation(_)
+        | service::Error::KeyReused { .. }
         | service::Error::NotEnded { .. }
         | service::Error::OtherEnvironment { .. }
         | service::Error::Over { .. }
@@ -600,7 +498,7 @@ fn report_refused(error: &service::Error) -> Rejection {
             sentence,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
-        service::Error::Store(_) => internal(error),
+        service::Error::Store(_) | service::Error::Verifying => internal(error),
     }
 }
 

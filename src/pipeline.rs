@@ -24,6 +24,7 @@ use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::failpoint;
 use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape, filter};
+use crate::hold::{self, Holds};
 use crate::identity::{Caller, SchemeOutcome};
 use crate::listener::Connection;
 use crate::names::DecisionId;
@@ -179,12 +180,13 @@ async fn api_line(
     draft.effect(call.effect());
     draft.call(&call);
     if let Some(plan) = planner::screen(app, &caller, &call).await? {
-        ask(app, draft, &caller, &plan, call.wire, ())?;
+        let nothing = Holds::default();
+        ask_held(app, draft, (&caller, call.wire), (&plan, &nothing), ())?;
     }
     let _lock = lock(app, &call).await?;
     let plan = planner::plan(app, &caller, &call).await?;
     let wire = call.wire;
-    let permitted = ask(app, draft, &caller, &plan, wire, call)?;
+    let permitted = ask(app, draft, &caller, &plan, wire, call).await?;
     send(
         app,
         draft,
@@ -286,9 +288,9 @@ fn busy(application: &crate::names::AppRef) -> Rejection {
     }
 }
 
-/// Asks the policies about `plan`, for `call`. A refusal tells of missing tests only where tests are
-/// all that is missing.
-pub(crate) fn ask<T>(
+/// Asks the policies about `plan`, for `call`, with what holds its environments at this moment. A refusal
+/// tells of missing tests only where tests are all that is missing.
+pub(crate) async fn ask<T>(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
@@ -296,9 +298,20 @@ pub(crate) fn ask<T>(
     wire: Wire,
     call: T,
 ) -> Result<Permitted<T>, Rejection> {
+    let holds = hold::of_plan(app, plan).await?;
+    ask_held(app, draft, (caller, wire), (plan, &holds), call)
+}
+
+fn ask_held<T>(
+    app: &App,
+    draft: &mut Draft,
+    (caller, wire): (&Caller, Wire),
+    (plan, holds): (&Plan, &Holds),
+    call: T,
+) -> Result<Permitted<T>, Rejection> {
     let policies = app.policies.current();
-    let questions = plan.questions(caller, wire_word(wire), app.clock.now());
-    draft.planned(plan, &policies);
+    let questions = plan.questions(caller, wire_word(wire), app.clock.now(), holds);
+    draft.planned(plan, holds, &policies);
     match decide(&policies, &questions, call) {
         Decision::Allow(permitted) => {
             draft.permitted(&permitted);
@@ -306,7 +319,7 @@ pub(crate) fn ask<T>(
         }
         Decision::Deny(denial) => {
             draft.denied(&denial);
-            Err(crate::refusal::of(app, plan, caller, &denial))
+            Err(crate::refusal::of(app, (plan, holds), caller, &denial))
         }
     }
 }

@@ -32,11 +32,12 @@ use crate::argocd::table::Handling;
 use crate::config::Environment;
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, ApplicationPlan, Finding, Gap, GapKind};
+use crate::hold::Holds;
 use crate::identity::Caller;
 use crate::json;
 use crate::names::AppRef;
 use crate::policy::{
-    ApplicationFacts, Context, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, FindingWord, Mode, Moves, Question, Resource, SyncOptions,
 };
 use crate::respond::Rejection;
 
@@ -54,6 +55,29 @@ pub struct Plan {
     pub administers: Vec<&'static str>,
 }
 
+/// Whether what would be rolled out ran before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Ran {
+    /// It is an incumbent: permitted, and it ran here, but something else was rolled out since.
+    Before,
+    /// It is what the application rolled out last.
+    Last,
+    /// It did not, or nobody can tell.
+    #[default]
+    Never,
+}
+
+impl Ran {
+    /// Of what `plan` rolls out of the application that is `live`.
+    fn of(live: Option<&Value>, plan: &ApplicationPlan, incumbent: bool) -> Self {
+        match live {
+            Some(live) if crate::deployed::is_last(live, plan) => Self::Last,
+            _ if incumbent => Self::Before,
+            _ => Self::Never,
+        }
+    }
+}
+
 /// One application of a plan.
 pub struct Planned {
     /// What is done to it, as policies know it.
@@ -68,6 +92,8 @@ pub struct Planned {
     pub plan: Option<ApplicationPlan>,
     /// What the gate found; absent when nothing is rolled out.
     pub finding: Option<Finding>,
+    /// Whether what would be rolled out ran before.
+    pub ran: Ran,
     /// How the operation was asked for.
     pub sync: Option<SyncOptions>,
     /// The retry strategy of its spec: what a sync without one uses.
@@ -78,6 +104,31 @@ pub struct Planned {
     pub moving: bool,
 }
 
+impl Planned {
+    /// Where it would take the application. Manifests from the caller's machine are of no commit, whatever
+    /// the plan says.
+    #[must_use]
+    pub fn moves(&self) -> Moves {
+        let is_local = self.sync.is_some_and(|options| options.local);
+        match (&self.finding, self.ran) {
+            (None, _) => Moves::Nothing,
+            (Some(_), Ran::Last) if !is_local => Moves::Again,
+            (Some(_), Ran::Before) if !is_local => Moves::Back,
+            (Some(_), _) => Moves::Forward,
+        }
+    }
+
+    fn deploying(&self, holds: &Holds) -> Option<Deploying> {
+        let hold = holds.of(&self.facts.environment);
+        let freezes = hold.freezes.iter().map(|frozen| frozen.name.to_string());
+        Deploying::belongs_to(self.action).then(|| Deploying {
+            moves: self.moves(),
+            freezes: freezes.collect(),
+            stopped: hold.stopped.is_some(),
+        })
+    }
+}
+
 impl Plan {
     /// One question for each application and each action on Argo CD itself.
     #[must_use]
@@ -86,20 +137,13 @@ impl Plan {
         caller: &'a Caller,
         wire: &'static str,
         now: jiff::Timestamp,
+        holds: &Holds,
     ) -> Vec<Question<'a>> {
-        let context = |finding, mode, sync| Context {
-            finding,
-            now,
-            bound: false,
-            wire,
-            mode,
-            sync,
-        };
         let of_argocd = |action| Question {
             caller,
             action,
             resource: Resource::ArgoCd,
-            context: context(FindingWord::None, Mode::Enforce, None),
+            context: Context::plain(now, wire),
         };
         if self.applications.is_empty() && self.administers.is_empty() {
             return vec![of_argocd(self.action)];
@@ -108,14 +152,16 @@ impl Plan {
             caller,
             action: planned.action,
             resource: Resource::Application(&planned.facts),
-            context: context(
-                planned
+            context: Context {
+                finding: planned
                     .finding
                     .as_ref()
                     .map_or(FindingWord::None, FindingWord::from),
-                planned.mode,
-                planned.sync,
-            ),
+                mode: planned.mode,
+                sync: planned.sync,
+                deploy: planned.deploying(holds),
+                ..Context::plain(now, wire)
+            },
         };
         let applications = self.applications.iter().map(of_application);
         let administers = self.administers.iter().map(|action| of_argocd(action));
@@ -217,7 +263,8 @@ pub fn administers(action: &'static str) -> Plan {
 }
 
 /// The plan of a sync as far as it can be told without asking Argo CD to look at Git, and as if its
-/// tests had passed: who may not even then is refused before anything is done for them.
+/// tests had passed: who may not even then is refused before anything is done for them. What holds its
+/// environment is not for this: what was rolled out last may be rolled out again.
 ///
 /// # Errors
 /// As [`plan`].
@@ -309,21 +356,12 @@ async fn look_up(
     app: &App,
     plan: &ApplicationPlan,
     environment: &Environment,
+    incumbent: bool,
 ) -> Result<Finding, Rejection> {
-    let unread = |error: crate::store::Error| {
-        tracing::error!(
-            error = crate::telemetry::chain(&error),
-            "cannot read evidence"
-        );
-        Rejection::Internal
-    };
     crate::settle::before_look_up(app, &plan.component).await;
     let evidence = evidence_for(&app.store, plan, &environment.requires)
         .await
-        .map_err(unread)?;
-    let incumbent = crate::deployed::is_incumbent(&app.store, plan)
-        .await
-        .map_err(unread)?;
+        .map_err(|error| unread(&error))?;
     Ok(gate::find(
         plan,
         &environment.requires,
@@ -331,6 +369,12 @@ async fn look_up(
         incumbent,
         app.clock.now(),
     ))
+}
+
+fn unread(error: &crate::store::Error) -> Rejection {
+    let error = crate::telemetry::chain(error);
+    tracing::error!(error, "cannot read evidence");
+    Rejection::Internal
 }
 
 fn unplaced(facts: &ApplicationFacts) -> Gap {

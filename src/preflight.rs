@@ -34,6 +34,7 @@ use crate::draft::Draft;
 use crate::evidence::run;
 use crate::identity::Caller;
 use crate::own;
+use crate::policy::Resource;
 use crate::respond::{Credential, Rejection};
 use interface::{Answer, Asked, Check};
 
@@ -95,7 +96,7 @@ pub(crate) async fn answer(
     let asked: Asked = run::read(body).map_err(|error| own::invalid(&error))?;
     asked.check().map_err(|error| own::invalid(&error))?;
     draft.facts(vec![asked.application_ref()], about(&asked, &[]));
-    own::ask(app, draft, caller, ACTION, None)?;
+    own::ask(app, draft, caller, ACTION, Resource::Gate)?;
     let place = app.preflight.under_way.acquire();
     let Ok(Ok(_place)) = timeout_at(Instant::now() + QUEUE, place).await else {
         return Err(Rejection::Overloaded);

@@ -17,7 +17,7 @@ pub mod cli;
 mod entry;
 pub mod merkle;
 mod recorder;
-mod sieve;
+pub(crate) mod sieve;
 mod verify;
 pub mod view;
 

@@ -2,14 +2,19 @@
 //!
 //! A refusal that tests could turn into a yes names the application, the commit, the suite and the
 //! newest commit that would pass. Any other says who may not do what, and what it would take, and
-//! nothing about tests: they would not help.
+//! nothing about tests: they would not help. Where the environment is held, who could go on otherwise
+//! reads by what, until when and why, and who may pass.
+
+use jiff::Timestamp;
 
 use crate::app::App;
 use crate::argocd::operation::Operation;
 use crate::gate::{self, Finding};
+use crate::hold::Holds;
 use crate::identity::Caller;
+use crate::names::AppRef;
 use crate::planner::{self, Plan, Planned};
-use crate::policy::{Context, Denial, Question, Resource};
+use crate::policy::{Context, Denial, DenialCode, Question, Resource};
 use crate::respond::Rejection;
 
 /// How many refused applications are named.
@@ -17,7 +22,15 @@ const NAMED: usize = 5;
 
 /// The refusal of `plan`. An application that `caller` may not see is not told of.
 #[must_use]
-pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
+pub fn of(
+    app: &App,
+    (plan, holds): (&Plan, &Holds),
+    caller: &Caller,
+    denial: &Denial,
+) -> Rejection {
+    if denial.code == DenialCode::Held {
+        return held(app.clock.now(), (plan, holds), denial);
+    }
     let hidden = plan
         .applications
         .iter()
@@ -27,7 +40,15 @@ pub fn of(app: &App, plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection
 
 /// The refusal of `plan`, for a caller who has its objects in hand.
 #[must_use]
-pub fn plainly(plan: &Plan, caller: &Caller, denial: &Denial) -> Rejection {
+pub fn plainly(
+    app: &App,
+    (plan, holds): (&Plan, &Holds),
+    caller: &Caller,
+    denial: &Denial,
+) -> Rejection {
+    if denial.code == DenialCode::Held {
+        return held(app.clock.now(), (plan, holds), denial);
+    }
     worded(plan, caller, denial, None)
 }
 
@@ -64,6 +85,72 @@ fn worded(plan: &Plan, caller: &Caller, denial: &Denial, hidden: Option<&Planned
     };
     Rejection::Policy {
         sentence: format!("{verb}{what} refused for {}{advice}", caller.display()),
+    }
+}
+
+/// The refusal of what would be permitted if nothing held its environments: each environment once, with
+/// the applications in it, then what to do. Who reads it may deploy all of them.
+fn held(now: Timestamp, (plan, holds): (&Plan, &Holds), denial: &Denial) -> Rejection {
+    let root = plan.applications.first().map(|planned| &planned.facts.app);
+    let answers = || plan.applications.iter().zip(&denial.answers);
+    let mut environments: Vec<(&str, Vec<&AppRef>)> = Vec::new();
+    for (planned, _) in answers().filter(|(_, answer)| answer.held) {
+        let (environment, app) = (planned.facts.environment.as_str(), &planned.facts.app);
+        match environments
+            .iter_mut()
+            .find(|(name, _)| *name == environment)
+        {
+            Some((_, apps)) if apps.contains(&app) => {}
+            Some((_, apps)) => apps.push(app),
+            None => environments.push((environment, vec![app])),
+        }
+    }
+    let one = |(environment, apps): &(&str, Vec<&AppRef>)| {
+        let words = holds.of(environment).in_words(environment);
+        if apps.iter().all(|app| Some(*app) == root) {
+            words
+        } else {
+            format!("{}: {words}", named(apps))
+        }
+    };
+    let (told, more) = environments.split_at(environments.len().min(NAMED));
+    let mut parts: Vec<String> = told.iter().map(one).collect();
+    if !more.is_empty() {
+        parts.push(format!("and {} more environments", more.len()));
+    }
+    let advice = answers().filter(|(_, answer)| answer.held);
+    for advice in advice.flat_map(|(_, answer)| &answer.advice) {
+        if !parts.contains(advice) {
+            parts.push(advice.clone());
+        }
+    }
+    let blocked: Vec<&AppRef> = blocked(plan).iter().map(|one| one.application).collect();
+    if !blocked.is_empty() {
+        parts.push(format!("tests are missing, too: {}", named(&blocked)));
+    }
+    let ends = environments
+        .iter()
+        .map(|(environment, _)| holds.of(environment).until());
+    let ends: Option<Vec<Timestamp>> = ends.collect();
+    let ends = ends.and_then(|ends| ends.into_iter().max());
+    let name = root.map_or("it", |root| &root.name);
+    Rejection::Held {
+        sentence: format!(
+            "{} of {name} refused: {}",
+            verb(plan.action),
+            parts.join("; ")
+        ),
+        retry_after: ends.and_then(|end| u64::try_from(end.duration_since(now).as_secs()).ok()),
+    }
+}
+
+/// The first few by name.
+fn named(apps: &[&AppRef]) -> String {
+    let (told, more) = apps.split_at(apps.len().min(NAMED));
+    let told: Vec<&str> = told.iter().map(|app| app.name.as_str()).collect();
+    match more.len() {
+        0 => told.join(", "),
+        more => format!("{} and {more} more", told.join(", ")),
     }
 }
 

@@ -8,6 +8,7 @@
 //! |---|---|---|---|
 //! | no or bad credential | 401 | `Unauthenticated` | the UI goes to its login |
 //! | policy, unknown operation | 403 | `PermissionDenied` | not 404, which means "no such app" |
+//! | a freeze, a stopped line | 403 | `PermissionDenied` | a policy says so; `Retry-After` tells when it ends, where that is known |
 //! | evidence | 400 | `FailedPrecondition` | as grpc-gateway maps that code |
 //! | what contradicts what is stored; a report that is none about what runs | 409 | `Aborted` | as it is after a change |
 //! | malformed, wrong type or method, too large | 400, 415, 405, 413 | `InvalidArgument` | the CLI repeats `ResourceExhausted` |
@@ -102,6 +103,13 @@ pub enum Rejection {
     Evidence {
         /// What is missing, and which commit would pass.
         sentence: String,
+    },
+    /// Policy would permit it if nothing held the environment.
+    Held {
+        /// What holds it, until when, why, and who may pass.
+        sentence: String,
+        /// In how many seconds that ends, where it is known.
+        retry_after: Option<u64>,
     },
     /// The gate itself failed; nothing was forwarded.
     Internal,
@@ -235,6 +243,7 @@ impl Rejection {
             Self::EndpointUnreachable { endpoint, tls: true } => plain(S::BAD_GATEWAY, Code::Unavailable, "endpoint-unreachable",
                 &format!("endpoint {endpoint} has no TLS that the gate trusts, nothing was forwarded")),
             Self::Evidence { sentence } => plain(S::BAD_REQUEST, Code::FailedPrecondition, "evidence", sentence),
+            Self::Held { sentence, retry_after: _ } => plain(S::FORBIDDEN, Code::PermissionDenied, "held", sentence),
             Self::Internal => plain(S::INTERNAL_SERVER_ERROR, Code::Internal, "internal",
                 "the gate failed and forwarded nothing"),
             Self::NotFound { sentence } => plain(S::NOT_FOUND, Code::NotFound, "not-found", sentence),
@@ -454,6 +463,13 @@ fn explain(headers: &mut HeaderMap, rejection: &Rejection) {
     if let Rejection::Overloaded = rejection {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    if let Rejection::Held {
+        retry_after: Some(seconds),
+        ..
+    } = rejection
+    {
+        put(headers, RETRY_AFTER, &seconds.to_string());
+    }
     if let Rejection::WrongMethod { allowed } = rejection {
         put(headers, ALLOW, allowed);
     }
@@ -527,6 +543,10 @@ mod tests {
             Rejection::Evidence {
                 sentence: sentence(),
             },
+            Rejection::Held {
+                sentence: sentence(),
+                retry_after: Some(60),
+            },
             Rejection::Internal,
             Rejection::NotFound {
                 sentence: sentence(),
@@ -585,6 +605,7 @@ mod tests {
         endpoint-timeout 504 4
         endpoint-unreachable 502 14
         evidence 400 9
+        held 403 7
         internal 500 13
         not-found 404 5
         overloaded 503 14

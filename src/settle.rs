@@ -2,8 +2,11 @@
 //! short.
 //!
 //! A loop reads the applications that something waits for, until their operation has ended; Argo CD
-//! forgets an operation at the next one, so the loop is quick. A sync that is about to be decided
-//! does not wait for the loop's next round ([`before_look_up`]).
+//! forgets an operation at the next one, so the loop is quick; how hook Jobs ended is also taken from the
+//! index's watch ([`follow`]), which misses no end while it is up. A sync that is about to be decided does
+//! not wait for the loop's next round ([`before_look_up`]).
+
+mod hooks;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,10 @@ use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
 use crate::record::{Opening, Reached};
-use crate::store::{DeploymentRow, DeploymentState};
+use crate::snapshot;
+use crate::store::{DeploymentRow, DeploymentState, SnapshotOf};
+
+pub use self::hooks::follow;
 
 /// How many applications are read at a time.
 const AT_ONCE: usize = 16;
@@ -46,10 +52,11 @@ pub async fn run(app: Arc<App>) {
     }
 }
 
-async fn round(app: &App) -> Result<(), crate::evidence::service::Error> {
+async fn round(app: &App) -> Result<(), hooks::Error> {
     for application in app.runs.waiting_for().await? {
         settle_runs(app, &application).await?;
     }
+    hooks::weigh(app).await?;
     let deployments = app.store.pending_deployments().await?;
     let settled = deployments
         .into_iter()
@@ -72,7 +79,7 @@ pub async fn before_look_up(app: &App, component: &Component) {
                 settle_runs(app, &application).await?;
             }
         }
-        Ok::<(), crate::evidence::service::Error>(())
+        hooks::weigh(app).await
     };
     if let Err(error) = settled.await {
         tracing::warn!(error = crate::telemetry::chain(&error), "could not settle");
@@ -92,15 +99,13 @@ fn concerns(app: &App, application: &AppRef, component: &Component) -> bool {
         })
 }
 
-async fn settle_runs(
-    app: &App,
-    application: &AppRef,
-) -> Result<(), crate::evidence::service::Error> {
+async fn settle_runs(app: &App, application: &AppRef) -> Result<(), hooks::Error> {
     let json = match read(app, application).await {
         Ok(json) => json,
         Err(Error::NoSuchApplication(_)) => {
             for (run, counts) in app.runs.give_up(application).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run given up");
+                app.notices.notify_one();
             }
             return Ok(());
         }
@@ -108,9 +113,13 @@ async fn settle_runs(
     };
     match AppFacts::from_json(&json) {
         Ok(facts) => {
+            // A run whose Job failed is a failure before it could be void.
+            hooks::hear(app, application, &facts).await?;
+            hooks::weigh(app).await?;
             for (run, counts) in app.runs.settle(application, &facts).await? {
                 tracing::info!(%run, %application, counts = ?counts, "run settled");
                 crate::admission::settled(app, run, counts).await;
+                app.notices.notify_one();
             }
         }
         Err(error) => {
@@ -173,6 +182,10 @@ async fn settle_deployment(
     };
     if next != deployment.state {
         tracing::info!(decision = %deployment.decision, application = %deployment.application, state = ?next, "deployment");
+        if next == DeploymentState::Failed {
+            let of = SnapshotOf::Deploy(deployment.decision);
+            snapshot::want(app, of, deployment.application.clone());
+        }
         deployment.state = next;
         app.store.upsert_deployment(deployment).await?;
     }

@@ -1,5 +1,5 @@
-//! What is kept: the log, test runs, deployments, intents, judged operations, messages that wait.
-//! `SQLite` in one file.
+//! What is kept: the log, test runs, deployments, intents, stopped lines, judged operations, messages
+//! that wait. `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
 //! disk. All writes go through one thread (see `writer`) that commits them in groups; reads run
@@ -26,15 +26,19 @@ pub use self::notices::{NewNotice, Notice};
 pub use self::operations::{Judgement, Look, OperationRow};
 use self::readers::Readers;
 pub use self::rows::*;
+pub use self::snapshots::SnapshotOf;
 pub use self::writer::Pending;
 use self::writer::Writer;
 
 mod attempts;
+mod attestations;
 mod codec;
 mod counts;
 mod deployments;
 mod fault;
+mod hooks;
 mod intents;
+mod lines;
 mod log;
 mod migrate;
 mod notices;
@@ -42,6 +46,7 @@ mod operations;
 mod readers;
 pub mod rows;
 mod runs;
+mod snapshots;
 mod withdrawals;
 mod writer;
 

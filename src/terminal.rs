@@ -54,7 +54,7 @@ pub(crate) async fn open(
         applications: vec![planned],
         administers: Vec::new(),
     };
-    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ())?;
+    let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;
     let record = draft
         .open(app, Word::Permit, Durability::BeforeProceeding)

@@ -19,6 +19,10 @@ const PARALLEL: usize = 16;
 /// What to ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Kind {
+    /// A GET of an endpoint under test over HTTP/1.1.
+    EndpointRead,
+    /// A POST to an endpoint under test over HTTP/1.1.
+    EndpointWrite,
     /// `ApplicationService.Get` over HTTP/2.
     GrpcRead,
     /// `GET /api/v1/applications` over HTTP/1.1: everything that there is.
@@ -80,9 +84,18 @@ async fn call(
     let (url, token) = (&order.url, &order.token);
     let name = match order.kind {
         Kind::Sync => crate::name(number),
-        Kind::GrpcRead | Kind::List | Kind::RestRead => crate::name(0),
+        Kind::EndpointRead | Kind::EndpointWrite | Kind::GrpcRead | Kind::List | Kind::RestRead => {
+            crate::name(0)
+        }
     };
     let request = match order.kind {
+        Kind::EndpointRead => Request::get(format!("{url}{}", crate::UNDER_TEST))
+            .header("authorization", format!("Bearer {token}"))
+            .body(body::empty())?,
+        Kind::EndpointWrite => Request::post(format!("{url}{}", crate::UNDER_TEST))
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(body::full(r#"{"item":1}"#))?,
         Kind::GrpcRead => Request::post(format!("{url}/application.ApplicationService/Get"))
             .version(Version::HTTP_2)
             .header("content-type", "application/grpc")

@@ -1,5 +1,5 @@
 //! The null upstream, in a process of its own: as little work as an answer can take. It is also the
-//! issuer of the one token that the client shows.
+//! endpoint under test, and the issuer of the one token that the client shows.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -99,6 +99,7 @@ async fn answer(upstream: Arc<Upstream>, request: Request<Body>) -> Response<Bod
         }
         (&Method::GET, ["api", "v1", "stream", "applications"]) => upstream.watch(),
         (&Method::POST, ["application.ApplicationService", "Get"]) => message(),
+        (_, ["carts", "7"]) => json(json!({"items": [{"item": 1, "count": 2}]}).to_string()),
         _ => status(StatusCode::NOT_IMPLEMENTED),
     }
 }

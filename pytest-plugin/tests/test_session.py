@@ -187,6 +187,8 @@ def test_what_a_verdict_does_to_a_passing_session(
     [
         (403, {"code": "not-permitted", "detail": "jobs of shop may not report", "decision": "01JX"},
          "*403 not-permitted: jobs of shop may not report (decision 01JX) - *correct SYNCGATE_APPLICATION*"),
+        (409, {"code": "other-commit", "detail": "not this. decision 01JX - see gate/1", "decision": "01JX"},
+         "*409 other-commit: not this. decision 01JX - see gate/1 - correct the settings*"),
         (404, {"code": "no-such-application", "detail": "there is none"}, "*does not know that application*"),
         (422, {"code": "bad-suite", "detail": "no suite of that name"}, "*bad-suite: no suite of that name*"),
     ],

@@ -1,12 +1,15 @@
-//! What was denied for want of tests, and is tried again when they have passed.
+//! What was denied for want of tests, or since something held its environment, and is tried again when
+//! that is over.
 //!
-//! In: denials, with the components whose tests are missing; news of tests. Out: a refresh of each
+//! In: denials, with the components whose tests are missing and with what held; news of tests, and the
+//! store and the clock, at which it looks every second while something is held. Out: a refresh of each
 //! application that may be permitted now, by which Argo CD tries its automatic sync again. One
 //! refresh for one denial: what is denied again is remembered again. Kept in memory only: Argo CD
 //! looks by itself every few minutes. It decides nothing.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
@@ -15,6 +18,7 @@ use tokio::sync::Notify;
 use crate::app::App;
 use crate::argocd::client::Refresh;
 use crate::evidence::run::Counts;
+use crate::hold::{self, Cause};
 use crate::names::{AppRef, Component};
 use crate::store::RunId;
 
@@ -24,6 +28,8 @@ const MOST: usize = 1024;
 const REMEMBERED: SignedDuration = SignedDuration::from_hours(24);
 /// How many applications are refreshed at a time.
 const AT_ONCE: usize = 4;
+/// Between two looks at what holds environments, while something waits for it.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The denials of one gate.
 #[derive(Default)]
@@ -39,13 +45,22 @@ struct State {
 }
 
 struct Denied {
-    components: BTreeSet<String>,
+    waits: Waits,
     at: Timestamp,
 }
 
+/// What a denied rollout waits for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Waits {
+    /// Components whose tests are missing.
+    pub(super) components: BTreeSet<String>,
+    /// What held its environments.
+    pub(super) causes: BTreeSet<Cause>,
+}
+
 impl Again {
-    /// Remembers that a rollout of `application` lacks tests of `components`.
-    pub(super) fn denied(&self, application: AppRef, components: BTreeSet<String>, at: Timestamp) {
+    /// Remembers what a rollout of `application` waits for.
+    pub(super) fn denied(&self, application: AppRef, waits: Waits, at: Timestamp) {
         let mut state = self.lock();
         let denied = &mut state.denied;
         denied.retain(|_, denied| at.duration_since(denied.at) < REMEMBERED);
@@ -55,7 +70,11 @@ impl Again {
                 denied.remove(&oldest);
             }
         }
-        denied.insert(application, Denied { components, at });
+        if !waits.causes.is_empty() {
+            // From now on there is something to look at.
+            self.news.notify_one();
+        }
+        denied.insert(application, Denied { waits, at });
     }
 
     /// Has what waits for tests of `component` tried again.
@@ -63,7 +82,7 @@ impl Again {
         let mut state = self.lock();
         let State { denied, due } = &mut *state;
         denied.retain(|application, denied| {
-            let concerned = denied.components.contains(component.as_str());
+            let concerned = denied.waits.components.contains(component.as_str());
             if concerned {
                 due.insert(application.clone());
             }
@@ -72,6 +91,26 @@ impl Again {
         if !due.is_empty() {
             self.news.notify_one();
         }
+    }
+
+    /// The environments that something waits for.
+    fn held(&self) -> BTreeSet<String> {
+        let state = self.lock();
+        let causes = state.denied.values().flat_map(|it| &it.waits.causes);
+        causes.map(|cause| cause.environment().to_owned()).collect()
+    }
+
+    /// Has tried again what was held by something that holds no more.
+    fn released(&self, still: &BTreeSet<Cause>) {
+        let mut state = self.lock();
+        let State { denied, due } = &mut *state;
+        denied.retain(|application, denied| {
+            let released = !denied.waits.causes.is_subset(still);
+            if released {
+                due.insert(application.clone());
+            }
+            !released
+        });
     }
 
     /// Has `application` tried again.
@@ -114,7 +153,7 @@ pub async fn follow(app: Arc<App>) {
     while app
         .stop
         .soft
-        .run_until_cancelled(again.news.notified())
+        .run_until_cancelled(something(&app))
         .await
         .is_some()
     {
@@ -125,6 +164,24 @@ pub async fn follow(app: Arc<App>) {
         let refresh = stream::iter(each).buffer_unordered(AT_ONCE).collect::<()>();
         if app.stop.soft.run_until_cancelled(refresh).await.is_none() {
             return;
+        }
+    }
+}
+
+/// Waits until there is something to do; while something is held, that is to look whether it still is.
+async fn something(app: &App) {
+    let again = &app.admission.again;
+    let held = again.held();
+    if held.is_empty() {
+        return again.news.notified().await;
+    }
+    tokio::select! {
+        () = again.news.notified() => {}
+        () = tokio::time::sleep(PAUSE) => {
+            // What cannot be told is logged, and looked at again.
+            if let Ok(holds) = hold::look_up(app, held).await {
+                again.released(&holds.causes());
+            }
         }
     }
 }
@@ -162,6 +219,13 @@ mod tests {
         Component::parse(name).unwrap()
     }
 
+    fn tests_of(components: &[&str]) -> Waits {
+        Waits {
+            components: components.iter().map(ToString::to_string).collect(),
+            causes: BTreeSet::new(),
+        }
+    }
+
     fn names(due: BTreeSet<AppRef>) -> Vec<String> {
         due.into_iter().map(|app| app.name).collect()
     }
@@ -169,10 +233,9 @@ mod tests {
     #[test]
     fn tests_of_a_component_bring_back_once_what_lacked_them() {
         let again = Again::default();
-        again.denied(app("cart-prod"), ["cart".to_owned()].into(), at(0));
-        let both = ["cart".to_owned(), "pay".to_owned()].into();
-        again.denied(app("root-prod"), both, at(1));
-        again.denied(app("pay-prod"), ["pay".to_owned()].into(), at(2));
+        again.denied(app("cart-prod"), tests_of(&["cart"]), at(0));
+        again.denied(app("root-prod"), tests_of(&["cart", "pay"]), at(1));
+        again.denied(app("pay-prod"), tests_of(&["pay"]), at(2));
         again.tested(&component("other"));
         assert!(again.due().is_empty());
         again.tested(&component("cart"));
@@ -184,19 +247,41 @@ mod tests {
     }
 
     #[test]
+    fn what_was_held_comes_back_once_one_of_its_causes_has_ended() {
+        let again = Again::default();
+        let [stop, freeze] = [("prod", "stop 01J"), ("staging", "freeze weekend")]
+            .map(|(environment, what)| Cause::new(environment, what));
+        let held = |causes: &[&Cause]| Waits {
+            components: BTreeSet::new(),
+            causes: causes.iter().copied().cloned().collect(),
+        };
+        assert!(again.held().is_empty());
+        again.denied(app("cart-prod"), held(&[&stop]), at(0));
+        again.denied(app("root"), held(&[&stop, &freeze]), at(1));
+        again.denied(app("cart-staging"), held(&[&freeze]), at(2));
+        again.denied(app("pay-prod"), tests_of(&["pay"]), at(3));
+        let environments = again.held().into_iter().collect::<Vec<_>>();
+        assert_eq!(environments, ["prod", "staging"]);
+        again.released(&[stop.clone(), freeze.clone()].into());
+        assert!(again.due().is_empty());
+        again.released(&[stop].into());
+        assert_eq!(names(again.due()), ["cart-staging", "root"]);
+        // Stopped again by another decision: the first stop has ended all the same.
+        again.released(&[Cause::new("prod", "stop 01K")].into());
+        assert_eq!(names(again.due()), ["cart-prod"]);
+        assert!(again.held().is_empty());
+    }
+
+    #[test]
     fn denials_are_forgotten_after_a_day_and_beyond_a_number() {
         let again = Again::default();
-        again.denied(app("old"), ["cart".to_owned()].into(), at(0));
-        again.denied(app("new"), ["cart".to_owned()].into(), at(24 * 3600));
+        again.denied(app("old"), tests_of(&["cart"]), at(0));
+        again.denied(app("new"), tests_of(&["cart"]), at(24 * 3600));
         again.tested(&component("cart"));
         assert_eq!(names(again.due()), ["new"]);
         for n in 0..=MOST {
             let second = i64::try_from(n).unwrap();
-            again.denied(
-                app(&format!("{n:05}")),
-                ["pay".to_owned()].into(),
-                at(second),
-            );
+            again.denied(app(&format!("{n:05}")), tests_of(&["pay"]), at(second));
         }
         again.tested(&component("pay"));
         let due = names(again.due());

@@ -12,6 +12,7 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use super::again::Waits;
 use super::change::{self, Change, Status};
 use super::plans::{Key, Planned, Plans};
 use super::review::{Kind, Review, Told, Verb};
@@ -23,13 +24,14 @@ use crate::deployed;
 use crate::digest::{canonical_json, sha256_hex};
 use crate::draft::Draft;
 use crate::gate::Finding;
+use crate::hold::{self, Holds};
 use crate::identity::{Caller, Subject};
 use crate::intent::{self, Start, start_digest, write_digest};
 use crate::json::{self, without_blanks};
 use crate::listener::Connection;
 use crate::names::{AppRef, DecisionId};
 use crate::planner::{self, AdmittedWrite, Plan};
-use crate::policy::{Decision, Denial, decide};
+use crate::policy::{Decision, Denial, DenialCode, decide};
 use crate::record::Word;
 use crate::refusal;
 use crate::respond::{self, About, Form, Rejection};
@@ -280,9 +282,10 @@ impl Asked {
         caller: &Caller,
         plan: &Plan,
     ) -> Result<Told, Rejection> {
+        let holds = hold::of_plan(&self.app, plan).await?;
         let policies = self.app.policies.current();
-        let questions = plan.questions(caller, WIRE, self.app.clock.now());
-        draft.planned(plan, &policies);
+        let questions = plan.questions(caller, WIRE, self.app.clock.now(), &holds);
+        draft.planned(plan, &holds, &policies);
         match decide(&policies, &questions, ()) {
             Decision::Allow(permitted) => {
                 draft.permitted(&permitted);
@@ -292,21 +295,23 @@ impl Asked {
                 let Some(denial) = permitted.observed() else {
                     return self.recorded(draft, Word::Permit, Vec::new()).await;
                 };
-                let refusal = refusal::plainly(plan, caller, denial);
+                let refusal = refusal::plainly(&self.app, (plan, &holds), caller, denial);
                 let warning = format!("would be refused: {}", refusal.sentence());
                 self.recorded(draft, Word::ObserveDeny, vec![warning]).await
             }
             Decision::Deny(denial) => {
                 draft.denied(&denial);
-                self.remember(plan, &denial);
-                Err(refusal::plainly(plan, caller, &denial))
+                self.remember((plan, &holds), &denial);
+                let refusal = refusal::plainly(&self.app, (plan, &holds), caller, &denial);
+                Err(refusal)
             }
         }
     }
 
-    /// Remembers what tests would turn into a yes.
-    fn remember(&self, plan: &Plan, denial: &Denial) {
-        if self.review.dry_run || !denial.evidence {
+    /// Remembers what tests would turn into a yes, or the end of what holds an environment.
+    fn remember(&self, (plan, holds): (&Plan, &Holds), denial: &Denial) {
+        let is_held = denial.code == DenialCode::Held;
+        if self.review.dry_run || !(denial.evidence || is_held) {
             return;
         }
         let blocked = plan.applications.iter();
@@ -315,11 +320,16 @@ impl Asked {
             .map(|planned| planned.facts.component.clone())
             .filter(|component| !component.is_empty())
             .collect();
+        let waits = Waits {
+            components,
+            causes: if is_held {
+                holds.causes()
+            } else {
+                BTreeSet::new()
+            },
+        };
         let (application, now) = (self.application(), self.app.clock.now());
-        self.app
-            .admission
-            .again
-            .denied(application, components, now);
+        self.app.admission.again.denied(application, waits, now);
     }
 
     /// Records a yes, unless nothing will be stored by the write either.

@@ -5,6 +5,7 @@
 //! limit in size and in time; an answer about another application than was asked for is none.
 
 mod events;
+mod state;
 mod watch;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::json;
 use crate::names::AppRef;
 use crate::outbound;
 pub use events::KubernetesEvent;
+pub use state::LiveObject;
 pub use watch::{Event, Watch};
 
 /// The largest answer that is read.
@@ -177,33 +179,34 @@ impl Client {
     /// # Errors
     /// [`Error`], as for [`Self::application`]; a manifest that is no JSON is a bad answer.
     pub async fn manifests(&self, plan: &ApplicationPlan) -> Result<Vec<Value>, Error> {
-        let app = &plan.application;
-        let mut uri = format!("{}/api/v1/applications/", self.base);
-        encode_into(&mut uri, &app.name);
-        uri.push_str("/manifests");
-        let mut pairs: Vec<(&str, String)> = Vec::new();
-        if plan.multi_source {
-            for (position, source) in (1..).zip(&plan.sources) {
-                pairs.push(("sourcePositions", format!("{position}")));
-                pairs.push(("revisions", source.commit.to_string()));
+        let commits: Vec<&str> = plan.sources.iter().map(|it| it.commit.as_str()).collect();
+        self.manifests_at(&plan.application, plan.multi_source, &commits)
+            .await
+    }
+
+    /// The manifests of `app` with the parameters of its spec, rendered at `revisions`: one for each source.
+    ///
+    /// # Errors
+    /// As for [`Self::manifests`].
+    pub async fn manifests_at(
+        &self,
+        app: &AppRef,
+        multi_source: bool,
+        revisions: &[&str],
+    ) -> Result<Vec<Value>, Error> {
+        let positions: Vec<String> = (1..=revisions.len()).map(|n| n.to_string()).collect();
+        let mut pairs: Vec<(&str, &str)> = Vec::new();
+        if multi_source {
+            for (position, revision) in positions.iter().zip(revisions) {
+                pairs.push(("sourcePositions", position));
+                pairs.push(("revisions", revision));
             }
-        } else if let Some(source) = plan.sources.first() {
-            pairs.push(("revision", source.commit.to_string()));
+        } else if let Some(revision) = revisions.first() {
+            pairs.push(("revision", revision));
         }
-        if let Some(namespace) = &app.namespace {
-            pairs.push(("appNamespace", namespace.clone()));
-        }
-        for (index, (key, value)) in pairs.iter().enumerate() {
-            uri.push(if index == 0 { '?' } else { '&' });
-            uri.push_str(key);
-            uri.push('=');
-            encode_into(&mut uri, value);
-        }
-        let uri = uri
-            .parse()
-            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
+        let limit = self.timeouts.refresh;
         let body = self
-            .ask(Method::GET, uri, self.timeouts.refresh, app)
+            .of_application(app, "/manifests", &pairs, limit)
             .await?;
         let rendered: Rendered =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;

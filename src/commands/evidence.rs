@@ -27,6 +27,9 @@ Examples:
   pytest --report-log=report.jsonl
   syncgate evidence submit --app checkout-staging --reportlog report.jsonl
 
+  # A statement that CI has signed, for a gate that requires it: see below
+  syncgate evidence submit --app checkout-staging --attestation statement.dsse.json
+
   # In CI: one run, also if the step is started again
   syncgate evidence submit --app checkout-staging --commit \"$GITHUB_SHA\" \\
       --key \"$GITHUB_RUN_ID-$GITHUB_RUN_ATTEMPT\" --junit report.xml
@@ -34,6 +37,20 @@ Examples:
 All files of one call are one run. A test that failed at first and passed later passes if its
 runner says so in the file (Surefire, Playwright with includeRetries, nextest); two cases of one
 name are two tests, and both have to pass.
+
+An attestation is a DSSE envelope (payloadType application/vnd.in-toto+json) around an in-toto
+Statement v1 with the predicate https://in-toto.io/attestation/test-result/v0.1:
+  {\"_type\": \"https://in-toto.io/Statement/v1\",
+   \"subject\": [{\"name\": \"shop\", \"digest\": {\"gitCommit\": \"<full SHA>\"}}],
+   \"predicateType\": \"https://in-toto.io/attestation/test-result/v0.1\",
+   \"predicate\": {\"result\": \"PASSED\", \"configuration\": [{\"name\": \"suite integration\"}],
+                 \"url\": \"<the CI job>\", \"passedTests\": [\"a\", \"b\"],
+                 \"warnedTests\": [], \"failedTests\": []}}
+Sign it with any DSSE tool (securesystemslib: Envelope(...).sign(signer)), with a key
+whose public half is a [[signer]] of the gate. Each test of the lists becomes a test of the run: one
+that is warned of failed first and passed then. The commit is taken from the subject, the exit status
+from the result. One signed statement is good for one run: put the address of the CI job in it.
+
 
 Exit status: 0 passed, 1 failed or refused, 2 a file that cannot be taken, 69 no answer.";
 
@@ -44,7 +61,7 @@ pub enum EvidenceCommand {
     List(List),
     /// Show one run with every attempt of every test
     Show(Show),
-    /// Submit JUnit XML or a pytest-reportlog file as one run
+    /// Submit JUnit XML, a pytest-reportlog file or a signed statement as one run
     #[command(after_long_help = SUBMIT_EXAMPLES)]
     Submit(Box<Submit>),
     /// Take a run back: it is no evidence any more. This cannot be undone
@@ -89,6 +106,9 @@ pub struct Show {
     /// Show an in-toto statement (predicate `test-result`), unsigned, for other tools
     #[arg(long)]
     statement: bool,
+    /// Show what the application was like when the run failed: resources, events, logs, changes
+    #[arg(long, conflicts_with = "statement")]
+    snapshot: bool,
     /// The form of the answer
     #[arg(long, value_enum, default_value_t)]
     output: Output,
@@ -135,7 +155,7 @@ pub struct Submit {
     #[arg(long, value_name = "STATUS", allow_negative_numbers = true)]
     exit_status: Option<i32>,
     /// Take suites that say they hold more tests than they do: their writer counts something else
-    #[arg(long, conflicts_with = "reportlog")]
+    #[arg(long, conflicts_with_all = ["reportlog", "attestation"])]
     loose_counts: bool,
     /// A name for this submission: the same name and files are the same run, whoever sends them again
     #[arg(long, value_name = "NAME", value_parser = key)]
@@ -176,6 +196,9 @@ struct ReportFile {
     /// A file of pytest-reportlog (JSON lines)
     #[arg(long, value_name = "FILE")]
     reportlog: Option<PathBuf>,
+    /// A signed in-toto statement (DSSE envelope, JSON); `--help` tells how to make one
+    #[arg(long, value_name = "FILE")]
+    attestation: Option<PathBuf>,
 }
 
 /// Runs it.
@@ -195,6 +218,8 @@ pub(super) async fn run(command: EvidenceCommand) -> ExitCode {
                 };
                 if options.statement {
                     cli::statement(show, &mut out).await
+                } else if options.snapshot {
+                    cli::snapshot(show, &mut out).await
                 } else {
                     cli::show(show, &mut out).await
                 }
@@ -248,9 +273,10 @@ fn list(options: List) -> Result<ListOptions, ExitCode> {
 }
 
 fn submit(options: Submit) -> Result<SubmitOptions, ExitCode> {
-    let files = match options.file.reportlog {
-        Some(path) => Files::Reportlog(path),
-        None => Files::Junit {
+    let files = match (options.file.reportlog, options.file.attestation) {
+        (Some(path), _) => Files::Reportlog(path),
+        (None, Some(path)) => Files::Attestation(path),
+        (None, None) => Files::Junit {
             paths: report::named(&options.file.junit)
                 .map_err(|error| complain(2, &crate::telemetry::chain(&error)))?,
             counts: if options.loose_counts {

@@ -12,6 +12,8 @@ use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::demo;
+use crate::hold;
+use crate::hold::interface::Coming;
 use crate::listener::Stop;
 use crate::serve::{self, Bound};
 use crate::telemetry::{self, LogFormat};
@@ -22,7 +24,7 @@ pub struct ServeOptions {
     /// The configuration (TOML)
     #[arg(long, env = "SYNCGATE_CONFIG", value_name = "FILE")]
     config: PathBuf,
-    /// Only check the configuration and the policies
+    /// Only check the configuration and the policies, and show when each environment is frozen next
     #[arg(long)]
     check: bool,
     /// The form of log lines
@@ -103,12 +105,29 @@ fn check(config: &Config) -> ExitCode {
     let report = crate::policy::check(&config.policies);
     if report.ok {
         say("the configuration and the policies are in order");
-        return ExitCode::SUCCESS;
+        return freezes(config);
     }
     complain(
         CONFIGURATION,
         &format!("the policies are not in order:\n{report}"),
     )
+}
+
+/// Shows when each environment is frozen next.
+fn freezes(config: &Config) -> ExitCode {
+    let now = Clock::system().now();
+    for environment in &config.environments {
+        let name = &environment.name;
+        match Coming::of(&config.freezes, name, now) {
+            Ok(coming) => {
+                for coming in coming {
+                    say(&format!("{name}: {}", hold::cli::freeze(&coming)));
+                }
+            }
+            Err(error) => return complain(CONFIGURATION, &error.to_string()),
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// Tells the story; stays up afterwards unless told to exit.

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::reader::{Problems, Table};
+use crate::evidence::dsse::Signer;
 use crate::evidence::verdict::LeastShare;
 use crate::gate::{MatchBy, Requirement};
-use crate::names::{AppRef, Component, EnvironmentName, Suite};
+use crate::names::{AppRef, Component, EnvironmentName, SignerName, Suite};
 use crate::pattern::Pattern;
 use crate::policy::{AMBIGUOUS, Mode, UNASSIGNED};
 
@@ -190,12 +191,16 @@ impl<'a> Assignment<'a> {
 }
 
 /// Reads `[[environment]]`.
-pub(super) fn read(root: &mut Table, problems: &mut Problems) -> Vec<Environment> {
+pub(super) fn read(
+    root: &mut Table,
+    signers: &[Signer],
+    problems: &mut Problems,
+) -> Vec<Environment> {
     let mut out: Vec<Environment> = Vec::new();
     let mut named = Vec::new();
     for mut table in root.tables("environment", problems) {
         let key = table.key("name");
-        let requires = requirements(&mut table, problems, &mut named);
+        let requires = requirements(&mut table, signers, problems, &mut named);
         let Some(environment) = environment(table, requires, problems) else {
             continue;
         };
@@ -327,8 +332,27 @@ fn component_rule(text: &str) -> Result<ComponentRule, String> {
     }
 }
 
+/// The names at `signed_by`, each of which must be a signer of the file. An empty list would ask for
+/// nothing, where somebody meant to ask for something.
+fn signed_by(rule: &mut Table, signers: &[Signer], problems: &mut Problems) -> Vec<SignerName> {
+    let key = rule.key("signed_by");
+    let is_given = rule.has("signed_by");
+    let mut names = Vec::new();
+    for text in rule.texts("signed_by", problems) {
+        match signers.iter().find(|signer| signer.name.as_str() == text) {
+            Some(signer) => names.push(signer.name.clone()),
+            None => problems.add(&key, format!("`{text}` is not a [[signer]] of this file")),
+        }
+    }
+    if is_given && names.is_empty() {
+        problems.add(key, "names no signer; leave it out to ask for no signature");
+    }
+    names
+}
+
 fn requirements(
     table: &mut Table,
+    signers: &[Signer],
     problems: &mut Problems,
     environments: &mut Vec<(String, EnvironmentName)>,
 ) -> Vec<Requirement> {
@@ -340,6 +364,7 @@ fn requirements(
             rule.required_parsed("environment", problems, |text| EnvironmentName::parse(text));
         let max_age = rule.duration("max_age", problems);
         let least_share = rule.percent("least_share", problems);
+        let signed_by = signed_by(&mut rule, signers, problems);
         let match_by = rule.parsed("match", problems, |text| match text {
             "commit" => Ok(MatchBy::Commit),
             other => Err(format!("`{other}` is not a way to match; use `commit`")),
@@ -357,6 +382,7 @@ fn requirements(
                 max_age,
                 least_share,
                 match_by,
+                signed_by,
             });
         }
     }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use url::Url;
 
+use super::environments::Environment;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
-use crate::names::Role;
+use crate::names::{EnvironmentName, Role};
+use crate::notify::{Kind, Template};
 use crate::outbound::is_loopback;
 use crate::pattern::Pattern;
 
@@ -136,7 +138,7 @@ pub struct GitAccess {
     pub credential: Option<GitCredential>,
 }
 
-/// Who is told of alarms.
+/// Who is told what has happened.
 #[derive(Clone, Debug)]
 pub struct Receiver {
     /// Where messages go: https, or http on loopback.
@@ -145,6 +147,12 @@ pub struct Receiver {
     pub ca: Option<PathBuf>,
     /// The bearer token to send.
     pub token: Option<Secret>,
+    /// Makes messages for Slack; absent: `CloudEvents` events are sent.
+    pub slack: Option<Template>,
+    /// Of what; of everything where it is empty.
+    pub events: Vec<Kind>,
+    /// From which environments; from all where it is empty.
+    pub environments: Vec<EnvironmentName>,
 }
 
 /// How to sign in to a repository.
@@ -480,12 +488,28 @@ pub(super) fn git(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec
     out
 }
 
-pub(super) fn receivers(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec<Receiver> {
+pub(super) fn receivers(
+    root: &mut Table,
+    base: &Path,
+    environments: &[Environment],
+    problems: &mut Problems,
+) -> Vec<Receiver> {
     let mut out: Vec<Receiver> = Vec::new();
     for mut table in root.tables("notify", problems) {
-        let url = table.required_parsed("url", problems, trusted_url);
+        // The address of a Slack webhook is a secret.
+        let url = table.required_parsed("url", problems, |text| {
+            trusted_url(&Secret::parse(text, base)?.read()?)
+        });
         let ca = file(&mut table, "ca", base, problems);
         let token = secret(&mut table, "token", base, problems);
+        let slack = slack(&mut table, base, problems);
+        let events = each(&mut table, "events", problems, Kind::parse);
+        let environments = each(&mut table, "environments", problems, |text| {
+            let known = environments.iter().find(|e| e.name.as_str() == text);
+            known
+                .map(|environment| environment.name.clone())
+                .ok_or_else(|| format!("`{text}` is not an environment of this file"))
+        });
         let key = table.key("url");
         table.finish(problems);
         let Some(url) = url else { continue };
@@ -493,7 +517,56 @@ pub(super) fn receivers(root: &mut Table, base: &Path, problems: &mut Problems) 
         if out.iter().any(|other| other.url == url) {
             problems.add(key, "is declared twice");
         }
-        out.push(Receiver { url, ca, token });
+        out.push(Receiver {
+            url,
+            ca,
+            token,
+            slack,
+            events,
+            environments,
+        });
+    }
+    out
+}
+
+fn slack(table: &mut Table, base: &Path, problems: &mut Problems) -> Option<Template> {
+    let is_slack = table.parsed("format", problems, |text| match text {
+        "cloudevents" => Ok(false),
+        "slack" => Ok(true),
+        other => Err(format!(
+            "`{other}` is not a format; use `cloudevents` or `slack`"
+        )),
+    });
+    let template = table.parsed("template", problems, |text| {
+        let path = base.join(text);
+        let shown = path.display();
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| format!("cannot read {shown}: {error}"))?;
+        Template::parse(&text).map_err(|error| format!("{shown} cannot be used: {error}"))
+    });
+    match (is_slack.unwrap_or(false), template) {
+        (true, template) => Some(template.unwrap_or_default()),
+        (false, None) => None,
+        (false, Some(_)) => {
+            problems.add(table.key("template"), "is for the format `slack` only");
+            None
+        }
+    }
+}
+
+/// A list of texts, each made into something by `parse`.
+fn each<T>(
+    table: &mut Table,
+    key: &'static str,
+    problems: &mut Problems,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    let mut out = Vec::new();
+    for (index, text) in table.texts(key, problems).iter().enumerate() {
+        match parse(text) {
+            Ok(value) => out.push(value),
+            Err(error) => problems.add(format!("{}[{index}]", table.key(key)), error),
+        }
     }
     out
 }

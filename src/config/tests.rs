@@ -5,6 +5,7 @@ use crate::evidence::verdict::LeastShare;
 
 mod endpoints;
 mod samples;
+mod signers;
 
 const GOOD: &str = r#"
 url = "https://gate.example"
@@ -124,6 +125,37 @@ url = "http://alerts.example"
             .any(|p| p.starts_with("listen.certificate: is required off loopback"))
     );
     assert_eq!(found.len(), expected.len() + 2, "{found:#?}");
+}
+
+#[test]
+fn who_is_told_what_is_checked() {
+    let found = problems(
+        r#"
+[[notify]]
+url = "https://alerts.example"
+events = ["run.failed", "run.odd"]
+environments = ["nowhere"]
+format = "mail"
+template = "Cargo.toml"
+[[notify]]
+url = "file:not-there"
+format = "slack"
+template = "not-there"
+"#,
+    );
+    for line in [
+        "notify[0].events[1]: `run.odd` is not an event; use deploy.refused, operation.unexplained, run.failed",
+        "notify[0].environments[0]: `nowhere` is not an environment of this file",
+        "notify[0].format: `mail` is not a format; use `cloudevents` or `slack`",
+        "notify[0].template: is for the format `slack` only",
+        "notify[1].url: cannot read ./not-there: No such file or directory (os error 2)",
+        "notify[1].template: cannot read ./not-there: No such file or directory (os error 2)",
+    ] {
+        assert!(
+            found.iter().any(|p| p == line),
+            "missing: {line}\nfound: {found:#?}"
+        );
+    }
 }
 
 #[test]
@@ -314,5 +346,76 @@ fn the_same_account_in_two_clusters_must_say_which() {
     assert_eq!(
         config.roles[0].service_accounts[0].issuer,
         "https://other.example"
+    );
+}
+
+#[test]
+fn freezes_are_read() {
+    let text = r#"
+[[freeze]]
+name = "year-end"
+environments = ["prod"]
+reason = "the books are closed"
+from = "2026-12-18T18:00[Europe/Zurich]"
+until = "2027-01-04T08:00[Europe/Zurich]"
+[[freeze]]
+name = "weekend"
+environments = ["staging", "prod"]
+reason = "nobody is on call"
+cron = "0 18 * * FRI"
+duration = "2d 14h"
+time_zone = "Europe/Zurich"
+"#;
+    let config = Config::parse(&format!("{GOOD}\n{text}"), Path::new(".")).unwrap();
+    assert_eq!(config.freezes.len(), 2);
+    assert!(config.freezes[1].concerns("staging") && !config.freezes[0].concerns("staging"));
+}
+
+#[test]
+fn mistakes_of_freezes_are_told_all_at_once() {
+    let text = r#"
+[[freeze]]
+name = "Year End"
+environments = ["production"]
+reason = " "
+from = "2026-12-18T18:00:00Z"
+[[freeze]]
+name = "weekend"
+environments = "prod"
+reason = "nobody is on call"
+cron = "0 18 * *"
+duration = "soon"
+time_zone = "Zurich"
+[[freeze]]
+name = "both"
+environments = ["prod"]
+reason = "x"
+from = "2026-12-18T18:00[Europe/Zurich]"
+cron = "0 18 * * *"
+[[freeze]]
+name = "backwards"
+environments = ["prod"]
+reason = "x"
+from = "2026-12-18T18:00[Europe/Zurich]"
+until = "2026-12-18T18:00[Europe/Zurich]"
+"#;
+    assert_eq!(
+        problems(&format!("{GOOD}\n{text}")),
+        [
+            "freeze[0].name: \"Year End\" is not a freeze name (lower-case letters, digits, `-`, `.`)",
+            "freeze[0].environments: `production` is not an environment of this file",
+            "freeze[0].environments: names no environment of this file",
+            "freeze[0].reason: must be one line of 1 to 200 characters: who is refused reads it",
+            "freeze[0].from: `2026-12-18T18:00:00Z` is not a time with its zone (RFC 9557) such as \
+             `2026-12-18T18:00[Europe/Zurich]`",
+            "freeze[0].until: is required",
+            "freeze[1].environments: must be a list, is text",
+            "freeze[1].environments: names no environment of this file",
+            "freeze[1].cron: `0 18 * *` is not a cron pattern of five fields: there are 4",
+            "freeze[1].duration: `soon` is not a duration such as `62h` or `2d 14h`, of a year at the most",
+            "freeze[1].time_zone: `Zurich` is not a time zone of the IANA database such as `Europe/Zurich`",
+            "freeze[2].from: say when: either `from` and `until`, or `cron`, `duration` and `time_zone`",
+            "freeze[3].until: is not after `from`",
+        ]
     );
 }

@@ -59,6 +59,9 @@ pub struct BoundOperation {
     pub uid: String,
     /// When the operation started.
     pub started_at: Timestamp,
+    /// Which of its tries was going on, from 0: `retryCount`.
+    #[serde(default)]
+    pub retry: u64,
     /// The pod that the reporter's credential is bound to, where it is.
     pub pod: Option<PodRef>,
 }
@@ -196,6 +199,7 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
             let bound = BoundOperation {
                 uid: facts.uid.clone(),
                 started_at: operation.started_at,
+                retry: operation.retry,
                 pod: claims.pod.cloned(),
             };
             (of_operation(operation, &application)?, Some(bound))
@@ -340,7 +344,7 @@ pub fn settle(binding: &Binding, opened_at: Timestamp, now: &AppFacts) -> Settle
     }
 }
 
-const CREATED_AGAIN: &str = "the application was deleted and created again";
+pub(super) const CREATED_AGAIN: &str = "the application was deleted and created again";
 
 fn settle_operation(binding: &Binding, bound: &BoundOperation, now: &AppFacts) -> Settled {
     if now.uid != bound.uid {
@@ -390,7 +394,7 @@ pub fn is_hook(bound: &BoundOperation, now: &AppFacts) -> bool {
 /// The hook whose Job the reporter's pod belongs to; as many as the same Job is hooks of. A Job names
 /// its pods after itself. Of several Jobs that fit, the longest name is meant: `test-pre-x7k2p` is of
 /// `test-pre`, not of `test`.
-fn hooks_of<'a>(
+pub(super) fn hooks_of<'a>(
     bound: &BoundOperation,
     operation: &'a OperationFacts,
 ) -> impl Iterator<Item = &'a HookJob> {

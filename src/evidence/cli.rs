@@ -20,7 +20,7 @@ mod words;
 
 pub use submit::{SubmitOptions, submit};
 pub use withdraw::{WithdrawOptions, withdraw};
-use words::{run_in_words, table};
+use words::{attestation_in_words, run_in_words, table};
 
 /// Which runs to list.
 #[derive(Clone, Debug)]
@@ -142,6 +142,19 @@ pub async fn statement(
     Ok(Outcome::Done)
 }
 
+/// Shows what the application of a run was like when the run failed, which is JSON in any case.
+///
+/// # Errors
+/// [`Error`].
+pub async fn snapshot(
+    options: ShowOptions,
+    out: &mut (impl Write + Send),
+) -> Result<Outcome, Error> {
+    let snapshot = Client::new(&options.gate)?.snapshot(&options.run).await?;
+    write_json(out, &snapshot)?;
+    Ok(Outcome::Done)
+}
+
 fn write_json(out: &mut impl Write, value: &impl serde::Serialize) -> io::Result<()> {
     serde_json::to_writer_pretty(&mut *out, value)?;
     writeln!(out)
@@ -157,8 +170,14 @@ fn finished_in_words(finished: &Finished) -> String {
         tests.total,
     );
     text.push_str(&reasons_in_words(&finished.reasons));
+    if let Some(attestation) = &finished.attestation {
+        let _ = writeln!(text, "  {}", attestation_in_words(attestation));
+    }
     let _ = writeln!(text, "  {}", counts_in_words(finished.counts));
     let _ = writeln!(text, "  {}", finished.url);
+    if let Some(snapshot) = &finished.snapshot {
+        let _ = writeln!(text, "  what the application was like: {snapshot}");
+    }
     text
 }
 

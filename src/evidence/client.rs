@@ -24,10 +24,12 @@ use url::Url;
 use super::run::{
     Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
 };
-use crate::names::DecisionId;
+use crate::hold::interface::{Line, Lines, StartLine, StopLine};
+use crate::names::{DecisionId, EnvironmentName};
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
+use crate::snapshot::Snapshot;
 
 use super::statement::Statement;
 use super::view::{RunList, RunView};
@@ -226,6 +228,16 @@ impl Client {
         self.ask(&Method::GET, &path, Bytes::new(), None).await
     }
 
+    /// What the application of a run was like when the run failed.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn snapshot(&self, run: &str) -> Result<Snapshot, Error> {
+        let run: String = url::form_urlencoded::byte_serialize(run.as_bytes()).collect();
+        let path = format!("/syncgate/v1/runs/{run}/snapshot");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
     /// Decisions of the log that match `query` (pairs of the interface's parameters).
     ///
     /// # Errors
@@ -249,6 +261,41 @@ impl Client {
             None,
         )
         .await
+    }
+
+    /// The lines of the environments, and their freezes.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn lines(&self) -> Result<Lines, Error> {
+        let path = "/syncgate/v1/lines";
+        self.ask(&Method::GET, path, Bytes::new(), None).await
+    }
+
+    /// Stops the line of an environment.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn stop_line(
+        &self,
+        environment: &EnvironmentName,
+        stop: &StopLine,
+    ) -> Result<Line, Error> {
+        let path = format!("/syncgate/v1/lines/{environment}/stop");
+        self.post(&path, stop, None).await
+    }
+
+    /// Starts the line of an environment again.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn start_line(
+        &self,
+        environment: &EnvironmentName,
+        start: &StartLine,
+    ) -> Result<Line, Error> {
+        let path = format!("/syncgate/v1/lines/{environment}/start");
+        self.post(&path, start, None).await
     }
 
     /// What stands in the way of a test run. Asked once, and answered soon or not at all.

@@ -114,6 +114,7 @@ impl Reader {
             exit_status: i32::from(bad),
             interrupted: self.interrupted,
             started_at: began.unwrap_or(self.now),
+            attestation: None,
             finished_at: self.now,
         }
     }

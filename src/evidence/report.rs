@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 
 use crate::digest;
+use crate::evidence::attestation::{self, Attestation};
 use crate::evidence::junit::{self, Counts};
 use crate::evidence::reportlog;
 use crate::evidence::run::{Attempt, Collected, MAX_TEST_NAME_BYTES, Tool, cut};
@@ -46,11 +47,15 @@ pub struct Report {
     pub started_at: Timestamp,
     /// When it ended; the time of reading where the file does not say.
     pub finished_at: Timestamp,
+    /// The signed statement that it was made from, which goes with it.
+    pub attestation: Option<Attestation>,
 }
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Files {
+    /// A DSSE envelope around an in-toto statement.
+    Attestation(PathBuf),
     /// `JUnit` XML, one file or several of one run.
     Junit {
         /// The files, in their order.
@@ -68,7 +73,7 @@ impl Files {
     pub fn paths(&self) -> &[PathBuf] {
         match self {
             Self::Junit { paths, .. } => paths,
-            Self::Reportlog(path) => std::slice::from_ref(path),
+            Self::Attestation(path) | Self::Reportlog(path) => std::slice::from_ref(path),
         }
     }
 
@@ -94,6 +99,17 @@ impl Report {
         let mut done = 0;
         let mut digests = Vec::new();
         match files {
+            Files::Attestation(path) => {
+                let in_file = |source| FileError::new(path, source);
+                let content = content_of(path, 0).map_err(in_file)?;
+                progress(content.len() as u64);
+                if content.trim_ascii().is_empty() {
+                    return Err(in_file(ReadError::Empty));
+                }
+                let report = attestation::report(&content, now);
+                let report = report.map_err(|error| in_file(ReadError::Attestation(error)))?;
+                Ok((report, digest::sha256_hex(&content)))
+            }
             Files::Junit { paths, counts } => {
                 let mut reader = junit::Reader::new(now, *counts);
                 for path in paths {

@@ -299,6 +299,7 @@ impl Log {
             exit_status: self.exit_status.unwrap_or(2),
             interrupted: self.exit_status.is_none_or(|status| status == 2),
             started_at: began.unwrap_or(self.now),
+            attestation: None,
             finished_at: if began.is_some() { self.last } else { self.now },
             attempts: self.attempts,
         })

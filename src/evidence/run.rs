@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::attestation::RawEnvelope;
 use crate::names::{AppRef, EnvironmentName, Suite};
 
 mod answers;
@@ -210,6 +211,9 @@ pub struct Finish {
     /// Whether the run was cut short (keyboard interrupt, a deadline).
     #[serde(default)]
     pub interrupted: bool,
+    /// A DSSE envelope around an in-toto statement about this run, as somebody signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attestation: Option<RawEnvelope>,
 }
 
 /// Reads a body of the interface; the caller still has to `check` the value.

@@ -10,11 +10,14 @@
 //! (passed) or a bad one (failed, refused). *Pending*: it passed inside an operation that goes on.
 //! *Void*: it is no word, because its operation did not end well, or because it was not about these
 //! commits after all. A failure counts at once: waiting could only hide it. `settling` looks after
-//! those that wait, and ends those whose reporter does not.
+//! those that wait, and ends those whose reporter does not; `hooks` after what Argo CD
+//! says of the Jobs that runs come from.
 
 use ulid::Ulid;
 
-use super::binding::{Binding, Settled, settle};
+use super::attestation::{self, Vouched};
+use super::binding::{Binding, Settled};
+use super::dsse::Signers;
 use super::run::{
     Acknowledged, AttemptBatch, Counts, Finish, Finished, Invalid, MAX_RUN_ATTEMPTS, NewRun,
     Opened, OperationRef,
@@ -30,6 +33,7 @@ use crate::store::{
 
 mod error;
 mod history;
+mod hooks;
 mod look_up;
 mod settling;
 mod shown;
@@ -37,6 +41,7 @@ mod withdrawing;
 
 pub use error::Error;
 use history::times_digest;
+pub use hooks::Disputed;
 pub use look_up::evidence_for;
 pub use shown::Required;
 pub use withdrawing::Withdrawer;
@@ -78,6 +83,8 @@ pub struct Runs {
     gate: String,
     /// What all environments require.
     required: Vec<Required>,
+    /// Whose attestations count.
+    signers: Signers,
 }
 
 impl Runs {
@@ -90,7 +97,15 @@ impl Runs {
             clock,
             gate: gate.trim_end_matches('/').to_owned(),
             required,
+            signers: Signers::default(),
         }
+    }
+
+    /// The same, where these sign attestations.
+    #[must_use]
+    pub fn signed_by(mut self, signers: Signers) -> Self {
+        self.signers = signers;
+        self
     }
 
     /// The run of `application` and `suite` that this reporter has opened under `key` before, if
@@ -220,6 +235,11 @@ impl Runs {
         format!("{}/syncgate/v1/runs/{run}", self.gate)
     }
 
+    /// Where it can be read what the application was like when a run failed.
+    fn snapshot_url(&self, run: RunId) -> String {
+        format!("{}/snapshot", self.url(run))
+    }
+
     /// Takes in a batch of attempts. A batch that is there already is acknowledged again.
     ///
     /// # Errors
@@ -281,28 +301,47 @@ impl Runs {
     }
 
     /// Ends a run and judges it; `now` is a fresh reading of its application. Ending it again gives
-    /// the first judgement.
+    /// the first judgement. An attestation that does not hold ends nothing.
     ///
     /// # Errors
-    /// [`Error::NoSuchRun`], [`Error::StillReporting`] or [`Error::Store`].
+    /// [`Error::Attestation`], [`Error::NoSuchRun`], [`Error::StillReporting`] or [`Error::Store`].
     pub async fn finish(
         &self,
         reporter: Reporter<'_>,
         run: &str,
         finish: &Finish,
+        vouched: Option<Vouched>,
         now: &AppFacts,
     ) -> Result<Finished, Error> {
         let mut stored = self.own(reporter, run).await?;
         let id = stored.run.id;
+        // What this reading is judged by may be gone in the next.
+        self.hear_of(&stored, now).await?;
         for _ in 0..JUDGEMENTS {
             if let Some(end) = &stored.finish {
                 return Ok(self.finished(&stored, end));
             }
-            let settled = settled_of(&stored.run, now);
+            let settled = self.settled_of(&stored, now);
             let end = self
-                .judge(&stored, reporter.decision, finish, settled)
+                .judge(
+                    &stored,
+                    reporter.decision,
+                    finish,
+                    settled,
+                    vouched.as_ref(),
+                )
                 .await?;
-            stored = match self.store.finish_run(id, &end, EndedBy::Reporter).await? {
+            let outcome = match &vouched {
+                None => self.store.finish_run(id, &end, EndedBy::Reporter).await?,
+                Some(vouched) => {
+                    let envelope = vouched.envelope.as_str().to_owned();
+                    self.store.finish_attested_run(id, &end, envelope).await?
+                }
+            };
+            stored = match outcome {
+                FinishOutcome::AlreadyAttested { run } => {
+                    return Err(attestation::Refused::Replayed { run }.into());
+                }
                 FinishOutcome::AlreadyFinished(run) | FinishOutcome::Finished(run) => *run,
                 FinishOutcome::Moved { .. } => self.own(reporter, run).await?,
             };
@@ -313,17 +352,32 @@ impl Runs {
         }
     }
 
+    /// What comes with `finish`, verified; away from the requests that wait for nothing so slow.
+    ///
+    /// # Errors
+    /// [`Error::Attestation`] or [`Error::Verifying`].
+    pub async fn vouched(&self, finish: &Finish) -> Result<Option<Vouched>, Error> {
+        let Some(envelope) = finish.attestation.clone() else {
+            return Ok(None);
+        };
+        let signers = self.signers.clone();
+        let verifying = tokio::task::spawn_blocking(move || Vouched::verify(envelope, &signers));
+        let vouched = verifying.await.map_err(|_| Error::Verifying)?;
+        Ok(Some(vouched?))
+    }
+
     async fn judge(
         &self,
         stored: &StoredRun,
         decision: DecisionId,
         finish: &Finish,
         settled: Settled,
+        vouched: Option<&Vouched>,
     ) -> Result<FinishRow, Error> {
         let run = &stored.run;
         let attempts = self.store.attempts(run.id).await?;
         let tally: Tally = attempts.iter().collect();
-        let attempts_digest = times_digest(run, attempts);
+        let attempts_digest = times_digest(run, &attempts);
         let replays = match &attempts_digest {
             Some(digest) => self.store.run_with_attempts(digest, run.id).await?,
             None => None,
@@ -353,6 +407,10 @@ impl Runs {
             before: before.as_ref(),
             least_share,
         });
+        if let Some(vouched) = vouched {
+            let because: Vec<&str> = ruling.reasons.iter().map(|it| it.code.word()).collect();
+            vouched.agrees(run, &attempts, ruling.verdict, &because)?;
+        }
         Ok(FinishRow {
             decision,
             exit_status: finish.exit_status.into(),
@@ -366,6 +424,7 @@ impl Runs {
             tests: ruling.tests,
             counting: counting(&ruling, settled),
             attempts_digest,
+            attestation: vouched.map(|it| it.attested.clone()),
         })
     }
 
@@ -377,7 +436,9 @@ impl Runs {
             reasons: end.reasons.clone(),
             tests: end.tests,
             counts: Counts::of(stored),
+            attestation: end.attestation.clone(),
             url: self.url(run.id),
+            snapshot: (end.verdict != Verdict::Passed).then(|| self.snapshot_url(run.id)),
             decision: end.decision.to_string(),
         }
     }
@@ -415,14 +476,6 @@ fn counting(ruling: &Ruling, settled: Settled) -> Counting {
         | (None, Verdict::Failed | Verdict::Refused, _) => (CountingState::Counts, String::new()),
     };
     Counting { state, reason }
-}
-
-/// Whether `run` may count, given what Argo CD says now.
-fn settled_of(run: &RunRow, now: &AppFacts) -> Settled {
-    match binding_of(run) {
-        Some(binding) => settle(&binding, run.received_at, now),
-        None => Settled::Void("the run is bound to no commits".to_owned()),
-    }
 }
 
 /// What a stored run is bound to.

@@ -16,9 +16,9 @@ use crate::evidence::view::RunView;
 use crate::names::{Commit, is_full_sha};
 
 /// `_type` of a statement.
-const STATEMENT: &str = "https://in-toto.io/Statement/v1";
+pub(super) const STATEMENT: &str = "https://in-toto.io/Statement/v1";
 /// `predicateType` of the result of tests.
-const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
+pub(super) const TEST_RESULT: &str = "https://in-toto.io/attestation/test-result/v0.1";
 
 /// Names a digest: algorithm to value, as `gitCommit` or `sha256`.
 type DigestSet = BTreeMap<String, String>;
@@ -70,16 +70,37 @@ pub struct TestResult {
     pub failed_tests: Vec<String>,
 }
 
-/// The result of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// The result of a run, from bad to good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum TestOutcome {
     /// It is no evidence: tests failed, or it was refused, withdrawn or void.
     Failed,
-    /// It is evidence.
-    Passed,
     /// It is evidence, with warnings.
     Warned,
+    /// It is evidence.
+    Passed,
+}
+
+impl TestOutcome {
+    /// What a run with these `tests` is stated to be.
+    pub(super) fn of(is_evidence: bool, tests: &Tests) -> Self {
+        match (is_evidence, tests.warned.is_empty()) {
+            (false, _) => Self::Failed,
+            (true, true) => Self::Passed,
+            (true, false) => Self::Warned,
+        }
+    }
+
+    /// The word of the predicate.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Failed => "FAILED",
+            Self::Passed => "PASSED",
+            Self::Warned => "WARNED",
+        }
+    }
 }
 
 /// Why there is no statement about a run.
@@ -126,11 +147,7 @@ impl Statement {
             subject,
             predicate_type: TEST_RESULT.to_owned(),
             predicate: TestResult {
-                result: match (is_evidence, tests.warned.is_empty()) {
-                    (false, _) => TestOutcome::Failed,
-                    (true, true) => TestOutcome::Passed,
-                    (true, false) => TestOutcome::Warned,
-                },
+                result: TestOutcome::of(is_evidence, &tests),
                 configuration: configuration(run),
                 url,
                 passed_tests: tests.passed,
@@ -141,7 +158,7 @@ impl Statement {
     }
 }
 
-fn subject(commit: &Commit) -> Option<Resource> {
+pub(super) fn subject(commit: &Commit) -> Option<Resource> {
     let text = commit.as_str();
     let (algorithm, value) = match text.strip_prefix("sha256:") {
         Some(digest) => ("sha256", digest),
@@ -180,15 +197,15 @@ fn configuration(run: &RunView) -> Vec<Resource> {
 }
 
 /// The names of tests by how they ended, sorted.
-#[derive(Default)]
-struct Tests {
-    passed: Vec<String>,
-    warned: Vec<String>,
-    failed: Vec<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tests {
+    pub(super) passed: Vec<String>,
+    pub(super) warned: Vec<String>,
+    pub(super) failed: Vec<String>,
 }
 
 impl Tests {
-    fn of(attempts: &[Attempt]) -> Self {
+    pub(super) fn of(attempts: &[Attempt]) -> Self {
         let mut last: BTreeMap<&str, (u32, Outcome)> = BTreeMap::new();
         for attempt in attempts {
             let this = (attempt.attempt, attempt.outcome);

@@ -3,9 +3,9 @@
 //! In: the attempts, folded one by one into a [`Tally`]; what was collected; how the tool ended; what
 //! the gate knows beside that (the last passing run, whether the commits are still the same). Out: a
 //! [`Ruling`]. Pure. The order of precedence: a run that is not about these commits is *refused*;
-//! else a test whose last attempt failed makes it *failed*; else anything that lets the result look
-//! better than it was makes it *refused*; else it *passed*. Never: a pass for a run that proves
-//! nothing.
+//! else a test whose last attempt failed, or a hook Job that failed, makes it *failed*; else anything
+//! that lets the result look better than it was makes it *refused*; else it *passed*. Never: a pass for
+//! a run that proves nothing.
 
 use std::collections::HashMap;
 
@@ -150,11 +150,13 @@ pub fn judge(material: &Material<'_>) -> Ruling {
     }
 }
 
-fn verdict_of(reasons: &[Reason]) -> Verdict {
+/// What `reasons` make of a run.
+#[must_use]
+pub fn verdict_of(reasons: &[Reason]) -> Verdict {
     let has = |wanted: ReasonCode| reasons.iter().any(|reason| reason.code == wanted);
     if reasons.iter().any(|reason| reason.code.disowns_commits()) {
         Verdict::Refused
-    } else if has(ReasonCode::FailedTests) {
+    } else if has(ReasonCode::FailedTests) || has(ReasonCode::HookFailed) {
         Verdict::Failed
     } else if reasons.iter().any(|reason| !reason.code.only_tells()) {
         Verdict::Refused

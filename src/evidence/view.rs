@@ -6,6 +6,8 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::attestation::Attested;
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::gate::Worth;
@@ -50,6 +52,10 @@ pub struct RunSummary {
     pub received_at: Timestamp,
     /// How it ended; absent while it goes on, or if its end was never reported.
     pub result: Option<RunResult>,
+    /// How the hook Job ended that it came from, as Argo CD says; absent if it came from none, as far as is known.
+    pub hook: Option<HookResult>,
+    /// That the hook Job says something else than the report, where it does.
+    pub disagreement: Option<Disagreement>,
     /// Who took it back, when and why.
     pub withdrawn: Option<Withdrawal>,
     /// What it is worth now to each environment that requires this suite here; empty before it has
@@ -86,6 +92,9 @@ pub struct RunResult {
     pub exit_status: i64,
     /// The decision that took in the end.
     pub decision: String,
+    /// Who signed it, where it was finished with an attestation.
+    #[serde(default)]
+    pub attestation: Option<Attested>,
 }
 
 /// A run with everything that was reported.
@@ -102,8 +111,22 @@ pub struct RunView {
     pub tool: Tool,
     /// Options that shaped the selection.
     pub options: Vec<String>,
+    /// What the application was like when the run failed, if it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<SnapshotLink>,
     /// Every attempt, in the order of reporting.
     pub attempts: Vec<Attempt>,
+}
+
+/// Where a snapshot is, and what it says in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SnapshotLink {
+    /// When it was taken.
+    pub taken_at: Timestamp,
+    /// Where it is.
+    pub url: String,
+    /// What was not well, a line each.
+    pub summary: Vec<String>,
 }
 
 impl RunSummary {
@@ -136,7 +159,10 @@ impl RunSummary {
                 finished_at: finish.finished_at,
                 exit_status: finish.exit_status,
                 decision: finish.decision.to_string(),
+                attestation: finish.attestation.clone(),
             }),
+            hook: stored.hook.clone(),
+            disagreement: stored.disagreement.clone(),
             withdrawn: stored.withdrawal.clone(),
             bears_on: Vec::new(),
         }
@@ -144,9 +170,14 @@ impl RunSummary {
 }
 
 impl RunView {
-    /// Shows `stored` with its `summary` and `attempts`.
+    /// Shows `stored` with its `summary`, `snapshot` and `attempts`.
     #[must_use]
-    pub fn of(stored: &StoredRun, summary: RunSummary, attempts: Vec<Attempt>) -> Self {
+    pub fn of(
+        stored: &StoredRun,
+        summary: RunSummary,
+        snapshot: Option<SnapshotLink>,
+        attempts: Vec<Attempt>,
+    ) -> Self {
         let run = &stored.run;
         Self {
             summary,
@@ -154,6 +185,7 @@ impl RunView {
             collected: run.collected.clone(),
             tool: run.tool.clone(),
             options: run.options.clone(),
+            snapshot,
             attempts,
         }
     }

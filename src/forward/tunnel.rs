@@ -4,10 +4,15 @@
 //! (status 101). If it does not agree, the client's connection is closed after the answer, so that
 //! those bytes are never taken for a next request.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
 use http::header::{CONNECTION, CONTENT_LENGTH, ORIGIN, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::observe::{Ending, Observer};
 use super::{Error, Fault, Outbound, Upstream, headers};
@@ -136,15 +141,190 @@ pub(crate) async fn carry(
             return observer.finish(Ending::Cancelled);
         }
     };
-    let (mut client, mut upstream) = (TokioIo::new(client), TokioIo::new(upstream));
-    match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
-        Ok((_, bytes)) => {
+    let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
+    match copied(client, upstream).await {
+        Ok(bytes) => {
             observer.add_bytes(bytes);
             observer.finish(Ending::Completed);
         }
-        Err(error) => {
+        Err((ending, error)) => {
             tracing::debug!(%error, "a websocket broke off");
-            observer.finish(Ending::Failed(Fault::UpstreamProtocol));
+            observer.finish(ending);
+        }
+    }
+}
+
+/// Copies bytes both ways until both sides are done. Gives how many came from the upstream; or how it
+/// ended, and by what, when a side broke off.
+async fn copied<C, U>(client: C, upstream: U) -> Result<u64, (Ending, io::Error)>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite + Unpin,
+{
+    let (mut client, mut upstream) = (Side::new(client), Side::new(upstream));
+    match tokio::io::copy_bidirectional(&mut client, &mut upstream).await {
+        Ok((_, bytes)) => Ok(bytes),
+        Err(error) if client.broke => Err((Ending::Cancelled, error)),
+        Err(error) => Err((Ending::Failed(Fault::UpstreamProtocol), error)),
+    }
+}
+
+/// One side of a tunnel.
+///
+/// A websocket says by a frame of its own that it is over, and many programs close the connection after
+/// it without the alert with which TLS ends. So a connection that ends without it has ended: what came
+/// before is carried on, and the other side hears of the end. Nor does it matter that a side is gone when
+/// it is to be told that nothing follows.
+struct Side<T> {
+    inner: T,
+    /// Whether it broke off.
+    broke: bool,
+}
+
+impl<T> Side<T> {
+    fn new(inner: T) -> Self {
+        Self {
+            inner,
+            broke: false,
+        }
+    }
+
+    fn noted<R>(&mut self, done: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
+        self.broke |= matches!(done, Poll::Ready(Err(_)));
+        done
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Side<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let done = match ready!(Pin::new(&mut this.inner).poll_read(context, buffer)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            done => done,
+        };
+        this.noted(Poll::Ready(done))
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Side<T> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.inner).poll_write(context, buffer);
+        this.noted(done)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let done = Pin::new(&mut this.inner).poll_flush(context);
+        this.noted(done)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        use io::ErrorKind::{BrokenPipe, ConnectionReset, NotConnected};
+        let this = self.get_mut();
+        let done = match ready!(Pin::new(&mut this.inner).poll_shutdown(context)) {
+            Err(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | NotConnected) => {
+                Ok(())
+            }
+            done => done,
+        };
+        this.noted(Poll::Ready(done))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A side that says something and then ends in some way, and takes whatever it is told.
+    struct Says {
+        words: &'static [u8],
+        end: Option<io::ErrorKind>,
+        gone: bool,
+        heard: Vec<u8>,
+    }
+
+    fn says(words: &'static str, end: Option<io::ErrorKind>) -> Says {
+        let words = words.as_bytes();
+        Says {
+            words,
+            end,
+            gone: false,
+            heard: Vec::new(),
+        }
+    }
+
+    impl AsyncRead for Says {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            let words = std::mem::take(&mut self.words);
+            buffer.put_slice(words);
+            match self.end {
+                Some(kind) if words.is_empty() => Poll::Ready(Err(kind.into())),
+                _ => Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    impl AsyncWrite for Says {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            buffer: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.heard.extend_from_slice(buffer);
+            Poll::Ready(Ok(buffer.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(if self.gone {
+                Err(io::ErrorKind::NotConnected.into())
+            } else {
+                Ok(())
+            })
+        }
+    }
+
+    #[tokio::test]
+    async fn a_side_that_ends_without_the_alert_of_tls_has_ended_and_is_heard_to_the_end() {
+        let (mut client, mut upstream) = (
+            says("a question", None),
+            says("the last words", Some(io::ErrorKind::UnexpectedEof)),
+        );
+        upstream.gone = true;
+        let ended = copied(&mut client, &mut upstream).await;
+        assert_eq!(ended.unwrap(), 14);
+        assert_eq!(client.heard, b"the last words");
+        assert_eq!(upstream.heard, b"a question");
+    }
+
+    #[tokio::test]
+    async fn who_broke_off_is_told_apart() {
+        let reset = Some(io::ErrorKind::ConnectionReset);
+        for (client, upstream, expected) in [
+            (reset, None, Ending::Cancelled),
+            (None, reset, Ending::Failed(Fault::UpstreamProtocol)),
+        ] {
+            let (ending, error) = copied(says("", client), says("", upstream))
+                .await
+                .unwrap_err();
+            assert_eq!(ending, expected);
+            assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
         }
     }
 }

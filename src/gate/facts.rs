@@ -8,8 +8,12 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::digest;
+use crate::evidence::run::cut;
 use crate::gate::PinnedSource;
 use crate::names::{AppRef, Commit, is_full_sha};
+
+/// Bytes of the message of a hook that are kept.
+const MAX_HOOK_MESSAGE_BYTES: usize = 512;
 
 /// What decides about one Application, as of one reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +83,9 @@ pub struct OperationFacts {
     pub started_at: Timestamp,
     /// When it ended, or when its last try did while it goes on.
     pub finished_at: Option<Timestamp>,
+    /// How often it has been, or is about to be, tried again: `retryCount`. It counts up when a try ends, while
+    /// what that try found still stands; the next try begins with nothing.
+    pub retry: u64,
     /// How far it is.
     pub phase: Phase,
     /// Whether it changes nothing. Argo CD calls the hooks of such an operation `Succeeded` without
@@ -103,11 +110,15 @@ pub struct HookJob {
     pub namespace: String,
     /// Its name.
     pub name: String,
-    /// When it runs, in the word of Argo CD (`PreSync`).
+    /// When it runs: `hookType` (`PreSync`).
     pub kind: String,
+    /// How far it is: `hookPhase`. None where Argo CD says nothing that is known.
+    pub phase: Option<Phase>,
+    /// What Argo CD says about that, cut: for a Job that failed, the message of its condition.
+    pub message: String,
 }
 
-/// `status.operationState.phase`.
+/// `phase` of an operation, or `hookPhase` of a hook.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// Ended; could not be carried out.
@@ -120,6 +131,19 @@ pub enum Phase {
     Succeeded,
     /// Is being stopped.
     Terminating,
+}
+
+impl Phase {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "Error" => Some(Self::Error),
+            "Failed" => Some(Self::Failed),
+            "Running" => Some(Self::Running),
+            "Succeeded" => Some(Self::Succeeded),
+            "Terminating" => Some(Self::Terminating),
+            _ => None,
+        }
+    }
 }
 
 /// An Application that cannot be read.
@@ -325,14 +349,15 @@ impl OperationFacts {
         Ok(Self {
             started_at: started_at.ok_or(Unreadable("status.operationState.startedAt"))?,
             finished_at: optional_time(&state["finishedAt"], "status.operationState.finishedAt")?,
-            phase: match state["phase"].as_str() {
-                Some("Error") => Phase::Error,
-                Some("Failed") => Phase::Failed,
-                Some("Running") => Phase::Running,
-                Some("Succeeded") => Phase::Succeeded,
-                Some("Terminating") => Phase::Terminating,
-                _ => return Err(Unreadable("status.operationState.phase")),
+            retry: match &state["retryCount"] {
+                Value::Null => 0,
+                count => {
+                    let unreadable = Unreadable("status.operationState.retryCount");
+                    count.as_u64().ok_or(unreadable)?
+                }
             },
+            phase: Phase::parse(text_of(state, "phase"))
+                .ok_or(Unreadable("status.operationState.phase"))?,
             dry_run: flag(&sync["dryRun"], "operation.sync.dryRun")?,
             partial: is_given(&sync["resources"]),
             local: is_given(&sync["manifests"]),
@@ -426,6 +451,12 @@ fn hook_jobs(resources: &Value) -> Vec<HookJob> {
             namespace: of("namespace")?.to_owned(),
             name: of("name").filter(|_| is_job)?.to_owned(),
             kind: of("hookType")?.to_owned(),
+            phase: of("hookPhase").and_then(Phase::parse),
+            message: {
+                let mut message = of("message").unwrap_or_default().to_owned();
+                cut(&mut message, MAX_HOOK_MESSAGE_BYTES);
+                message
+            },
         })
     };
     resources.iter().filter_map(hook).collect()

@@ -10,16 +10,21 @@
 //! gate for its commits, whatever passed before it, until a run passes anew; to withdraw an older one
 //! changes nothing, since that had nothing to say any more. To withdraw can only close: a failure that
 //! is withdrawn does not give its place to the pass before it.
+//!
+//! Where a requirement names signers, a pass that none of them has signed is passed over: it neither
+//! meets the requirement nor takes the word from another run. A failure speaks whoever reports it.
 
 use jiff::{SignedDuration, Timestamp, Unit};
 use serde::{Deserialize, Serialize};
 
 use super::{ApplicationPlan, Finding, Gap, GapKind, Worth};
 use crate::evidence::verdict::{LeastShare, Reason, ReasonCode, Tests, Verdict, number_of_tests};
-use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
+use crate::names::{Commit, Component, EnvironmentName, SignerName, SourceDigest, Suite};
 
 /// Characters of the reason of a withdrawal in a refusal, at most; all of it is with the run.
 const MAX_REASON: usize = 100;
+/// Characters of what is said of a hook Job in a refusal, at most.
+const MAX_HOOK: usize = 160;
 
 /// One thing that an environment demands before something is rolled out in it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +39,8 @@ pub struct Requirement {
     pub least_share: LeastShare,
     /// What must be the same.
     pub match_by: MatchBy,
+    /// Who must have signed the run, one of these; empty asks for no signature.
+    pub signed_by: Vec<SignerName>,
 }
 
 /// What a run and a plan must have in common.
@@ -82,6 +89,8 @@ pub struct RunFacts {
     pub standing: Standing,
     /// Who withdrew it since, if somebody has.
     pub withdrawn: Option<Withdrawn>,
+    /// Whose signatures it carries, as the server has verified them when it took in its end.
+    pub signed_by: Vec<SignerName>,
     /// When the server took in its end.
     pub finished_at: Timestamp,
 }
@@ -121,6 +130,22 @@ impl RunFacts {
         self.commits
             .iter()
             .eq(plan.sources.iter().map(|s| &s.commit))
+    }
+
+    /// Whether it is a pass that nobody whom the requirement names has signed.
+    pub(super) fn lacks_signature(&self, requirement: &Requirement) -> bool {
+        let wanted = &requirement.signed_by;
+        self.verdict == Verdict::Passed
+            && self.withdrawn.is_none()
+            && !wanted.is_empty()
+            && !self.signed_by.iter().any(|name| wanted.contains(name))
+    }
+
+    /// Whether it is a word on what the plan rolls out, commits aside.
+    fn speaks(&self, plan: &ApplicationPlan, requirement: &Requirement) -> bool {
+        self.standing == Standing::Counts
+            && self.has_sources_of(plan)
+            && !self.lacks_signature(requirement)
     }
 
     /// Whether the run, being the last word, meets the requirement.
@@ -180,19 +205,17 @@ fn look_at<'a>(
         .collect();
     let about = || relevant.iter().filter(|run| run.has_commits_of(plan));
     let last = about()
-        .filter(|run| run.standing == Standing::Counts && run.has_sources_of(plan))
+        .filter(|run| run.speaks(plan, requirement))
         .max_by_key(|run| run.spoke);
     let (kind, bears) = match last {
         Some(run) if run.meets(requirement, now) => return Ok(run),
         Some(run) => (kind_of(run), Some(run)),
         None => {
             let bears = about().max_by_key(|run| run.spoke);
-            let other = bears
-                .is_some_and(|run| run.standing == Standing::Counts && !run.has_sources_of(plan));
-            let kind = if other {
-                GapKind::WrongSource
-            } else {
-                GapKind::Missing
+            let kind = match bears.filter(|run| run.standing == Standing::Counts) {
+                None => GapKind::Missing,
+                Some(run) if run.has_sources_of(plan) => GapKind::Unsigned,
+                Some(_) => GapKind::WrongSource,
             };
             (kind, bears)
         }
@@ -235,7 +258,7 @@ fn newest_that_would_pass(
     let mut words: Vec<&RunFacts> = relevant
         .iter()
         .copied()
-        .filter(|run| run.standing == Standing::Counts && run.has_sources_of(plan))
+        .filter(|run| run.speaks(plan, requirement))
         .collect();
     words.sort_by_key(|run| std::cmp::Reverse(run.spoke));
     let is_last_word = |run: &RunFacts| {
@@ -258,11 +281,21 @@ fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Times
         let id = &run.id;
         return format!("{verdict} {when} in run {id}, which was withdrawn by {by}: {reason}");
     }
+    let of = |code: ReasonCode| run.reasons.iter().find(|reason| reason.code == code);
+    let all_the_same = match of(ReasonCode::HookSucceeded) {
+        Some(_) => "; its Job succeeded all the same",
+        None => "",
+    };
     match (run.standing, kind) {
         (Standing::Waits, _) => format!("{verdict} {when}, its operation has not ended"),
         (Standing::Void, _) if run.verdict != Verdict::Refused => {
             format!("{verdict} {when}, its operation did not end well")
         }
+        (_, GapKind::Unsigned) => format!(
+            "{verdict} {when}, not signed by {}; run it again and send its attestation with it \
+             (syncgate evidence submit --attestation)",
+            one_of(&requirement.signed_by)
+        ),
         (_, GapKind::WrongSource) => format!("{verdict} {when}, with other source parameters"),
         (_, GapKind::Stale) => match run.worth(requirement, now) {
             Worth::Stale { since } => {
@@ -271,14 +304,25 @@ fn in_words(run: &RunFacts, kind: GapKind, requirement: &Requirement, now: Times
             _ => format!("{verdict} {when}, too long ago"),
         },
         _ if run.verdict == Verdict::Failed => {
-            format!("{verdict} {when}, {}", number_of_tests(run.tests.bad()))
+            let otherwise = of(ReasonCode::HookFailed);
+            let why = otherwise.map_or_else(
+                || number_of_tests(run.tests.bad()),
+                |reason| reason.detail.chars().take(MAX_HOOK).collect(),
+            );
+            format!("{verdict} {when}, {why}{all_the_same}")
         }
         _ => {
             let why = run.reasons.iter().find(|reason| !reason.code.only_tells());
             let why = why.map_or("no reason", |reason| reason.code.word());
-            format!("{verdict} {when}, {why}")
+            format!("{verdict} {when}, {why}{all_the_same}")
         }
     }
+}
+
+/// `ci`, or `ci or qa`.
+fn one_of(signers: &[SignerName]) -> String {
+    let names: Vec<&str> = signers.iter().map(SignerName::as_str).collect();
+    names.join(" or ")
 }
 
 /// `14:02`, with the date before it unless that is today's; UTC.

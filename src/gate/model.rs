@@ -8,7 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::find::tests::{commit, now, plan, requirement, run, withdrawn};
 use super::{ApplicationPlan, EvidenceFor, Finding, Requirement, RunFacts, Worth, find};
-use crate::evidence::verdict::Verdict;
+use crate::evidence::hook::{HookPhase, HookResult, weigh};
+use crate::evidence::verdict::{Reason, ReasonCode, Verdict, verdict_of};
+use crate::names::SignerName;
 
 /// One of two commits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,10 +26,14 @@ impl At {
 /// What can happen.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
-    /// The tests are run and pass.
+    /// The tests are run and pass, and who has to signs.
     Pass(At),
-    /// The tests are run and fail.
+    /// The tests are run and pass, and nobody who has to signs.
+    PassUnsigned(At),
+    /// The tests are run and fail; nobody signs.
     Fail(At),
+    /// The tests are run and pass, and the hook Job that they ran in fails.
+    PassInFailedHook(At),
     /// The first run about the commit is withdrawn.
     WithdrawFirst(At),
     /// The last run about the commit is withdrawn.
@@ -39,9 +45,10 @@ pub(crate) enum Event {
 }
 
 /// Every event that bears on the old commit, and those of the new one that could disturb it.
-pub(crate) const EVENTS: [Event; 8] = [
+pub(crate) const EVENTS: [Event; 9] = [
     Event::Pass(At::Old),
     Event::Fail(At::Old),
+    Event::PassInFailedHook(At::Old),
     Event::WithdrawFirst(At::Old),
     Event::WithdrawLast(At::Old),
     Event::Expire,
@@ -50,33 +57,48 @@ pub(crate) const EVENTS: [Event; 8] = [
     Event::Promote(At::New),
 ];
 
+/// The same, where a pass must be signed: an unsigned pass may come between any two of them.
+pub(crate) const SIGNED_EVENTS: [Event; 8] = [
+    Event::Pass(At::Old),
+    Event::PassUnsigned(At::Old),
+    Event::Fail(At::Old),
+    Event::WithdrawFirst(At::Old),
+    Event::WithdrawLast(At::Old),
+    Event::Expire,
+    Event::Promote(At::Old),
+    Event::PassUnsigned(At::New),
+];
+
 /// What holds about the two commits.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Specification {
-    last: [&'static str; 2],
-    runs: [usize; 2],
+    /// What has become of each run.
+    runs: [Vec<&'static str>; 2],
     ran: [bool; 2],
 }
 
 impl Specification {
     pub(crate) fn happens(&mut self, event: Event) {
         match event {
-            Event::Pass(at) | Event::Fail(at) => {
-                let passed = matches!(event, Event::Pass(_));
-                self.last[at as usize] = if passed { "passed" } else { "failed" };
-                self.runs[at as usize] += 1;
+            Event::Pass(at) => self.runs[at as usize].push("passed"),
+            Event::PassUnsigned(at) => self.runs[at as usize].push("unsigned"),
+            Event::Fail(at) | Event::PassInFailedHook(at) => {
+                self.runs[at as usize].push("failed");
             }
-            Event::WithdrawLast(at) if self.runs[at as usize] > 0 => {
-                self.last[at as usize] = "withdrawn";
+            Event::WithdrawFirst(at) => {
+                if let Some(run) = self.runs[at as usize].first_mut() {
+                    *run = "withdrawn";
+                }
             }
-            // With other runs after it, it has nothing to say any more.
-            Event::WithdrawFirst(at) if self.runs[at as usize] == 1 => {
-                self.last[at as usize] = "withdrawn";
+            Event::WithdrawLast(at) => {
+                if let Some(run) = self.runs[at as usize].last_mut() {
+                    *run = "withdrawn";
+                }
             }
-            Event::WithdrawLast(_) | Event::WithdrawFirst(_) => {}
             Event::Expire => {
-                let passes = self.last.iter_mut().filter(|last| **last == "passed");
-                passes.for_each(|last| *last = "stale");
+                let passes = self.runs.iter_mut().flatten();
+                let passes = passes.filter(|run| **run == "passed");
+                passes.for_each(|run| *run = "stale");
             }
             Event::Promote(at) => {
                 self.ran[at as usize] |= ["satisfied", "incumbent"].contains(&self.finds(at));
@@ -84,15 +106,18 @@ impl Specification {
         }
     }
 
-    /// What is found when somebody asks for `at`.
+    /// What is found when somebody asks for `at`: the last run decides, but an unsigned pass has nothing
+    /// to say.
     pub(crate) fn finds(&self, at: At) -> &'static str {
-        match (self.last[at as usize], self.ran[at as usize]) {
-            ("passed", _) => "satisfied",
-            ("failed", _) => "failed",
-            ("withdrawn", _) => "withdrawn",
+        let runs = &self.runs[at as usize];
+        let word = runs.iter().rev().find(|run| **run != "unsigned");
+        match (word.or(runs.last()).copied(), self.ran[at as usize]) {
+            (Some("passed"), _) => "satisfied",
+            (Some("failed"), _) => "failed",
+            (Some("withdrawn"), _) => "withdrawn",
             (_, true) => "incumbent",
-            ("", false) => "missing",
-            (stale, false) => stale,
+            (None, false) => "missing",
+            (Some(stale_or_unsigned), false) => stale_or_unsigned,
         }
     }
 }
@@ -107,6 +132,10 @@ pub(crate) fn word(finding: &Finding) -> String {
         }
         open => open.word().to_owned(),
     }
+}
+
+fn ci() -> SignerName {
+    SignerName::parse("ci").unwrap()
 }
 
 /// The facts from which `find` finds.
@@ -142,15 +171,18 @@ impl Facts {
     /// Lets `event` happen, does `then`, and takes it back.
     fn with(&mut self, event: Event, then: impl FnOnce(&mut Self)) {
         match event {
-            Event::Pass(at) | Event::Fail(at) => {
-                let verdict = match event {
-                    Event::Pass(_) => Verdict::Passed,
-                    _ => Verdict::Failed,
-                };
+            Event::Pass(at)
+            | Event::PassUnsigned(at)
+            | Event::Fail(at)
+            | Event::PassInFailedHook(at) => {
+                let (verdict, reasons) = word_of(event);
+                let signs = matches!(event, Event::Pass(_));
                 let place = self.runs.runs.len() as u64;
                 let run = RunFacts {
                     commits: vec![self.plans[at as usize].sources[0].commit.clone()],
                     finished_at: self.now,
+                    reasons,
+                    signed_by: signs.then(ci).into_iter().collect(),
                     ..run(place, verdict)
                 };
                 self.runs.runs.push(run);
@@ -209,18 +241,48 @@ impl Facts {
     }
 }
 
+/// What a run is worth that ended as `event` says.
+fn word_of(event: Event) -> (Verdict, Vec<Reason>) {
+    let mut reasons = Vec::new();
+    if matches!(event, Event::Fail(_)) {
+        reasons.push(Reason {
+            code: ReasonCode::FailedTests,
+            detail: "1 test failed".into(),
+        });
+    }
+    let failed = matches!(event, Event::PassInFailedHook(_));
+    let hook = HookResult {
+        kind: Some("PostSync".into()),
+        job: Some("shop/tests".into()),
+        phase: if failed {
+            HookPhase::Failed
+        } else {
+            HookPhase::Succeeded
+        },
+        message: String::new(),
+        seen_at: now(),
+    };
+    reasons.extend(weigh(&reasons, &hook, false).map(|weighed| weighed.reason));
+    (verdict_of(&reasons), reasons)
+}
+
 /// All orders that begin with `so_far`; gives how many.
-fn orders(facts: &mut Facts, specification: Specification, so_far: &mut Vec<Event>) -> u64 {
+fn orders(
+    events: &[Event],
+    facts: &mut Facts,
+    specification: &Specification,
+    so_far: &mut Vec<Event>,
+) -> u64 {
     let mut count = 0;
-    for event in EVENTS {
-        let mut specification = specification;
+    for event in events.iter().copied() {
+        let mut specification = specification.clone();
         specification.happens(event);
         so_far.push(event);
         facts.with(event, |facts| {
             facts.check(&specification, so_far);
             count += 1;
             if so_far.len() < 6 {
-                count += orders(facts, specification, so_far);
+                count += orders(events, facts, &specification, so_far);
             }
         });
         so_far.pop();
@@ -230,6 +292,20 @@ fn orders(facts: &mut Facts, specification: Specification, so_far: &mut Vec<Even
 
 #[test]
 fn whatever_happens_in_whatever_order_the_gate_finds_what_is_specified() {
+    hold(&EVENTS, requirement());
+}
+
+#[test]
+fn where_a_pass_must_be_signed_no_order_lets_an_unsigned_one_through_or_hides_a_failure() {
+    let signed = Requirement {
+        signed_by: vec![ci()],
+        ..requirement()
+    };
+    hold(&SIGNED_EVENTS, signed);
+}
+
+/// Holds all orders of `events` against the specification.
+fn hold(events: &[Event], requirement: Requirement) {
     let of = |digit| {
         let mut plan = plan();
         plan.sources[0].commit = commit(digit);
@@ -237,11 +313,13 @@ fn whatever_happens_in_whatever_order_the_gate_finds_what_is_specified() {
     };
     let mut facts = Facts {
         plans: [of('a'), of('b')],
-        requirements: [requirement()],
+        requirements: [requirement],
         runs: EvidenceFor::default(),
         ran: [false; 2],
         now: now(),
     };
-    let count = orders(&mut facts, Specification::default(), &mut Vec::new());
-    assert_eq!(count, (1..=6).map(|length| 8_u64.pow(length)).sum::<u64>());
+    let specification = Specification::default();
+    let count = orders(events, &mut facts, &specification, &mut Vec::new());
+    let of = events.len() as u64;
+    assert_eq!(count, (1..=6).map(|length| of.pow(length)).sum::<u64>());
 }

@@ -137,6 +137,7 @@ fn kind_in_words(kind: GapKind) -> &'static str {
         GapKind::Shrunk => "the suite has shrunk",
         GapKind::Stale => "the last run is too old",
         GapKind::Unchecked => "it cannot be checked",
+        GapKind::Unsigned => "the last run is not signed",
         GapKind::Unpinnable => "a source has no fixed commit",
         GapKind::Withdrawn => "the evidence was withdrawn",
         GapKind::WrongSource => "the last run had other source parameters",

@@ -31,6 +31,8 @@ pub enum Worth {
         /// That run.
         by: String,
     },
+    /// It passed, but nobody who has to has signed it.
+    Unsigned,
     /// It is no word on its commits.
     Void,
     /// It passed in an operation that has not ended.
@@ -53,6 +55,7 @@ impl RunFacts {
             (Standing::Void, ..) => Worth::Void,
             (_, Verdict::Failed | Verdict::Refused, _) => Worth::NotPassed,
             (Standing::Waits, ..) => Worth::Waits,
+            _ if self.lacks_signature(requirement) => Worth::Unsigned,
             (Standing::Counts, _, Some(until)) if now > until => Worth::Stale { since: until },
             (Standing::Counts, _, until) => Worth::Meets { until },
         }
@@ -68,11 +71,15 @@ impl RunFacts {
         now: Timestamp,
     ) -> Worth {
         let worth = self.worth(requirement, now);
-        if !matches!(worth, Worth::Meets { .. } | Worth::Stale { .. }) {
+        if !matches!(
+            worth,
+            Worth::Meets { .. } | Worth::Stale { .. } | Worth::Unsigned
+        ) {
             return worth;
         }
         let later = others.iter().filter(|other| {
             other.standing == Standing::Counts
+                && !other.lacks_signature(requirement)
                 && other.spoke > self.spoke
                 && other.is_about_the_same(self, required_by)
         });

@@ -16,9 +16,9 @@ use serde_json::{Map, Value};
 pub(super) use claims::text_of;
 pub use claims::{Claims, LEEWAY};
 
-use super::json::{self, JsonError};
 use super::keys::{KeyFault, KeySet};
 use super::reason::{Quoted, Reason, Scheme};
+use crate::json::{self, JsonError};
 
 /// The longest key id that is looked up.
 const KEY_ID_LIMIT: usize = 256;

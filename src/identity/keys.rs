@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::fetch::Fetcher;
 use super::config::{FetchUrl, IssuerUrl, KeySource, RefreshTimes, SetupError};
-use super::json;
+use crate::json;
 
 pub use self::fetch::FetchError;
 pub(super) use self::jwks::KeyFault;

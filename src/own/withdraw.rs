@@ -44,13 +44,14 @@ pub(super) async fn withdraw(
     let facts = json!({ "run": id, "reason": withdraw.reason });
     draft.facts(vec![stored.run.application.clone()], facts);
     let planned = about(app, caller, &stored).await?;
+    let resource = super::about(&planned);
     if !matches!(
-        decided(app, caller, "Run.read", Some(&planned)),
+        decided(app, caller, "Run.read", resource),
         Decision::Allow(_)
     ) {
         return Err(missing());
     }
-    ask(app, draft, caller, ACTION, Some(&planned))?;
+    ask(app, draft, caller, ACTION, resource)?;
     let record = draft.open(app, Word::Permit, draft.durability()).await?;
     let (unique, by) = (caller.unique(), caller.display());
     let withdrawer = Withdrawer {

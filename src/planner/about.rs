@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::Planned;
+use super::{Planned, Ran};
 use crate::app::App;
 use crate::argocd::change::is_armed;
 use crate::config::{self, Assignment, Environment, Traits};
@@ -44,6 +44,7 @@ pub fn about(
         mode,
         plan: None,
         finding: None,
+        ran: Ran::default(),
         sync: None,
         spec_retry,
         writes: Vec::new(),
@@ -78,6 +79,7 @@ pub fn gone(
         mode: Mode::Enforce,
         plan: None,
         finding: None,
+        ran: Ran::default(),
         sync: None,
         spec_retry: None,
         writes: Vec::new(),

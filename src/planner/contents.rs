@@ -20,7 +20,9 @@ use crate::intent::PartOf;
 use crate::json;
 use crate::names::AppRef;
 use crate::pattern::Pattern;
-use crate::policy::{ApplicationFacts, Context, FindingWord, Question, Resource, SyncOptions};
+use crate::policy::{
+    ApplicationFacts, Context, Deploying, FindingWord, Question, Resource, SyncOptions,
+};
 use crate::respond::Rejection;
 
 const GROUP: &str = "argoproj.io";
@@ -228,6 +230,7 @@ impl Planning<'_> {
             let context = Context {
                 finding: FindingWord::Satisfied,
                 sync: Some(SyncOptions::default()),
+                deploy: Deploying::freely("ApplicationService.Sync"),
                 ..Context::plain(self.app.clock.now(), "rest")
             };
             self.app.policies.current().permits(&Question {

@@ -15,9 +15,10 @@ use tokio::time::Instant;
 use super::about::{about, environment, requires_tests, tests_anywhere};
 use super::contents::Contents;
 use super::pin::{Commits, pin};
-use super::{Planned, look_up, unchecked, unplaced};
+use super::{Planned, Ran, look_up, unchecked, unplaced, unread};
 use crate::app::App;
 use crate::argocd::change::is_armed;
+use crate::deployed;
 use crate::gate::{ApplicationPlan, Finding, Gap, Place};
 use crate::identity::Caller;
 use crate::intent::PartOf;
@@ -145,6 +146,9 @@ impl<'a> Planning<'a> {
         let contents = self.contents(&rollout, &plan).await;
         self.path.pop();
         let contents = contents?;
+        let incumbent = deployed::is_incumbent(&self.app.store, &plan).await;
+        let incumbent = incumbent.map_err(|error| unread(&error))?;
+        planned.ran = Ran::of(rollout.live, &plan, incumbent);
         planned.finding = Some(match self.objection(&rollout, &planned, &contents) {
             Some(objection) => objection,
             None if contents.is_composite() => Finding::Composite,
@@ -153,7 +157,7 @@ impl<'a> Planning<'a> {
                     "it has no component by the rule of its environment",
                 )],
             },
-            None => look_up(self.app, &plan, environment).await?,
+            None => look_up(self.app, &plan, environment, incumbent).await?,
         });
         planned.moving = is_moving(&rollout, &plan);
         planned.plan = Some(plan);

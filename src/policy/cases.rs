@@ -69,7 +69,7 @@ pub enum CaseError {
         /// What Cedar said.
         message: String,
     },
-    /// Its action concerns an application or an endpoint, and it names none.
+    /// Its action concerns an application, an endpoint or an environment, and it names none.
     #[error("`{action}` needs an `{what}`")]
     Needs {
         /// The action.

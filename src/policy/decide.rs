@@ -30,6 +30,8 @@ pub struct Answer {
     /// Whether the same question with its finding `satisfied` would be permitted: then, and only
     /// then, the caller may be told what is missing.
     pub evidence_would_allow: bool,
+    /// Whether it would be permitted, with its tests, once nothing holds the environment any more.
+    pub held: bool,
     /// What to do next, for people; the advice that asks for least comes first.
     pub advice: Vec<String>,
     /// What is needed to answer again.
@@ -81,6 +83,8 @@ pub struct Denial {
 pub enum DenialCode {
     /// Tests are missing, and nothing else stands in the way.
     Evidence,
+    /// A freeze or a stopped line stands in the way, perhaps missing tests too, and nothing else.
+    Held,
     /// The caller may not.
     NotPermitted,
     /// A policy could not be evaluated, or the policies do not know the question.
@@ -95,6 +99,7 @@ impl DenialCode {
     pub fn word(self) -> &'static str {
         match self {
             Self::Evidence => "evidence",
+            Self::Held => "held",
             Self::NotPermitted => "not-permitted",
             Self::PolicyError => "policy-error",
             Self::UnassignedEnvironment => "unassigned-environment",
@@ -193,7 +198,9 @@ pub fn decide<T>(policies: &Policies, questions: &[Question<'_>], call: T) -> De
 fn only_observed(question: &Question<'_>) -> bool {
     match question.resource {
         Resource::Application(app) => question.context.mode == Mode::Observe && !app.is_unplaced(),
-        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => false,
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Environment(_) | Resource::Gate => {
+            false
+        }
     }
 }
 
@@ -203,17 +210,24 @@ fn reason(refused: &[(&Question<'_>, &Answer)]) -> (DenialCode, bool) {
     let others = || {
         refused
             .iter()
-            .filter(|(_, answer)| !answer.evidence_would_allow)
+            .filter(|(_, answer)| !answer.evidence_would_allow && !answer.held)
     };
     let unplaced = |question: &Question<'_>| match question.resource {
         // Who has no role is not told how the application is configured.
         Resource::Application(app) => app.is_unplaced() && !question.caller.roles.is_empty(),
-        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => false,
+        Resource::ArgoCd | Resource::Endpoint(_) | Resource::Environment(_) | Resource::Gate => {
+            false
+        }
     };
     if refused.is_empty() || refused.iter().any(|(_, answer)| !answer.errors.is_empty()) {
         (DenialCode::PolicyError, false)
     } else if others().next().is_none() {
-        (DenialCode::Evidence, true)
+        let is_held = refused.iter().any(|(_, answer)| answer.held);
+        if is_held {
+            (DenialCode::Held, false)
+        } else {
+            (DenialCode::Evidence, true)
+        }
     } else if others().all(|(question, answer)| unplaced(question) && !answer.policies.is_empty()) {
         (DenialCode::UnassignedEnvironment, false)
     } else {
@@ -228,26 +242,52 @@ impl Policies {
         let facts = Facts::of(question);
         let Some(action) = self.action(question.action) else {
             let error = format!("the schema has no action `{}`", question.action);
-            return answer(Verdict::error(error), false, Vec::new(), facts);
+            return answer(Verdict::error(error), Hindrance::Other, Vec::new(), facts);
         };
         let verdict = self.verdict(action, &facts);
         if verdict.allowed || !verdict.errors.is_empty() {
-            return answer(verdict, false, Vec::new(), facts);
+            return answer(verdict, Hindrance::Other, Vec::new(), facts);
         }
-        if question.context.finding != FindingWord::Blocked {
-            let advice = self.advice(action, &facts, &verdict);
-            return answer(verdict, false, advice, facts);
-        }
-        let other = facts.with_finding(FindingWord::Satisfied);
-        let satisfied = self.verdict(action, &other);
-        // Where tests would not help, the advice is about what would.
-        let cause = if satisfied.allowed {
-            &verdict
+        let (hindrance, advice) = self.hindrance(action, question, &facts, &verdict);
+        answer(verdict, hindrance, advice, facts)
+    }
+
+    /// What stands in the way of what `refused` is about, and what to do. Where neither tests nor
+    /// patience would help, the advice is about what would.
+    fn hindrance(
+        &self,
+        action: &Action,
+        question: &Question<'_>,
+        facts: &Facts,
+        refused: &Verdict,
+    ) -> (Hindrance, Vec<String>) {
+        let context = &question.context;
+        let is_held = context
+            .deploy
+            .as_ref()
+            .is_some_and(|deploy| deploy.stopped || !deploy.freezes.is_empty());
+        let lacks_tests = context.finding == FindingWord::Blocked;
+        let (tested, once_tested) = if lacks_tests {
+            let tested = facts.with_finding(FindingWord::Satisfied);
+            let verdict = self.verdict(action, &tested);
+            (tested, verdict)
         } else {
-            &satisfied
+            (facts.clone(), refused.clone())
         };
-        let advice = self.advice(action, &other, cause);
-        answer(verdict, satisfied.allowed, advice, facts)
+        if once_tested.allowed {
+            return (Hindrance::Evidence, self.advice(action, &tested, refused));
+        }
+        if !is_held {
+            return (Hindrance::Other, self.advice(action, &tested, &once_tested));
+        }
+        let released = tested.released();
+        let once_released = self.verdict(action, &released);
+        if once_released.allowed {
+            (Hindrance::Hold, self.advice(action, &tested, &once_tested))
+        } else {
+            let advice = self.advice(action, &released, &once_released);
+            (Hindrance::Other, advice)
+        }
     }
 
     /// Whether the answer is yes, for those who need no reasons: what a list may show.
@@ -326,12 +366,18 @@ pub(super) fn authorize(request: &Request, policies: &PolicySet, entities: &Enti
     }
 }
 
-fn answer(
-    verdict: Verdict,
-    evidence_would_allow: bool,
-    advice: Vec<String>,
-    facts: Facts,
-) -> Answer {
+/// What alone stands in the way of a yes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Hindrance {
+    /// Missing tests.
+    Evidence,
+    /// What holds the environment, perhaps missing tests too.
+    Hold,
+    /// Something that neither would help.
+    Other,
+}
+
+fn answer(verdict: Verdict, hindrance: Hindrance, advice: Vec<String>, facts: Facts) -> Answer {
     let Verdict {
         allowed,
         policies,
@@ -341,7 +387,8 @@ fn answer(
         allowed,
         policies,
         errors,
-        evidence_would_allow,
+        evidence_would_allow: hindrance == Hindrance::Evidence,
+        held: hindrance == Hindrance::Hold,
         advice,
         recorded: Recorded(facts),
     }

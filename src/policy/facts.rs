@@ -11,7 +11,8 @@ use cedar_policy::{
 use serde_json::{Map, Value, json};
 
 use super::question::{
-    ApplicationFacts, Context, EndpointFacts, FindingWord, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Question, Resource,
+    SyncOptions,
 };
 use crate::identity::Subject;
 
@@ -134,6 +135,19 @@ impl Facts {
         for (name, fact) in &mut copy.context {
             if *name == "finding" {
                 *fact = Fact::Text(finding.word().into());
+            }
+        }
+        copy
+    }
+
+    /// The same question where nothing holds the environment.
+    pub(super) fn released(&self) -> Self {
+        let mut copy = self.clone();
+        for (name, fact) in &mut copy.context {
+            match *name {
+                "freezes" => *fact = Fact::Texts(Vec::new()),
+                "stopped" => *fact = Fact::Flag(false),
+                _ => {}
             }
         }
         copy
@@ -323,9 +337,11 @@ fn principal(question: &Question<'_>) -> Thing {
 fn tested(resource: Resource<'_>) -> Vec<EntityUid> {
     match resource {
         Resource::Application(app) if app.tested_by_caller => vec![application_uid(app)],
-        Resource::Application(_) | Resource::ArgoCd | Resource::Endpoint(_) | Resource::Gate => {
-            Vec::new()
-        }
+        Resource::Application(_)
+        | Resource::ArgoCd
+        | Resource::Endpoint(_)
+        | Resource::Environment(_)
+        | Resource::Gate => Vec::new(),
     }
 }
 
@@ -338,6 +354,7 @@ fn resource(resource: Resource<'_>) -> Thing {
         Resource::Application(app) => application(app),
         Resource::ArgoCd => singleton(Kind::ArgoCd.uid("argocd")),
         Resource::Endpoint(endpoint) => self::endpoint(endpoint),
+        Resource::Environment(name) => singleton(Kind::Environment.uid(name)),
         Resource::Gate => singleton(Kind::Gate.uid("syncgate")),
     }
 }
@@ -409,11 +426,21 @@ fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
         ("mode", Fact::Text(context.mode.word().into())),
     ];
     fields.extend(context.sync.map(|sync| ("sync", options(sync))));
+    fields.extend(context.deploy.iter().flat_map(deploying));
     if let Resource::Endpoint(endpoint) = question.resource {
         fields.push(("method", Fact::Text(endpoint.method.clone())));
         fields.push(("path", Fact::Text(endpoint.path.clone())));
     }
     fields
+}
+
+fn deploying(deploy: &Deploying) -> [(&'static str, Fact); 3] {
+    let freezes = deploy.freezes.iter().cloned().collect();
+    [
+        ("moves", Fact::Text(deploy.moves.word().into())),
+        ("freezes", Fact::Texts(freezes)),
+        ("stopped", Fact::Flag(deploy.stopped)),
+    ]
 }
 
 fn options(sync: SyncOptions) -> Fact {

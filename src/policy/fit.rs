@@ -15,7 +15,8 @@ use super::load::Policies;
 use super::parse::parse_schema;
 use super::problem::{Fault, Problem};
 use super::question::{
-    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Mode, Question, Resource,
+    SyncOptions,
 };
 use super::source::{SCHEMA, Source};
 use crate::identity::{Caller, Subject};
@@ -58,6 +59,7 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
         resource: match resource {
             Kind::Application => Resource::Application(&application),
             Kind::Endpoint => Resource::Endpoint(&endpoint),
+            Kind::Environment => Resource::Environment("probe"),
             Kind::Gate => Resource::Gate,
             _ => Resource::ArgoCd,
         },
@@ -68,6 +70,7 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
             wire: "grpc",
             mode: Mode::Enforce,
             sync: SyncOptions::belong_to(action).then(SyncOptions::default),
+            deploy: Deploying::freely(action),
         },
     };
     let refusal = policies.request(known, &Facts::of(&question)).err()?;
@@ -77,7 +80,12 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
 /// Every kind of request that `schema` admits, sorted: action, whether a person asks, resource.
 fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
     let kind = |name: &EntityTypeName| {
-        let kinds = [Kind::Application, Kind::Endpoint, Kind::Gate];
+        let kinds = [
+            Kind::Application,
+            Kind::Endpoint,
+            Kind::Environment,
+            Kind::Gate,
+        ];
         kinds
             .into_iter()
             .find(|kind| kind.type_name() == name)

@@ -3,7 +3,7 @@
 //! One [`Question`] is one Cedar request. A call that rolls out several applications asks one
 //! question for each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -39,6 +39,8 @@ pub enum Resource<'a> {
     ArgoCd,
     /// An endpoint under test, and what is asked of it.
     Endpoint(&'a EndpointFacts),
+    /// An environment, by its name.
+    Environment(&'a str),
     /// This gate.
     Gate,
 }
@@ -104,6 +106,8 @@ pub struct Context {
     pub mode: Mode,
     /// How an operation was asked for: of `Sync` and `Rollback`, and of nothing else.
     pub sync: Option<SyncOptions>,
+    /// Where a deploy goes, and what holds its environment: of what deploys, and of nothing else.
+    pub deploy: Option<Deploying>,
 }
 
 impl Context {
@@ -118,6 +122,76 @@ impl Context {
             wire,
             mode: Mode::Enforce,
             sync: None,
+            deploy: None,
+        }
+    }
+}
+
+/// Where a deploy would take an application, and what holds its environment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Deploying {
+    /// Where it would take it.
+    pub moves: Moves,
+    /// The names of the freezes that are in force.
+    pub freezes: BTreeSet<String>,
+    /// Whether somebody has stopped the line.
+    pub stopped: bool,
+}
+
+impl Deploying {
+    /// Whether requests of `action` carry these facts. They always do, or never.
+    #[must_use]
+    pub fn belongs_to(action: &str) -> bool {
+        matches!(
+            action,
+            "Application.Extension"
+                | "Application.Terminal"
+                | "ApplicationService.Create"
+                | "ApplicationService.Delete"
+                | "ApplicationService.DeleteResource"
+                | "ApplicationService.Patch"
+                | "ApplicationService.PatchResource"
+                | "ApplicationService.Rollback"
+                | "ApplicationService.RunResourceAction"
+                | "ApplicationService.RunResourceActionV2"
+                | "ApplicationService.Sync"
+                | "ApplicationService.TerminateOperation"
+                | "ApplicationService.Update"
+                | "ApplicationService.UpdateSpec"
+        )
+    }
+
+    /// Of `action`, in an environment that nothing holds.
+    #[must_use]
+    pub fn freely(action: &str) -> Option<Self> {
+        Self::belongs_to(action).then(Self::default)
+    }
+}
+
+/// Where a deploy would take an application.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Moves {
+    /// To what it rolled out last, by its own history.
+    Again,
+    /// To what was permitted and ran there before, but not last.
+    Back,
+    /// To what has not run there, or nobody can tell.
+    Forward,
+    /// Nowhere: nothing is rolled out.
+    #[default]
+    Nothing,
+}
+
+impl Moves {
+    /// The word that policies see in `context.moves`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Again => "again",
+            Self::Back => "back",
+            Self::Forward => "forward",
+            Self::Nothing => "nothing",
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 11] = [
+const SHIPPED_POLICIES: [(&str, &str); 13] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
     (
         "endpoints.cedar",
@@ -57,6 +57,8 @@ const SHIPPED_POLICIES: [(&str, &str); 11] = [
         "evidence.cedar",
         include_str!("../../policies/evidence.cedar"),
     ),
+    ("freeze.cedar", include_str!("../../policies/freeze.cedar")),
+    ("line.cedar", include_str!("../../policies/line.cedar")),
     (
         "platform-admin.cedar",
         include_str!("../../policies/platform-admin.cedar"),
@@ -82,7 +84,7 @@ const SHIPPED_POLICIES: [(&str, &str); 11] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 11] = [
+const SHIPPED_CASES: [(&str, &str); 13] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
@@ -102,6 +104,14 @@ const SHIPPED_CASES: [(&str, &str); 11] = [
     (
         "evidence.cases.json",
         include_str!("../../policies/evidence.cases.json"),
+    ),
+    (
+        "freeze.cases.json",
+        include_str!("../../policies/freeze.cases.json"),
+    ),
+    (
+        "line.cases.json",
+        include_str!("../../policies/line.cases.json"),
     ),
     (
         "platform-admin.cases.json",

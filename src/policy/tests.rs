@@ -12,7 +12,8 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 
 use super::question::{
-    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Mode, Moves, Question,
+    Resource, SyncOptions,
 };
 use super::source::{File, Source};
 use super::{LoadError, Policies};
@@ -116,6 +117,7 @@ fn context(action: &str, finding: FindingWord) -> Context {
         wire: "grpc",
         mode: Mode::Enforce,
         sync: SyncOptions::belong_to(action).then(SyncOptions::default),
+        deploy: Deploying::freely(action),
     }
 }
 

@@ -74,8 +74,8 @@ async fn may(
         Ok(Err(error)) => return Err(unread(&application, &error)),
     };
     let planned = planner::about(app, caller, "Run.report", &json).map_err(|_| unusable())?;
-    if let Decision::Deny(denial) = own::decided(app, caller, "Run.report", Some(&planned)) {
-        let (what, advice) = own::denied(caller, "Run.report", Some(&planned), &denial);
+    if let Decision::Deny(denial) = own::decided(app, caller, "Run.report", own::about(&planned)) {
+        let (what, advice) = own::denied(caller, "Run.report", own::about(&planned), &denial);
         let mend = if advice.is_empty() {
             unadvised(caller, &planned.facts)
         } else {

@@ -109,6 +109,9 @@ pub fn render_entry(entry: &LogEntry) -> String {
             }
         }
     }
+    if let Some(snapshot) = &entry.snapshot {
+        story.line("snapshot", &printable(snapshot));
+    }
     story.0
 }
 
@@ -145,6 +148,13 @@ impl Story {
             }
         };
         self.line("plan", &text);
+        if !planned.held.is_none() {
+            let environment = planned.plan.as_ref().map(|plan| plan.environment.as_str());
+            let held = planned
+                .held
+                .in_words(environment.unwrap_or("its environment"));
+            self.line("held", &printable(&held));
+        }
         let Some(finding) = &planned.finding else {
             return;
         };

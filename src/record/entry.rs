@@ -11,7 +11,7 @@
 //! | `operation`, `effect` | one of the closed table, and its effect | never |
 //! | `caller` | who was verified: `unique`, `display`, `roles` | null: nobody was |
 //! | `applications` | which it names | empty: none |
-//! | `planned` | per application what would be rolled out and what the gate found | empty: not a deploy |
+//! | `planned` | per application what would be rolled out, what the gate found, and what held it | empty: not a deploy |
 //! | `word`, `determining` | what was decided, by which policies | `determining` empty: by none |
 //! | `policy_digest`, `schema_digest` | which policies and schema were in force | null: none was asked |
 //! | `evaluation` | entities and context, to decide it again | null: none was asked |
@@ -30,6 +30,7 @@ use serde_json::Value;
 use super::{Error, merkle, sieve};
 use crate::digest::canonical_json;
 use crate::gate::{ApplicationPlan, Finding};
+use crate::hold::Hold;
 use crate::identity;
 use crate::names::{AppRef, DecisionId, Role};
 use crate::store::{EntryKind, NewEntry, StoredEntry};
@@ -139,6 +140,12 @@ pub struct Planned {
     pub plan: Option<ApplicationPlan>,
     /// What the gate found; absent when nothing was looked up.
     pub finding: Option<Finding>,
+    /// Where that would take the application (`forward`); empty in entries from before it was told.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub moves: String,
+    /// What held its environment.
+    #[serde(default, skip_serializing_if = "Hold::is_none")]
+    pub held: Hold,
 }
 
 /// What was decided.

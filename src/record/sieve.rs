@@ -22,7 +22,7 @@ const SECRET_KEYS: [&str; 6] = [
 ];
 
 /// Cleans every text in `value`, keys included.
-pub(super) fn clean(value: &mut Value) {
+pub(crate) fn clean(value: &mut Value) {
     match value {
         Value::Array(items) => items.iter_mut().for_each(clean),
         Value::Object(fields) => {
@@ -53,7 +53,7 @@ pub(super) fn clean(value: &mut Value) {
 }
 
 /// `text` as [`clean`] would leave it.
-pub(super) fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     cleaned(text).unwrap_or_else(|| text.to_owned())
 }
 

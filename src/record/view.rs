@@ -18,6 +18,9 @@ pub struct LogEntry {
     pub opening: Opening,
     /// What became of it; absent while it is open.
     pub closing: Option<Closing>,
+    /// Where it can be read what the application was like when the sync that it permitted failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
 }
 
 /// Records, newest first: `GET /syncgate/v1/log`.
@@ -70,5 +73,6 @@ fn entry_of(
         seq: opening.seq,
         opening: *read,
         closing,
+        snapshot: None,
     }))
 }

@@ -18,6 +18,11 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0003_intents.sql"),
     include_str!("migrations/0004_operations.sql"),
     include_str!("migrations/0005_words.sql"),
+    include_str!("migrations/0006_hooks.sql"),
+    include_str!("migrations/0007_attestations.sql"),
+    include_str!("migrations/0008_lines.sql"),
+    include_str!("migrations/0009_told.sql"),
+    include_str!("migrations/0010_snapshots.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

@@ -6,7 +6,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row};
 use super::codec::{from_text, number, plain, seq, unsigned};
 use super::fault::{Error, Fault};
 use super::log::collect;
-use super::rows::Seq;
+use super::rows::{RunId, Seq, StoredRun};
+use super::runs::run_of;
 use super::{Store, capped};
 
 const READ: &str = "read messages";
@@ -40,6 +41,69 @@ pub struct Notice {
 }
 
 impl Store {
+    /// Stores messages about what is known by `key`, unless the same was told since `since`. Gives
+    /// whether they were stored.
+    ///
+    /// # Errors
+    /// As [`remove_notice`](Self::remove_notice).
+    pub async fn tell_once(
+        &self,
+        key: String,
+        now: Timestamp,
+        since: Timestamp,
+        notices: Vec<NewNotice>,
+    ) -> Result<bool, Error> {
+        self.write("store messages", move |db| {
+            let (now, since) = (now.as_millisecond(), since.as_millisecond());
+            db.prepare_cached("DELETE FROM told WHERE at <= ?1")?
+                .execute([since])?;
+            let is_new = db
+                .prepare_cached("INSERT OR IGNORE INTO told (key, at) VALUES (?1, ?2)")?
+                .execute((&key, now))?
+                == 1;
+            if is_new {
+                insert_all(db, &notices)?;
+            }
+            Ok(is_new)
+        })
+        .await
+    }
+
+    /// The runs that have ended, and of which it is known whether they count and what their hook Jobs say,
+    /// about which nobody was told; at most `limit`, oldest first.
+    ///
+    /// # Errors
+    /// As [`due_notices`](Self::due_notices).
+    pub async fn untold_runs(&self, limit: u32) -> Result<Vec<StoredRun>, Error> {
+        self.read(READ, move |db| {
+            let sql = "SELECT * FROM run
+                       WHERE told = 0 AND finish IS NOT NULL AND counting <> 'pending'
+                         AND hook_state IN ('none', 'weighed')
+                       ORDER BY seq LIMIT ?1";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query([capped(limit)])?, run_of)
+        })
+        .await
+    }
+
+    /// Stores messages about the end of `run`, unless there were some before.
+    ///
+    /// # Errors
+    /// As [`remove_notice`](Self::remove_notice).
+    pub async fn tell_run(&self, run: RunId, notices: Vec<NewNotice>) -> Result<(), Error> {
+        self.write("store messages", move |db| {
+            let is_new = db
+                .prepare_cached("UPDATE run SET told = 1 WHERE id = ?1 AND told = 0")?
+                .execute([run.to_string()])?
+                == 1;
+            if is_new {
+                insert_all(db, &notices)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// The messages that are due at `now`, at most `limit`, the longest due first.
     ///
     /// # Errors
@@ -96,7 +160,11 @@ impl Store {
     }
 }
 
-pub(super) fn insert(db: &Connection, notice: &NewNotice) -> Result<(), Fault> {
+pub(super) fn insert_all(db: &Connection, notices: &[NewNotice]) -> Result<(), Fault> {
+    notices.iter().try_for_each(|notice| insert(db, notice))
+}
+
+fn insert(db: &Connection, notice: &NewNotice) -> Result<(), Fault> {
     db.prepare_cached(
         "INSERT INTO notice (receiver, event, body, due_at) VALUES (?1, ?2, ?3, ?4)",
     )?

@@ -187,9 +187,7 @@ fn add(db: &Connection, look: &Look) -> Result<(), Fault> {
     for row in &look.operations {
         insert(db, row)?;
     }
-    look.notices
-        .iter()
-        .try_for_each(|notice| notices::insert(db, notice))
+    notices::insert_all(db, &look.notices)
 }
 
 fn insert(db: &Connection, row: &OperationRow) -> Result<(), Fault> {

@@ -11,7 +11,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
+use crate::evidence::attestation::Attested;
 use crate::evidence::binding::{BoundOperation, Since};
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Collected, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
@@ -209,6 +211,37 @@ pub struct StoredRun {
     pub finish: Option<FinishRow>,
     /// Who took it back, if somebody has.
     pub withdrawal: Option<Withdrawal>,
+    /// How far it is known how its hook Job ended.
+    pub hook_state: HookState,
+    /// Its hook Job, as far as that is known.
+    pub hook: Option<HookResult>,
+    /// That its hook Job says something else than its reporter, where it does.
+    pub disagreement: Option<Disagreement>,
+}
+
+/// How far it is known how the hook Job of a run ended.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HookState {
+    /// It may go on.
+    Awaited,
+    /// It ended, or its end was lost.
+    Heard,
+    /// The run comes from no hook Job.
+    None,
+    /// It was held against what the reporter said.
+    Weighed,
+}
+
+impl HookState {
+    /// What it is when `run` is opened: only the run of a pod inside an operation can be of a hook Job.
+    #[must_use]
+    pub fn at_first(run: &RunRow) -> Self {
+        match &run.operation {
+            Some(BoundOperation { pod: Some(_), .. }) => Self::Awaited,
+            _ => Self::None,
+        }
+    }
 }
 
 /// That a run is taken back: for good, and only to the worse.
@@ -224,6 +257,30 @@ pub struct Withdrawal {
     pub reason: String,
     /// The decision that let them.
     pub decision: DecisionId,
+}
+
+/// That the line of an environment is stopped.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Stop {
+    /// Who did, as people know them: `Caller::display`.
+    pub by: String,
+    /// The same, by issuer and subject: `Caller::unique`.
+    pub caller: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why, in their words.
+    pub reason: String,
+    /// The decision that let them.
+    pub decision: DecisionId,
+}
+
+/// An environment whose line is stopped.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct StoppedLine {
+    /// Which.
+    pub environment: EnvironmentName,
+    /// By whom, when and why.
+    pub stop: Stop,
 }
 
 /// Who ends a run.
@@ -274,6 +331,9 @@ pub struct FinishRow {
     /// By what its attempts are known again, where it has any.
     #[serde(default)]
     pub attempts_digest: Option<String>,
+    /// Who signed it, where it was finished with an attestation.
+    #[serde(default)]
+    pub attestation: Option<Attested>,
 }
 
 /// What became of [`insert_run`](super::Store::insert_run).
@@ -312,6 +372,11 @@ pub enum AppendOutcome {
 pub enum FinishOutcome {
     /// It was finished before; this is how, and nothing was changed.
     AlreadyFinished(Box<StoredRun>),
+    /// The payload of its attestation has finished another run; nothing was changed.
+    AlreadyAttested {
+        /// That run.
+        run: RunId,
+    },
     /// It is finished now.
     Finished(Box<StoredRun>),
     /// Another batch, or another run of the same attempts, arrived after the verdict was computed:

@@ -10,10 +10,10 @@ use super::codec::{
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::{
-    Counting, CountingState, EndedBy, FinishOutcome, FinishRow, InsertOutcome, RunFilter, RunId,
-    RunRow, Seq, StoredRun,
+    Counting, CountingState, EndedBy, FinishOutcome, FinishRow, HookState, InsertOutcome,
+    RunFilter, RunId, RunRow, Seq, StoredRun,
 };
-use super::{MAX_ROWS, Store, capped, codec};
+use super::{MAX_ROWS, Store, attestations, capped, codec};
 use crate::evidence::verdict::ReasonCode;
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 
@@ -51,6 +51,24 @@ impl Store {
         let finish = finish.clone();
         self.write("finish a run", move |db| self::finish(db, run, &finish, by))
             .await
+    }
+
+    /// As [`finish_run`](Self::finish_run), by its reporter and with the `envelope` that `finish` tells
+    /// the signers of. One payload finishes one run.
+    ///
+    /// # Errors
+    /// As [`finish_run`](Self::finish_run).
+    pub async fn finish_attested_run(
+        &self,
+        run: RunId,
+        finish: &FinishRow,
+        envelope: String,
+    ) -> Result<FinishOutcome, Error> {
+        let finish = finish.clone();
+        self.write("finish a run", move |db| {
+            attestations::finish(db, run, &finish, &envelope)
+        })
+        .await
     }
 
     /// Stores whether `run`, of which that was not known yet, counts from now on, and why. Gives
@@ -192,11 +210,11 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
         "INSERT INTO run (id, idempotency_key, reporter, decision, application,
              application_namespace, environment, component, suite, commits, source_digest,
              promotion_digest, dirty, collected, tool, options, operation, since, started_at,
-             received_at, heard_at, counting, counting_reason, spoke)
+             received_at, heard_at, counting, counting_reason, hook_state, spoke)
          VALUES (:id, :idempotency_key, :reporter, :decision, :application,
              :application_namespace, :environment, :component, :suite, :commits, :source_digest,
              :promotion_digest, :dirty, :collected, :tool, :options, :operation, :since, :started_at,
-             :received_at, :received_at, :counting, :counting_reason, {NEXT_WORD})
+             :received_at, :received_at, :counting, :counting_reason, :hook_state, {NEXT_WORD})
          RETURNING seq"
     ))?;
     let operation = run
@@ -233,13 +251,14 @@ fn insert_row(db: &Connection, run: &RunRow) -> Result<i64, Fault> {
             ":received_at": run.received_at.to_string(),
             ":counting": codec::text("counting", &run.counting.state)?,
             ":counting_reason": run.counting.reason,
+            ":hook_state": codec::text("hook_state", &HookState::at_first(run))?,
         },
         |row| row.get(0),
     )?;
     Ok(seq)
 }
 
-fn finish(
+pub(super) fn finish(
     db: &Connection,
     id: RunId,
     finish: &FinishRow,
@@ -348,7 +367,7 @@ pub(super) fn runs_sql(filter: &RunFilter) -> (String, Vec<Value>) {
     (sql, values)
 }
 
-fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
+pub(super) fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
     Ok(StoredRun {
         seq: seq(row, "seq")?,
         batches: unsigned(row, "batches")?,
@@ -381,5 +400,8 @@ fn run_of(row: &Row<'_>) -> Result<StoredRun, Fault> {
         },
         finish: maybe_json(row, "finish")?,
         withdrawal: maybe_json(row, "withdrawal")?,
+        hook_state: from_text(row, "hook_state")?,
+        hook: maybe_json(row, "hook")?,
+        disagreement: maybe_json(row, "disagreement")?,
     })
 }

@@ -15,7 +15,9 @@ use crate::names::{
 mod deployments;
 mod evidence;
 mod file;
+mod hooks;
 mod intents;
+mod lines;
 mod log;
 mod operations;
 mod queue;

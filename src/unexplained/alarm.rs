@@ -5,15 +5,13 @@
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use ulid::Ulid;
 
 use super::ran::Ran;
 use crate::app::App;
 use crate::argocd::operation::Effect;
-use crate::digest;
 use crate::json::set;
-use crate::names::{AppRef, DecisionId};
-use crate::notify;
+use crate::names::DecisionId;
+use crate::notify::{Kind, News};
 use crate::record::{self, Door, Durability, Opening, Outcome, Word};
 use crate::store::{self, NewNotice};
 
@@ -21,8 +19,6 @@ use crate::store::{self, NewNotice};
 pub(super) const UNEXPLAINED: &str = "Operation.Unexplained";
 /// What the record calls the operations that began before the first look.
 pub(super) const BASELINE: &str = "Operation.Baseline";
-/// The type of the event that receivers get.
-pub(super) const EVENT: &str = "dev.syncgate.operation.unexplained";
 
 /// The most operations that one entry lists.
 const LISTED: usize = 500;
@@ -65,19 +61,19 @@ pub(super) async fn raise(
         )
         .increment(1);
     }
-    set(&mut facts, "/application", json!(application));
-    set(&mut facts, "/see", json!(app.link(decision)));
-    let body = event(app.config.url.as_str(), decision, at, application, &facts).to_string();
-    let notices = app.config.receivers.iter().map(|receiver| NewNotice {
-        receiver: notify::receiver_id(&receiver.url),
-        event: decision.to_string(),
-        body: body.clone(),
-        due_at: at,
-    });
-    Ok(Alarm {
-        decision,
-        notices: notices.collect(),
-    })
+    let news = News {
+        kind: Kind::OperationUnexplained,
+        id: decision.to_string(),
+        at,
+        application: application.clone(),
+        environments: vec![environment.to_owned()],
+        commits: ran.commits(),
+        text: format!("an operation of {application} that no decision explains: {why}"),
+        see: app.link(decision),
+        facts,
+    };
+    let notices = news.notices(app.config.url.as_str(), &app.config.receivers);
+    Ok(Alarm { decision, notices })
 }
 
 /// Records which operations began before the first look.
@@ -107,36 +103,10 @@ pub(super) async fn record_baseline(app: &App, found: &[Ran]) -> Result<(), reco
     Ok(())
 }
 
-/// The message about an alarm: a `CloudEvents` 1.0 event in structured mode.
-pub(super) fn event(
-    source: &str,
-    decision: DecisionId,
-    at: Timestamp,
-    application: &AppRef,
-    facts: &Value,
-) -> Value {
-    json!({
-        "specversion": "1.0",
-        "id": decision.to_string(),
-        "source": source,
-        "type": EVENT,
-        "subject": application.to_string(),
-        "time": at.to_string(),
-        "datacontenttype": "application/json",
-        "data": facts,
-    })
-}
-
 /// The same for the same operation, whenever it is asked.
 fn identifier(ran: &Ran) -> DecisionId {
     let named = json!([ran.object.uid, ran.started_at.to_string()]);
-    let hash = digest::sha256(named.to_string().as_bytes());
-    let random = hash
-        .iter()
-        .take(16)
-        .fold(0, |bits: u128, byte| bits << 8 | u128::from(*byte));
-    let millis = u64::try_from(ran.started_at.as_millisecond()).unwrap_or(0);
-    DecisionId(Ulid::from_parts(millis, random))
+    DecisionId::of_seen(ran.started_at, &named.to_string())
 }
 
 fn opening(decision: DecisionId, at: Timestamp, operation: &str, word: Word) -> Opening {

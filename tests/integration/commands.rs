@@ -356,3 +356,42 @@ async fn a_gate_with_tls_is_reached_with_its_authority() {
     assert_eq!(trusted.code, 0, "{trusted:?}");
     assert_eq!(run(options).await.code, 69);
 }
+
+// Lines
+
+#[tokio::test]
+async fn a_line_is_stopped_shown_and_started_by_command() {
+    let world = World::new().await;
+    let (gate, rita) = (&world.gate, world.outside.rita());
+    let stop = ["line", "stop", "prod", "--reason", "payments fail"];
+    let stopped = at(gate, &rita, &stop).await;
+    assert_eq!(stopped.code, 0, "{stopped:?}");
+    assert!(
+        stopped.out.starts_with("prod: stopped since 2"),
+        "{stopped:?}"
+    );
+    let shown = at(gate, &rita, &["line", "show"]).await;
+    for part in [
+        "staging: running\n",
+        " by rita@shop.example: payments fail\n",
+    ] {
+        assert!(shown.out.contains(part), "{shown:?}");
+    }
+    let json = at(gate, &rita, &["line", "show", "--output", "json"]).await;
+    assert_eq!(
+        json.json()["lines"][1]["stopped"]["by"],
+        "rita@shop.example"
+    );
+    let refused = at(gate, &world.outside.alice(), &["line", "start", "prod"]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    assert!(
+        refused.err.contains("needs the role `release-manager`"),
+        "{refused:?}"
+    );
+    let started = at(gate, &rita, &["line", "start", "prod"]).await;
+    assert_eq!((started.code, started.out.as_str()), (0, "prod: running\n"));
+    assert_usage(&stop, &stop[..3]).await;
+    assert_cannot_reach(&stop).await;
+    assert_cannot_reach(&["line", "show"]).await;
+    assert_cannot_reach(&["line", "start", "prod"]).await;
+}

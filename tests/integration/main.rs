@@ -20,6 +20,8 @@ mod wires;
 #[cfg(test)]
 mod admission;
 #[cfg(test)]
+mod attested;
+#[cfg(test)]
 mod changes;
 #[cfg(test)]
 mod children;
@@ -28,9 +30,14 @@ mod endpoints;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod hold;
+#[cfg(test)]
 mod honest;
 #[cfg(test)]
+mod hooks;
+#[cfg(test)]
 mod lists;
+mod notify;
 #[cfg(test)]
 mod own_answers;
 #[cfg(test)]
@@ -64,4 +71,5 @@ mod reload;
 mod serve;
 // All of it
 #[cfg(test)]
+mod snapshot;
 mod story;

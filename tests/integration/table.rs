@@ -10,13 +10,16 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 11] = [
+const OWN: [(&str, &str); 14] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
     ("ArgoCd.Webhook", "write"),
     ("Endpoint.read", "reach"),
     ("Endpoint.write", "reach"),
+    ("Line.read", "read"),
+    ("Line.start", "write"),
+    ("Line.stop", "write"),
     ("Log.read", "read"),
     ("Preflight.check", "read"),
     ("Run.read", "read"),

@@ -1,22 +1,15 @@
 //! What Argo CD runs and no decision explains is said so, once, also if it passed while the gate was
 //! away.
 
-use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex};
-
-use http::{HeaderMap, Response, StatusCode};
+use http::StatusCode;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use syncgate::body;
-use syncgate::config::{self, Secret};
-use syncgate::listener::{Limits, Listener, Stop};
 use syncgate::names::{AppRef, DecisionId};
 use syncgate::record::{self, Door, Durability, LogEntry, Outcome, Word};
 use syncgate::store::DecisionFilter;
-use tokio_util::task::TaskTracker;
 
 use crate::admission::{self, Review};
-use crate::world::{Call, FIRST, Outside, SECOND, Wire, World, eventually};
+use crate::world::{Call, FIRST, Outside, Receiver, SECOND, Wire, World, eventually};
 
 /// Argo CD runs an operation on `name` that did not come through the gate.
 fn run(outside: &Outside, name: &str, started_at: &str, info: &Value) {
@@ -368,65 +361,10 @@ async fn an_auto_sync_that_was_admitted_is_explained_and_the_same_past_the_door_
     );
 }
 
-/// Who is told of alarms.
-struct Receiver {
-    address: SocketAddr,
-    got: Arc<Mutex<Vec<(HeaderMap, Value)>>>,
-    status: Arc<Mutex<StatusCode>>,
-}
-
-impl Receiver {
-    /// An address at which nobody answers yet.
-    fn down() -> Self {
-        let place = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self {
-            address: place.local_addr().unwrap(),
-            got: Arc::default(),
-            status: Arc::default(),
-        }
-    }
-
-    async fn up(&self, tasks: &TaskTracker) {
-        let listener = Listener::bind(self.address, None, Limits::default());
-        let listener = listener.await.unwrap();
-        let (got, status) = (Arc::clone(&self.got), Arc::clone(&self.status));
-        let answer = move |request: http::Request<body::Body>| {
-            let (got, status) = (Arc::clone(&got), Arc::clone(&status));
-            async move {
-                let (head, body) = request.into_parts();
-                let body = body::collect(body, 1 << 20).await.unwrap();
-                let event = serde_json::from_slice(&body).unwrap();
-                got.lock().unwrap().push((head.headers, event));
-                let mut response = Response::new(body::empty());
-                *response.status_mut() = *status.lock().unwrap();
-                response
-            }
-        };
-        tasks.spawn(listener.serve(answer, Stop::default(), tasks.clone()));
-    }
-
-    async fn world(&self, outside: Outside) -> World {
-        let receiver = config::Receiver {
-            url: format!("http://{}/hook", self.address).parse().unwrap(),
-            ca: None,
-            token: Some(Secret::Value("canary-of-the-receiver".to_owned())),
-        };
-        World::with(outside, |config| config.receivers.push(receiver)).await
-    }
-
-    async fn gets(&self, count: usize) -> Vec<(HeaderMap, Value)> {
-        eventually("messages", || async {
-            let got = self.got.lock().unwrap();
-            (got.len() >= count).then(|| got.clone())
-        })
-        .await
-    }
-}
-
 #[tokio::test]
 async fn a_receiver_gets_a_cloud_event_until_it_takes_it() {
     let receiver = Receiver::down();
-    let world = receiver.world(Outside::start().await).await;
+    let world = receiver.world(Outside::start().await, |_| ()).await;
     receiver.up(&world.outside.tasks).await;
     *receiver.status.lock().unwrap() = StatusCode::SERVICE_UNAVAILABLE;
     run(
@@ -472,7 +410,7 @@ async fn a_receiver_gets_a_cloud_event_until_it_takes_it() {
 #[tokio::test]
 async fn a_message_waits_for_its_receiver_over_a_restart() {
     let receiver = Receiver::down();
-    let world = receiver.world(Outside::start().await).await;
+    let world = receiver.world(Outside::start().await, |_| ()).await;
     run(
         &world.outside,
         "checkout-prod",
@@ -481,7 +419,7 @@ async fn a_message_waits_for_its_receiver_over_a_restart() {
     );
     judged(&world, "checkout-prod").await;
     let outside = world.stop().await;
-    let world = receiver.world(outside).await;
+    let world = receiver.world(outside, |_| ()).await;
     assert!(world.app.store.next_notice().await.unwrap().is_some());
     receiver.up(&world.outside.tasks).await;
     let got = receiver.gets(1).await;

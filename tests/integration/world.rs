@@ -10,6 +10,7 @@ mod caller;
 mod evidence;
 mod issuer;
 mod process;
+mod receiver;
 mod report;
 mod service;
 
@@ -38,6 +39,7 @@ pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
 pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
 pub(crate) use process::{Process, Ran, run};
+pub(crate) use receiver::Receiver;
 pub(crate) use report::{Report, report};
 pub(crate) use service::{Authority, Service};
 
@@ -230,14 +232,14 @@ impl World {
     /// A gate without TLS over what is there.
     pub(crate) async fn over(outside: Outside) -> Self {
         let config = Config::load(&outside.write_config("")).unwrap();
-        Self::start(outside, config, None).await
+        Self::start(outside, config, None, Clock::system()).await
     }
 
     /// A gate over what is there, configured otherwise by `change`.
     pub(crate) async fn with(outside: Outside, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::load(&outside.write_config("")).unwrap();
         change(&mut config);
-        Self::start(outside, config, None).await
+        Self::start(outside, config, None, Clock::system()).await
     }
 
     /// Stops the gate.
@@ -252,19 +254,29 @@ impl World {
         let certificate = outside.write_certificate();
         let tls = "certificate = \"cert.pem\"\nkey = \"key.pem\"";
         let config = Config::load(&outside.write_config(tls)).unwrap();
-        Self::start(outside, config, Some(&certificate)).await
+        Self::start(outside, config, Some(&certificate), Clock::system()).await
     }
 
     /// A gate without TLS, with `sections` behind its configuration.
     pub(crate) async fn with_sections(outside: Outside, sections: &str) -> Self {
+        Self::at(Clock::system(), outside, sections).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn at(clock: Clock, outside: Outside, sections: &str) -> Self {
         outside.write_config("");
         let config = Config::load(&outside.add_config(sections)).unwrap();
-        Self::start(outside, config, None).await
+        Self::start(outside, config, None, clock).await
     }
 
     /// A gate with an admission door, and with `lines` in its section.
     pub(crate) async fn with_admission(lines: &str) -> Self {
-        Self::admitting(lines, |_| {}).await
+        Self::admitting(lines, |_| {}, Clock::system()).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn with_admission_at(clock: Clock, lines: &str) -> Self {
+        Self::admitting(lines, |_| {}, clock).await
     }
 
     /// A gate with an admission door, and with no Argo CD that answers.
@@ -272,7 +284,7 @@ impl World {
         let nowhere = |config: &mut Config| {
             config.upstream.url = "http://127.0.0.1:9".parse().unwrap();
         };
-        Self::admitting("", nowhere).await
+        Self::admitting("", nowhere, Clock::system()).await
     }
 
     /// The admission door, of a gate that has one.
@@ -280,20 +292,20 @@ impl World {
         self.door.as_ref().unwrap()
     }
 
-    async fn admitting(lines: &str, edit: impl FnOnce(&mut Config)) -> Self {
+    async fn admitting(lines: &str, edit: impl FnOnce(&mut Config), clock: Clock) -> Self {
         let outside = Outside::start().await;
         let ca = outside.write_certificate();
         outside.write_config("");
         outside.add_config(include_str!("world/admission.toml"));
         let mut config = Config::load(&outside.add_config(lines)).unwrap();
         edit(&mut config);
-        Self::start(outside, config, Some(&ca)).await
+        Self::start(outside, config, Some(&ca), clock).await
     }
 
-    async fn start(outside: Outside, mut config: Config, ca: Option<&Path>) -> Self {
+    async fn start(outside: Outside, mut config: Config, ca: Option<&Path>, clock: Clock) -> Self {
         // Metrics are one for a process: the binary shows them.
         config.admin = None;
-        let app = App::start(config, Clock::system(), Stop::default()).unwrap();
+        let app = App::start(config, clock, Stop::default()).unwrap();
         let bound = syncgate::serve::bind(Arc::clone(&app)).await.unwrap();
         let ca_of = |url: &str| ca.filter(|_| url.starts_with("https"));
         let gate = |url: &String| Gate::new(url, ca_of(url), outside.tasks.clone());

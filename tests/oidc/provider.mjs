@@ -33,6 +33,7 @@ const users = {
   rita: { email: 'rita@shop.example', name: 'Rita Release', groups: ['release-managers'] },
   olga: { email: 'olga@shop.example', name: 'Olga Operator', groups: ['platform'] },
   sam: { email: 'sam@shop.example', name: 'Sam Security', groups: ['security'] },
+  gina: { email: 'gina@shop.example', name: 'Gina Guard', groups: ['release-managers', 'on-call'] },
   nick: { email: 'nick@shop.example', name: 'Nick Newcomer', groups: [] },
 };
 

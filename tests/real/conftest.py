@@ -24,10 +24,11 @@ import pytest
 
 from harness.cli import Cli, free_port
 from harness.cluster import Kubernetes, Repository
-from harness.doors import Doors
+from harness.doors import REPORTER, STAGING, Doors
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
+from harness.testdoor import TestDoor
 from harness.tokens import Provider
 from harness.webhook import Webhook
 
@@ -187,6 +188,17 @@ def guard(
     return Guard(rig, oidc, kubernetes, folder, request.config)
 
 
+@pytest.fixture(scope="session")
+def testdoor(rig: Rig, oidc: Provider, folder: Path) -> Iterator[TestDoor]:
+    """A gate with endpoints under test, and the service behind them."""
+    door = TestDoor.prepare(rig, oidc.issuer, folder / "testdoor")
+    try:
+        door.start()
+        yield door
+    finally:
+        door.stop()
+
+
 @pytest.fixture(params=["grpc", "grpc-web"])
 def grpc_web(request: pytest.FixtureRequest) -> bool:
     """Both ways in which the CLI speaks."""
@@ -243,6 +255,26 @@ def people(rig: Rig, gate: Gate, oidc: Provider, folder: Path) -> People:
     homes = folder / "homes"
     homes.mkdir()
     return People(Path(str(rig["cli"])), gate, oidc, homes)
+
+
+@pytest.fixture(scope="session")
+def reporter(doors: Doors) -> str:
+    """The token of the service account that tests what is `staged`."""
+    return doors.kubernetes.service_account_token(*REPORTER, audience=AUDIENCE)
+
+
+@pytest.fixture(scope="module")
+def staged(doors: Doors, people: People) -> Iterator[str]:
+    """An application in staging that rests: test runs of this module are about the commit that this gives."""
+    doors.create(doors.application(STAGING, "staging"))
+    try:
+        commit = doors.commit()
+        doors.compared(STAGING, commit)
+        people.cli("alice").run("app", "sync", STAGING).ok()
+        doors.at_rest(STAGING, commit)
+        yield commit
+    finally:
+        doors.remove_all()
 
 
 @pytest.fixture

@@ -1,22 +1,34 @@
-"""`syncgate preflight` with tokens that a real API server has signed."""
+"""`syncgate preflight`, and the preflight of the plugin, with tokens that a real API server has signed.
+
+What pytest takes until it has ended is measured from its start; what the same session takes without the plugin is
+subtracted: that is Python, pytest and its plugins being loaded.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 import time
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from harness import tokens
+from harness.clocks import ahead
+from harness.gate import Gate
+from harness.runs import Project
+from harness.testdoor import API, AWAY, LEDGER, MUTE
 from test_sign_in import expired
 
 if TYPE_CHECKING:
     import subprocess
     from collections.abc import Callable
+    from pathlib import Path
 
-    from conftest import People
+    from conftest import People, Rig
     from harness.cluster import Repository
-    from harness.gate import Gate
+    from harness.testdoor import TestDoor
     from harness.tokens import Provider
 
 _SOON = 2.0
@@ -29,10 +41,11 @@ def _synced(people: People, shop: Repository) -> None:
     people.cli("alice").run("app", "sync", "cart-staging").ok()
 
 
-def preflight(gate: Gate, token: str, *more: str) -> subprocess.CompletedProcess[str]:
+def preflight(gate: Gate, token: str, *more: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Asks as the tests of `cart-staging` would, and takes two seconds at most."""
     begin = time.monotonic()
-    done = gate.command("preflight", "--app", "cart-staging", "--environment", "staging", *more, token=token)
+    what = ["--app", "cart-staging", "--environment", "staging"]
+    done = gate.command("preflight", *what, *more, token=token, **environment)
     took = time.monotonic() - begin
     assert took < _SOON, f"{took} s\n{done.stdout}\n{done.stderr}"
     return done
@@ -84,3 +97,114 @@ def test_who_may_not_report_is_told(gate: Gate, job_token: Callable[..., str]) -
     assert found["report"]["ok"] is False
     assert "refused for system:serviceaccount:shop-staging:payments-tests" in found["report"]["detail"]
     assert 'service_account = "shop-staging/payments-tests"' in found["report"]["mend"]
+
+
+@dataclass(frozen=True)
+class Trouble:
+    """What is wrong with a test job, and what it is told."""
+
+    words: str
+    """A pattern of what both the plugin and the command say."""
+    mend: str
+    """What they say to do."""
+    endpoints: tuple[str, ...] = (API,)
+    token: Callable[[Rig, Callable[..., str]], str] = lambda _rig, job_token: job_token("cart")
+    environment: dict[str, str] = field(default_factory=dict)
+
+
+def _expired(rig: Rig, job_token: Callable[..., str]) -> str:
+    now = int(time.time())
+    return tokens.signed_by_the_cluster(rig, job_token("cart"), iat=now - 7200, nbf=now - 7200, exp=now - 3600)
+
+
+TROUBLES = {
+    "an endpoint that is away": Trouble(
+        f"endpoint {AWAY}: .*refused", "see whether it is up, and whether the gate reaches it", (API, AWAY)
+    ),
+    "an endpoint that says nothing": Trouble(
+        f"endpoint {MUTE}: (no answer within|it did not answer in time)", "see whether it is up", (API, MUTE)
+    ),
+    "an endpoint that is not for tests": Trouble(
+        f"endpoint {LEDGER}: the policies do not let \\S+:cart-tests read it",
+        "ask whoever keeps the gate's policies",
+        (API, LEDGER),
+    ),
+    "an endpoint that there is not": Trouble(
+        "endpoint shop-aip: this gate has no endpoint of that name", 'name = "shop-aip"', ("shop-aip",)
+    ),
+    "a token that has expired": Trouble(
+        "the token expired \\S+Z, 1 hour ago", "read the token file again, the kubelet renews it", token=_expired
+    ),
+    "a token for somebody else": Trouble(
+        "the token is for `https://elsewhere`",
+        "mount a projected token with that audience",
+        token=lambda _, job_token: job_token("cart", audience="https://elsewhere"),
+    ),
+    "a clock that is ahead": Trouble(
+        "clock: the caller's clock is 6[0-4] seconds ahead of the gate's", "NTP", environment=ahead(64)
+    ),
+}
+
+
+@pytest.fixture
+def project(testdoor: TestDoor, job_token: Callable[..., str], tmp_path: Path) -> Project:
+    """Tests of `cart-staging`."""
+    return project_at(testdoor.gate, job_token("cart"), tmp_path)
+
+
+def project_at(gate: Gate, token: str, folder: Path) -> Project:
+    """Tests of `cart-staging` that report to a gate."""
+    project = Project.create(folder / "project", gate, token, suite="integration", application="cart-staging")
+    project.write("test_it.py", "def test_it():\n    print('A TEST RAN')\n")
+    return project
+
+
+def refused_at_once(project: Project, **settings: str) -> list[str]:
+    """What the plugin says of what failed, before any test, with status 78 and within two seconds."""
+    usual = project.pytest("-s", URL="")
+    assert "A TEST RAN" in usual.out, usual.out
+    ended = project.pytest("-s", **settings)
+    assert ended.code == 78, ended.out
+    assert "A TEST RAN" not in ended.out, ended.out
+    assert "no test was run, since the preflight failed" in ended.out, ended.out
+    took = ended.seconds - usual.seconds
+    assert took < _SOON, f"{took} s\n{ended.out}"
+    return [line for line in ended.told if line.startswith("preflight failed: ")]
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES)
+def test_a_run_does_not_begin(
+    trouble: Trouble, project: Project, testdoor: TestDoor, rig: Rig, job_token: Callable[..., str]
+) -> None:
+    token = trouble.token(rig, job_token)
+    project.sign_in(token)
+    project.extra |= trouble.environment
+    [told] = refused_at_once(project, ENDPOINTS=" ".join(trouble.endpoints))
+    endpoints = [word for name in trouble.endpoints for word in ("--endpoint", name)]
+    line = failure(preflight(testdoor.gate, token, *endpoints, **trouble.environment))
+    for said in (told, line):
+        assert re.search(trouble.words, said), said
+        assert trouble.mend in said, said
+
+
+def test_all_is_well_with_an_endpoint(project: Project, testdoor: TestDoor, job_token: Callable[..., str]) -> None:
+    ended = project.pytest(ENDPOINTS=API)
+    assert ended.code == 0, ended.out
+    assert [line for line in ended.told if line.startswith("preflight passed: 5 checks")], ended.out
+    done = preflight(testdoor.gate, job_token("cart"), "--endpoint", API)
+    assert done.returncode == 0, done.stdout
+    assert f"ok    endpoint {API}: may be read in staging, and answers" in done.stdout
+
+
+def test_a_gate_whose_clock_is_ahead(
+    rig: Rig, oidc: Provider, folder: Path, job_token: Callable[..., str], tmp_path: Path
+) -> None:
+    gate = Gate.prepare(rig, oidc.issuer, folder / "ahead")
+    gate.start(**ahead(64))
+    try:
+        project = project_at(gate, job_token("cart"), tmp_path)
+        [told] = refused_at_once(project)
+        assert re.search("clock: the caller's clock is 6[4-8] seconds behind the gate's", told), told
+        assert "or the gate's: tokens are judged by the gate's" in told
+    finally:
+        gate.stop()

@@ -46,9 +46,9 @@ class GateRefusedError(GateError):
         self.next = problem.get("next")
         detail = _string(problem, "detail") or _string(problem, "title") or "no reason given"
         decision = _string(problem, "decision")
-        super().__init__(
-            f"{status}{f' {self.code}' if self.code else ''}: {detail}{f' (decision {decision})' if decision else ''}"
-        )
+        # The gate's sentences name their decision themselves, with the way to it.
+        note = f" (decision {decision})" if decision and decision not in detail else ""
+        super().__init__(f"{status}{f' {self.code}' if self.code else ''}: {detail}{note}")
 
 
 class Patience:

@@ -272,6 +272,8 @@ class Reporter:
         for reason in reasons if isinstance(reasons, list) else []:
             if isinstance(reason, dict):
                 self._tell(f"syncgate: reason {reason.get('code')}: {reason.get('detail')}", red=verdict != "passed")
+        if answer.get("snapshot"):
+            self._tell(f"syncgate: what the application was like: {answer['snapshot']}", red=True)
 
     # Words
 

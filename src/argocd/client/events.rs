@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Client, Error, Method, encode_into};
+use super::{Client, Error};
 use crate::json;
 use crate::names::AppRef;
 
@@ -29,25 +29,19 @@ impl Client {
     /// # Errors
     /// [`Error`], as for [`Client::application`].
     pub async fn events(&self, app: &AppRef) -> Result<Vec<KubernetesEvent>, Error> {
-        let mut uri = format!("{}/api/v1/applications/", self.base);
-        encode_into(&mut uri, &app.name);
-        uri.push_str("/events");
-        if let Some(namespace) = &app.namespace {
-            uri.push_str("?appNamespace=");
-            encode_into(&mut uri, namespace);
-        }
-        let uri = uri
-            .parse()
-            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
-        let body = self.ask(Method::GET, uri, self.timeouts.read, app).await?;
-        let list: Value =
-            serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
-        let items = json::at(&list, "/items").as_array().into_iter().flatten();
-        let mut events: Vec<_> = items.filter_map(event).collect();
-        events.sort_by_key(|event| event.at);
-        let beyond = events.len().saturating_sub(MOST);
-        Ok(events.split_off(beyond))
+        let limit = self.timeouts.read;
+        let body = self.of_application(app, "/events", &[], limit).await?;
+        events_of(&body)
     }
+}
+
+pub(super) fn events_of(body: &[u8]) -> Result<Vec<KubernetesEvent>, Error> {
+    let list: Value = serde_json::from_slice(body).map_err(|e| Error::BadAnswer(e.to_string()))?;
+    let items = json::at(&list, "/items").as_array().into_iter().flatten();
+    let mut events: Vec<_> = items.filter_map(event).collect();
+    events.sort_by_key(|event| event.at);
+    let beyond = events.len().saturating_sub(MOST);
+    Ok(events.split_off(beyond))
 }
 
 fn event(item: &Value) -> Option<KubernetesEvent> {

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 22] = [
+const NAMED: [&str; 24] = [
     "argocd-token",
     "argocd.crt",
     "secrets/alerts-token",
@@ -20,6 +20,8 @@ const NAMED: [&str; 22] = [
     "secrets/cluster-token",
     "secrets/git-key",
     "secrets/git-token",
+    "secrets/slack-webhook",
+    "slack.j2",
     "tls/admission.crt",
     "tls/admission.key",
     "tls/alerts-ca.crt",
@@ -52,7 +54,8 @@ fn folder() -> tempfile::TempDir {
     for name in NAMED {
         let path = folder.path().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, "contents").unwrap();
+        // An address where one is needed.
+        fs::write(path, "https://hooks.example/contents").unwrap();
     }
     folder
 }

@@ -69,8 +69,10 @@ pub async fn submit(
 ) -> Result<Outcome, Error> {
     let now = clock.now();
     let client = Client::new(&options.gate)?;
-    let (report, content) = read(options.files.clone(), now).await?;
-    let new = run_of(&options, &report);
+    let (mut report, content) = read(options.files.clone(), now).await?;
+    let attestation = report.attestation.take();
+    let claimed = attestation.as_ref().map(|it| it.commits.as_slice());
+    let new = run_of(&options, &report, claimed.unwrap_or_default());
     let key = key_of(&options, &content, now);
     let bar = bar(
         report.attempts.len() as u64,
@@ -101,6 +103,7 @@ pub async fn submit(
         batches,
         attempts,
         interrupted: report.interrupted,
+        attestation: attestation.map(|it| it.envelope),
     };
     let finished = patience.ask(|| client.finish(&opened.run, &finish)).await?;
     bar.finish_and_clear();
@@ -114,13 +117,18 @@ pub async fn submit(
     })
 }
 
-fn run_of(options: &SubmitOptions, report: &Report) -> NewRun {
+/// The run, about the commits that were given, else about those that are `claimed`.
+fn run_of(options: &SubmitOptions, report: &Report, claimed: &[String]) -> NewRun {
+    let commits = match options.commits.as_slice() {
+        [] => claimed,
+        given => given,
+    };
     NewRun {
         application: options.application.clone(),
         application_namespace: options.application_namespace.clone(),
         environment: options.environment.clone(),
         suite: options.suite.clone(),
-        commits: Some(options.commits.clone()).filter(|commits| !commits.is_empty()),
+        commits: Some(commits.to_vec()).filter(|commits| !commits.is_empty()),
         dirty: options.dirty,
         collected: report.collected.clone(),
         tool: report.tool.clone(),

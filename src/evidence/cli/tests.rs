@@ -16,20 +16,24 @@ use serde::Serialize;
 use tokio_util::task::TaskTracker;
 use url::Url;
 
+use super::words::hook_in_words;
 use super::*;
 use crate::clock::Clock;
 use crate::evidence::binding::{Claims, bind};
 use crate::evidence::client::Gate;
+use crate::evidence::dsse::tests::fixture;
+use crate::evidence::dsse::{PublicKey, Signer};
+use crate::evidence::hook::{Disagreement, HookPhase, HookResult};
 use crate::evidence::junit::Counts;
 use crate::evidence::report::Files;
 use crate::evidence::run::{self, NewRun};
 use crate::evidence::service::{Reporter, Required, Runs, Subject};
-use crate::evidence::verdict::LeastShare;
+use crate::evidence::verdict::{LeastShare, ReasonCode, Verdict};
 use crate::evidence::view::RunList;
 use crate::gate::testing::{facts, single};
 use crate::gate::{MatchBy, Requirement};
 use crate::names::{AppRef, Component, DecisionId};
-use crate::names::{EnvironmentName, Suite};
+use crate::names::{EnvironmentName, SignerName, Suite};
 use crate::store::{RunFilter, RunId, Store};
 
 const NOW: &str = "2026-11-23T14:02:00Z";
@@ -152,10 +156,11 @@ async fn answer(runs: &Runs, request: Request<Incoming>) -> Response<Full<Bytes>
         }
         ("POST", [run, "finish"]) => {
             let finish = run::read(&body).unwrap();
+            let vouched = runs.vouched(&finish).await.unwrap();
             json(
                 200,
                 &runs
-                    .finish(reporter, run, &finish, &facts(&single()))
+                    .finish(reporter, run, &finish, vouched, &facts(&single()))
                     .await
                     .unwrap(),
             )
@@ -193,6 +198,7 @@ fn required() -> Required {
             max_age: Some(jiff::SignedDuration::from_hours(24)),
             least_share: LeastShare::default(),
             match_by: MatchBy::Commit,
+            signed_by: Vec::new(),
         },
     }
 }
@@ -200,7 +206,14 @@ fn required() -> Required {
 pub(super) async fn world(tasks: &TaskTracker) -> World {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("syncgate.db")).unwrap();
-    let runs = Runs::new(store, clock(), "https://gate", vec![required()]);
+    let key = PublicKey::from_pem(&fixture("ed25519.pem")).unwrap();
+    let ci = Signer {
+        name: SignerName::parse("ci").unwrap(),
+        keyid: None,
+        key,
+    };
+    let runs = Runs::new(store, clock(), "https://gate", vec![required()])
+        .signed_by([ci].into_iter().collect());
     let fates = Fates::default();
     let address = serve(Arc::new(runs), Arc::clone(&fates), tasks).await;
     World {
@@ -285,6 +298,7 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
       passed-with-retries: 1 test passed at a later attempt: tests/test_checkout.py::test_flaky
       counts from now on
       https://gate/syncgate/v1/runs/RUN
+      what the application was like: https://gate/syncgate/v1/runs/RUN/snapshot
     ");
 
     let list = |output| ListOptions {
@@ -310,8 +324,8 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     };
     super::show(show, &mut out).await.unwrap();
     insta::assert_snapshot!(without_ids(&String::from_utf8(out).unwrap()), @r"
-    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS  COUNTS FOR
-    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2    - (superseded)
+    RUN                         ENDED             VERDICT  COMPONENT  ENVIRONMENT  SUITE        COMMITS  TESTS  SIGNED BY  COUNTS FOR
+    RUN  2026-11-23 14:02  passed   checkout   staging      integration  aaaaaaa  2/2    -          - (superseded)
 
     reported by tester
     prod requires 'integration' in staging: a later run has the last word: RUN
@@ -319,6 +333,37 @@ async fn a_file_becomes_a_run_that_can_be_listed_and_shown() {
     passed         0 ms  tests.test_green::test_one
     passed         0 ms  tests.test_green::test_two
     ");
+}
+
+#[test]
+fn a_hook_job_is_told_beside_its_run_on_lines_of_its_own() {
+    let mut hook = HookResult {
+        kind: Some("PostSync".into()),
+        job: Some("shop/tests".into()),
+        phase: HookPhase::Succeeded,
+        message: String::new(),
+        seen_at: NOW.parse().unwrap(),
+    };
+    let told = hook_in_words(&hook, None);
+    assert_eq!(told, "hook Job shop/tests (PostSync): Succeeded\n");
+    hook.phase = HookPhase::Failed;
+    hook.message = "too\nlong\u{1b}[2J".into();
+    let disagreement = Disagreement {
+        reason: ReasonCode::HookFailed,
+        reported: Verdict::Passed,
+        counts_as: Verdict::Failed,
+        decision: DecisionId::of_seen(NOW.parse().unwrap(), "a run"),
+    };
+    insta::assert_snapshot!(without_ids(&hook_in_words(&hook, Some(&disagreement))), @r"
+    hook Job shop/tests (PostSync): Failed: toolong[2J
+    report and Job disagree: the report is worth passed, the run counts as failed; decision RUN
+    ");
+    let lost = HookResult::lost(None, "the application is gone", NOW.parse().unwrap());
+    let told = hook_in_words(&lost, None);
+    assert_eq!(
+        told,
+        "hook Job that was not seen: lost: the application is gone\n"
+    );
 }
 
 #[tokio::test]

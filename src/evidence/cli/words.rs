@@ -7,11 +7,13 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{counts_in_words, reasons_in_words, shown};
+use crate::evidence::attestation::Attested;
+use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::Counts;
 use crate::evidence::verdict::Verdict;
 use crate::evidence::view::{RunSummary, RunView};
 use crate::gate::Worth;
-use crate::names::Commit;
+use crate::names::{Commit, SignerName};
 use crate::store::Withdrawal;
 
 pub(super) fn table(runs: &[RunSummary]) -> String {
@@ -24,11 +26,12 @@ pub(super) fn table(runs: &[RunSummary]) -> String {
         "SUITE",
         "COMMITS",
         "TESTS",
+        "SIGNED BY",
         "COUNTS FOR",
     ];
     let mut rows = vec![header.map(str::to_owned)];
     rows.extend(runs.iter().map(row));
-    let mut widths = [0; 9];
+    let mut widths = [0; 10];
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
@@ -45,7 +48,7 @@ pub(super) fn table(runs: &[RunSummary]) -> String {
     text
 }
 
-fn row(run: &RunSummary) -> [String; 9] {
+fn row(run: &RunSummary) -> [String; 10] {
     let commits: Vec<&str> = run.commits.iter().map(Commit::short).collect();
     let (ended, verdict, tests) = match &run.result {
         None => ("-".to_owned(), "running".to_owned(), "-".to_owned()),
@@ -73,8 +76,20 @@ fn row(run: &RunSummary) -> [String; 9] {
         run.suite.to_string(),
         commits.join("+"),
         tests,
+        signers(run).unwrap_or_else(|| "-".to_owned()),
         counts_for(run),
     ]
+}
+
+/// Who signed the run, if somebody has.
+fn signers(run: &RunSummary) -> Option<String> {
+    let attestation = run.result.as_ref()?.attestation.as_ref()?;
+    let names: Vec<&str> = attestation
+        .signed_by
+        .iter()
+        .map(SignerName::as_str)
+        .collect();
+    Some(names.join("+"))
 }
 
 /// The environments whose requirement the run meets now, and until when; else why it meets none.
@@ -95,6 +110,7 @@ fn counts_for(run: &RunSummary) -> String {
     match why {
         Some(Worth::Superseded { .. }) => "- (superseded)",
         Some(Worth::Stale { .. }) => "- (too old)",
+        Some(Worth::Unsigned) => "- (unsigned)",
         _ => "-",
     }
     .to_owned()
@@ -120,6 +136,7 @@ fn bearings_in_words(run: &RunSummary) -> String {
             Worth::Superseded { by } => {
                 format!("a later run has the last word: {}", shown(by))
             }
+            Worth::Unsigned => "not met: nobody who has to has signed the run".to_owned(),
             Worth::Void => "not met: the run is no word on these commits".to_owned(),
             Worth::Waits => "not met yet: the operation it ran in has not ended".to_owned(),
             Worth::Withdrawn => "not met: the run was withdrawn".to_owned(),
@@ -128,6 +145,17 @@ fn bearings_in_words(run: &RunSummary) -> String {
         let _ = writeln!(text, "{by} requires '{suite}' in {environment}: {what}");
     }
     text
+}
+
+/// Who signed a run, and what.
+pub(super) fn attestation_in_words(attestation: &Attested) -> String {
+    let names = attestation.signed_by.iter().map(SignerName::as_str);
+    let names: Vec<&str> = names.collect();
+    format!(
+        "signed by {} (SHA-256 of the statement: {})",
+        names.join(" and "),
+        attestation.payload_sha256
+    )
 }
 
 /// Who withdrew a run, when and why, on one line.
@@ -141,6 +169,30 @@ pub(super) fn withdrawal_in_words(withdrawal: &Withdrawal) -> String {
     )
 }
 
+/// How the hook Job of a run ended, and what it is beside the report, a line each.
+pub(super) fn hook_in_words(hook: &HookResult, disagreement: Option<&Disagreement>) -> String {
+    let job = hook.job.as_deref().unwrap_or("that was not seen");
+    let mut text = format!("hook Job {}", shown(job));
+    if let Some(kind) = &hook.kind {
+        let _ = write!(text, " ({})", shown(kind));
+    }
+    let _ = write!(text, ": {}", hook.phase.word());
+    if !hook.message.is_empty() {
+        let _ = write!(text, ": {}", shown(&hook.message));
+    }
+    text.push('\n');
+    if let Some(it) = disagreement {
+        let _ = writeln!(
+            text,
+            "report and Job disagree: the report is worth {}, the run counts as {}; decision {}",
+            it.reported.word(),
+            it.counts_as.word(),
+            it.decision
+        );
+    }
+    text
+}
+
 fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M").to_string()
 }
@@ -148,6 +200,14 @@ fn time(at: Timestamp) -> String {
 pub(super) fn run_in_words(run: &RunView) -> String {
     let mut text = table(std::slice::from_ref(&run.summary));
     let _ = writeln!(text, "\nreported by {}", shown(&run.summary.reporter));
+    if let Some(hook) = &run.summary.hook {
+        let disagreement = run.summary.disagreement.as_ref();
+        text.push_str(&hook_in_words(hook, disagreement));
+    }
+    let attestation = run.summary.result.as_ref();
+    if let Some(attestation) = attestation.and_then(|it| it.attestation.as_ref()) {
+        let _ = writeln!(text, "{}", attestation_in_words(attestation));
+    }
     if let Some(withdrawal) = &run.summary.withdrawn {
         let _ = writeln!(text, "{}", withdrawal_in_words(withdrawal));
     }
@@ -158,6 +218,18 @@ pub(super) fn run_in_words(run: &RunView) -> String {
         text.push_str(&reasons_in_words(&result.reasons));
     }
     text.push_str(&bearings_in_words(&run.summary));
+    if let Some(snapshot) = &run.snapshot {
+        let _ = writeln!(
+            text,
+            "{} was like this at {} ({}):",
+            shown(&run.summary.application),
+            time(snapshot.taken_at),
+            shown(&snapshot.url)
+        );
+        for line in &snapshot.summary {
+            let _ = writeln!(text, "  {}", shown(line));
+        }
+    }
     text.push('\n');
     for attempt in &run.attempts {
         let number = if attempt.attempt == 1 {

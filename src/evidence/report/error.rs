@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::MAX_FILE_BYTES;
-use crate::evidence::run::MAX_RUN_ATTEMPTS;
+use crate::evidence::run::{Invalid, MAX_RUN_ATTEMPTS};
 
 /// Which file cannot be taken.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,9 @@ impl FileError {
 /// Why a file cannot be taken: where in it, what is wrong, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
+    /// It is no DSSE envelope around a statement about tests.
+    #[error(transparent)]
+    Attestation(Invalid),
     /// The file cannot be read at all.
     #[error("it cannot be read")]
     File {

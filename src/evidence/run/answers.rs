@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::evidence::attestation::Attested;
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::names::{Component, EnvironmentName, SourceDigest, Suite};
 use crate::store::{CountingState, StoredRun};
@@ -61,8 +62,14 @@ pub struct Finished {
     pub tests: Tests,
     /// From when on the run can meet a requirement.
     pub counts: Counts,
+    /// Who signed it, where it was finished with an attestation.
+    #[serde(default)]
+    pub attestation: Option<Attested>,
     /// Where the run can be read.
     pub url: String,
+    /// Where what the application was like at this moment can be read in a while, unless the run passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
     /// The decision that admitted the report.
     pub decision: String,
 }

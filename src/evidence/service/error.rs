@@ -1,5 +1,6 @@
 //! How reporting fails.
 
+use crate::evidence::attestation;
 use crate::evidence::run::{Invalid, MAX_RUN_ATTEMPTS};
 use crate::names::EnvironmentName;
 use crate::store::{self, RunId};
@@ -7,6 +8,9 @@ use crate::store::{self, RunId};
 /// Why a report is not taken.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// The attestation does not hold; the run goes on.
+    #[error(transparent)]
+    Attestation(#[from] attestation::Refused),
     /// A field of the body is wrong.
     #[error(transparent)]
     Invalid(#[from] Invalid),
@@ -64,6 +68,9 @@ pub enum Error {
         /// Which run.
         run: RunId,
     },
+    /// The signatures of an attestation were not looked at to the end.
+    #[error("the attestation could not be verified")]
+    Verifying,
     /// The store failed.
     #[error("the run could not be stored or read")]
     Store(#[from] store::Error),
@@ -74,6 +81,7 @@ impl Error {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
+            Self::Attestation(refused) => refused.code(),
             Self::Gap { .. } => "gap",
             Self::Invalid(_) => "invalid",
             Self::KeyReused { .. } => "key-reused",
@@ -84,6 +92,7 @@ impl Error {
             Self::StillReporting { .. } => "still-reporting",
             Self::Store(_) => "storage",
             Self::TooMany { .. } => "too-many-attempts",
+            Self::Verifying => "verifying",
         }
     }
 }

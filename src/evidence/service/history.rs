@@ -49,20 +49,21 @@ impl Runs {
 
 /// The SHA-256 of which attempts there were, when and for how long, in hexadecimal, whatever their order
 /// and outcomes; none without attempts.
-pub(super) fn times_digest(run: &RunRow, mut attempts: Vec<Attempt>) -> Option<String> {
+pub(super) fn times_digest(run: &RunRow, attempts: &[Attempt]) -> Option<String> {
     if attempts.is_empty() {
         return None;
     }
+    let mut attempts: Vec<&Attempt> = attempts.iter().collect();
     attempts.sort_by(|a, b| {
         (&a.test, a.attempt, a.started_at).cmp(&(&b.test, b.attempt, b.started_at))
     });
     let mut text = String::new();
     let coarse = |attempt: &Attempt| attempt.started_at.subsec_nanosecond() == 0;
-    if attempts.iter().all(coarse) {
+    if attempts.iter().all(|it| coarse(it)) {
         // Writing to a `String` cannot fail.
         let _ = writeln!(text, "{} {}", run.component, run.suite);
     }
-    for attempt in &attempts {
+    for attempt in attempts {
         let Attempt {
             test,
             attempt: number,

@@ -73,6 +73,11 @@ pub(super) fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
             by: withdrawal.by.clone(),
             reason: withdrawal.reason.clone(),
         }),
+        signed_by: end
+            .attestation
+            .as_ref()
+            .map(|it| it.signed_by.clone())
+            .unwrap_or_default(),
         finished_at: time_of(end.decision)?,
     })
 }

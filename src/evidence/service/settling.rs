@@ -7,7 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::look_up::time_of;
-use super::{Error, Runs, binding_of, settled_of};
+use super::{Error, Runs, binding_of};
 use crate::evidence::binding::{Settled, is_hook};
 use crate::evidence::run::{Counts, Finish};
 use crate::evidence::verdict::BEFORE_SYNC;
@@ -18,17 +18,17 @@ use crate::store::{Counting, CountingState, EndedBy, FinishOutcome, RunId, Store
 /// A reporter that was silent for so long will not come back.
 const SILENCE: SignedDuration = SignedDuration::from_mins(15);
 /// How long an application may be missing before what waits for it is given up.
-const MISSING: SignedDuration = SignedDuration::from_mins(5);
+pub(super) const MISSING: SignedDuration = SignedDuration::from_mins(5);
 /// What stands for the exit status of a tool that was not seen to end; no tool ends with it.
 const NO_EXIT_STATUS: i32 = -1;
 
-const GONE: &str = "the application is gone";
+pub(super) const GONE: &str = "the application is gone";
 
 impl Runs {
     /// The applications on whose state it depends what becomes of a run: it passed, and waits for its
     /// operation to end; or its end was not reported, and its operation may have ended or its
-    /// reporter has been silent for long. Each should be read and given to [`settle`](Self::settle),
-    /// or to [`give_up`](Self::give_up) where there is no such application.
+    /// reporter has been silent for long; or it comes from a hook Job that has not been seen to end. Each
+    /// should be read and given to [`hear`](Self::hear) and [`settle`](Self::settle), or to [`give_up`](Self::give_up) where there is no such application.
     ///
     /// # Errors
     /// [`Error::Store`].
@@ -36,6 +36,7 @@ impl Runs {
         let now = self.clock.now();
         let mut waiting = self.store.pending_runs().await?;
         let unfinished = self.store.unfinished_runs().await?.into_iter();
+        waiting.extend(self.store.awaiting_hooks().await?);
         waiting.extend(unfinished.filter(|it| it.run.operation.is_some() || is_silent(it, now)));
         let mut applications: Vec<AppRef> =
             waiting.into_iter().map(|it| it.run.application).collect();
@@ -60,7 +61,7 @@ impl Runs {
             if run.application != *application {
                 continue;
             }
-            let counting = match settled_of(run, now) {
+            let counting = match self.settled_of(&stored, now) {
                 Settled::Wait => continue,
                 Settled::Counts => Counting {
                     state: CountingState::Counts,
@@ -75,7 +76,7 @@ impl Runs {
             if stored.run.application != *application {
                 continue;
             }
-            let outlook = settled_of(&stored.run, now);
+            let outlook = self.settled_of(&stored, now);
             if self.is_over(&stored, &outlook, now) {
                 settled.extend(self.interrupted(&stored, outlook).await?);
             }
@@ -84,8 +85,8 @@ impl Runs {
     }
 
     /// Gives up what waits for `application`, of which Argo CD says that there is none: runs that
-    /// passed more than five minutes ago, and runs whose reporter has fallen silent. Gives those that
-    /// are settled by that.
+    /// passed more than five minutes ago, runs whose reporter has fallen silent, and hook Jobs. Gives the
+    /// runs that are settled by that.
     ///
     /// # Errors
     /// [`Error::Store`]; what was given up before stays so.
@@ -99,6 +100,7 @@ impl Runs {
                 settled.extend(self.settled_as(&stored, void(GONE.to_owned())).await?);
             }
         }
+        self.give_up_hooks(application, now).await?;
         for stored in self.store.unfinished_runs().await? {
             if stored.run.application == *application && is_silent(&stored, now) {
                 let outlook = Settled::Void(GONE.to_owned());
@@ -136,14 +138,17 @@ impl Runs {
             batches: stored.batches,
             attempts: self.store.attempt_count(id).await?,
             interrupted: true,
+            attestation: None,
         };
         let decision = DecisionId::new(stored.heard_at);
-        let end = self.judge(stored, decision, &finish, outlook).await?;
+        let end = self.judge(stored, decision, &finish, outlook, None).await?;
         Ok(
             match self.store.finish_run(id, &end, EndedBy::Gate).await? {
                 FinishOutcome::Finished(after) => Some((id, Counts::of(&after))),
                 // The reporter came back in this very moment.
-                FinishOutcome::AlreadyFinished(_) | FinishOutcome::Moved { .. } => None,
+                FinishOutcome::AlreadyAttested { .. }
+                | FinishOutcome::AlreadyFinished(_)
+                | FinishOutcome::Moved { .. } => None,
             },
         )
     }

@@ -9,10 +9,10 @@ use jiff::Timestamp;
 
 use super::look_up::facts_of;
 use super::{Error, NEWEST, Runs};
-use crate::evidence::view::{Bearing, RunSummary, RunView};
+use crate::evidence::view::{Bearing, RunSummary, RunView, SnapshotLink};
 use crate::gate::{Requirement, RunFacts};
 use crate::names::{Commit, Component, EnvironmentName, Suite};
-use crate::store::{RunFilter, RunId, StoredRun};
+use crate::store::{RunFilter, RunId, SnapshotOf, StoredRun};
 
 /// What an environment requires.
 #[derive(Clone, Debug)]
@@ -53,7 +53,21 @@ impl Runs {
         let attempts = self.store.attempts(id).await?;
         let now = self.clock.now();
         let summary = self.summary(&stored, now, &mut HashMap::new()).await?;
-        Ok(Some(RunView::of(&stored, summary, attempts)))
+        let snapshot = self.store.snapshot(SnapshotOf::Run(id)).await?;
+        let snapshot = snapshot.map(|snapshot| SnapshotLink {
+            taken_at: snapshot.taken_at,
+            url: self.snapshot_url(id),
+            summary: snapshot.summary(),
+        });
+        Ok(Some(RunView::of(&stored, summary, snapshot, attempts)))
+    }
+
+    /// The envelope that the run `id` was finished with, as it was sent, if it was with one.
+    ///
+    /// # Errors
+    /// [`Error::Store`].
+    pub async fn attestation(&self, id: RunId) -> Result<Option<String>, Error> {
+        Ok(self.store.attestation(id).await?)
     }
 
     async fn summary(

@@ -15,6 +15,8 @@ use crate::gate::{self, Finding, GapKind, MatchBy, Place, Requirement};
 use crate::names::{PodRef, Suite};
 use crate::store::RunFilter;
 
+mod attested;
+mod hooks;
 mod model;
 mod withdrawing;
 
@@ -47,7 +49,8 @@ fn world() -> World {
             clock.clone(),
             "https://gate/",
             vec![required()],
-        ),
+        )
+        .signed_by(attested::signers()),
         store,
         clock,
         seconds,
@@ -116,6 +119,7 @@ fn required() -> Required {
             max_age: None,
             least_share: LeastShare::default(),
             match_by: MatchBy::Commit,
+            signed_by: Vec::new(),
         },
     }
 }
@@ -160,6 +164,7 @@ fn finish_of(attempts: &[Attempt]) -> Finish {
         batches: 1,
         attempts: attempts.len() as u64,
         interrupted: false,
+        attestation: None,
     }
 }
 
@@ -229,6 +234,7 @@ impl World {
     /// The loop's round on `checkout-staging`, which reads `app`.
     async fn settle(&self, app: &Value) -> Vec<(RunId, Counts)> {
         let (application, now) = (subject().application, facts(app));
+        self.runs.hear(&application, &now).await.unwrap();
         self.runs.settle(&application, &now).await.unwrap()
     }
 
@@ -247,7 +253,7 @@ impl World {
         self.add(&opened.run, 0, attempts).await.unwrap();
         let finish = finish_of(attempts);
         self.runs
-            .finish(self.reporter(), &opened.run, &finish, &facts(after))
+            .finish(self.reporter(), &opened.run, &finish, None, &facts(after))
             .await
             .unwrap()
     }
@@ -301,15 +307,8 @@ async fn a_hooks_run_opens_the_gate_once_its_operation_has_succeeded() {
 
     let waiting = world.runs.waiting_for().await.unwrap();
     assert_eq!(waiting, [subject().application]);
-    let settle = async |app: Value| {
-        world
-            .runs
-            .settle(&subject().application, &facts(&app))
-            .await
-            .unwrap()
-    };
-    assert_eq!(settle(running(B)).await, []);
-    let settled = settle(ended("Succeeded", B)).await;
+    assert_eq!(world.settle(&running(B)).await, []);
+    let settled = world.settle(&ended("Succeeded", B)).await;
     assert_eq!(settled[0].1, Counts::Now);
     assert!(world.runs.waiting_for().await.unwrap().is_empty());
     assert_eq!(
@@ -364,7 +363,13 @@ async fn words_are_in_the_order_of_ends() {
     let finish = finish_of(&failing());
     world
         .runs
-        .finish(world.reporter(), &slow.run, &finish, &facts(&single()))
+        .finish(
+            world.reporter(),
+            &slow.run,
+            &finish,
+            None,
+            &facts(&single()),
+        )
         .await
         .unwrap();
     assert_eq!(world.gap(A).await.kind, GapKind::Failed);
@@ -391,13 +396,15 @@ async fn a_shrunk_suite_is_measured_at_the_last_run_that_counted() {
         .map(|n| attempt(&format!("t{n}"), 1, Outcome::Passed))
         .collect();
     world.report(&single(), &single(), &many).await;
-    let finished = world.report(&single(), &single(), &many[..17]).await;
-    assert_eq!(finished.verdict, Verdict::Refused);
-    assert_eq!(
-        finished.reasons[0].detail,
-        "17 tests ran, 20 in the newest passing run"
-    );
-    assert_eq!(world.gap(A).await.kind, GapKind::Shrunk);
+    for (kept, ran) in [(1, "1 test ran"), (17, "17 tests ran")] {
+        let finished = world.report(&single(), &single(), &many[..kept]).await;
+        assert_eq!(finished.verdict, Verdict::Refused);
+        assert_eq!(
+            finished.reasons[0].detail,
+            format!("{ran}, 20 in the newest passing run")
+        );
+        assert_eq!(world.gap(A).await.kind, GapKind::Shrunk);
+    }
     let finished = world.report(&single(), &single(), &many[..18]).await;
     assert_eq!(finished.verdict, Verdict::Passed);
 }
@@ -421,7 +428,7 @@ async fn batches_come_in_order_and_none_twice() {
     let end = async || {
         world
             .runs
-            .finish(world.reporter(), &run, &finish, &facts(&single()))
+            .finish(world.reporter(), &run, &finish, None, &facts(&single()))
             .await
             .unwrap()
     };
@@ -643,7 +650,7 @@ async fn nobody_adds_to_the_run_of_another() {
     let finish = finish_of(&passing());
     let refused = world
         .runs
-        .finish(stranger, &run, &finish, &facts(&single()))
+        .finish(stranger, &run, &finish, None, &facts(&single()))
         .await;
     assert_eq!(refused.unwrap_err().code(), "no-such-run");
     let odd = world.runs.own(stranger, "../\u{1b}[2J").await.unwrap_err();

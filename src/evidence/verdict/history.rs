@@ -58,7 +58,10 @@ pub(super) fn about(material: &Material<'_>, ran: u64, reasons: &mut Vec<Reason>
     if let Some(before) = material.before {
         let ran_before = before.tests.ran();
         if !material.least_share.is_met(ran, ran_before) {
-            let detail = format!("{ran} tests ran, {ran_before} in the newest passing run");
+            let detail = format!(
+                "{} ran, {ran_before} in the newest passing run",
+                number_of_tests(ran)
+            );
             push(reasons, ReasonCode::Shrunk, &detail);
         }
         turned_xfail(material.tally, before, reasons);

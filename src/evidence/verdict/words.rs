@@ -55,6 +55,10 @@ pub enum ReasonCode {
     FailedTests,
     /// A test failed, and a later attempt of it was marked as expected to fail, or skipped.
     HiddenFailure,
+    /// The tests passed, and the hook Job that they ran in failed.
+    HookFailed,
+    /// The hook Job succeeded, although the tests did not pass. Tells, refuses nothing.
+    HookSucceeded,
     /// Collected tests, or earlier attempts, were never reported.
     Incomplete,
     /// The run was cut short.
@@ -91,6 +95,8 @@ impl ReasonCode {
             Self::ExitStatus => "exit-status",
             Self::FailedTests => "failed-tests",
             Self::HiddenFailure => "hidden-failure",
+            Self::HookFailed => "hook-failed",
+            Self::HookSucceeded => "hook-succeeded",
             Self::Incomplete => "incomplete",
             Self::Interrupted => "interrupted",
             Self::Narrowed => "narrowed",
@@ -118,7 +124,10 @@ impl ReasonCode {
     /// Whether the reason only tells, and refuses nothing.
     #[must_use]
     pub fn only_tells(self) -> bool {
-        matches!(self, Self::Deselected | Self::PassedWithRetries)
+        matches!(
+            self,
+            Self::Deselected | Self::HookSucceeded | Self::PassedWithRetries
+        )
     }
 }
 

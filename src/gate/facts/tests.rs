@@ -72,7 +72,44 @@ fn what_should_be_there_and_is_not_makes_the_application_unreadable() {
     assert!(unreadable("/status/operationState/phase", json!("Odd")).contains("phase"));
     assert!(unreadable("/status/operationState/startedAt", json!("soon")).contains("startedAt"));
     assert!(unreadable("/status/sync/revision", json!(1)).contains("revisions"));
+    let odd = json!({"phase": "Failed", "startedAt": super::testing::STARTED, "retryCount": -1});
+    assert!(unreadable("/status/operationState", odd).contains("retryCount"));
     assert!(AppFacts::from_json(&Value::Null).is_err());
+}
+
+#[test]
+fn of_the_resources_of_an_operation_the_jobs_that_are_hooks_are_read() {
+    let mut app = single();
+    operation(&mut app, "Failed", B);
+    let job = |name: &str, more: Value| {
+        let mut job = json!({
+            "group": "batch", "kind": "Job", "namespace": "shop", "name": name, "hookType": "PostSync",
+        });
+        let fields = more.as_object().unwrap().clone();
+        job.as_object_mut().unwrap().extend(fields);
+        job
+    };
+    let state = &mut app["status"]["operationState"];
+    state["retryCount"] = json!(2);
+    state["syncResult"]["resources"] = json!([
+        job(
+            "a",
+            json!({"hookPhase": "Failed", "message": "é".repeat(400)})
+        ),
+        job("b", json!({"hookPhase": "Odd"})),
+        job("c", json!({"hookType": null})),
+        job("d", json!({"kind": "Pod"})),
+        job("e", json!({"namespace": 3})),
+    ]);
+    let read = facts(&app).operation.unwrap();
+    assert_eq!(read.retry, 2);
+    let hooks: Vec<(&str, Option<Phase>, usize)> = read
+        .hooks
+        .iter()
+        .map(|hook| (hook.name.as_str(), hook.phase, hook.message.len()))
+        .collect();
+    assert_eq!(hooks, [("a", Some(Phase::Failed), 512), ("b", None, 0)]);
+    assert!(read.hooks.iter().all(|hook| hook.kind == "PostSync"));
 }
 
 proptest::proptest! {

@@ -52,6 +52,7 @@ pub(in crate::gate) fn requirement() -> Requirement {
         max_age: Some(SignedDuration::from_hours(24)),
         least_share: LeastShare::default(),
         match_by: MatchBy::Commit,
+        signed_by: Vec::new(),
     }
 }
 
@@ -80,6 +81,7 @@ pub(in crate::gate) fn run(minute: u64, verdict: Verdict) -> RunFacts {
         },
         standing: Standing::Counts,
         withdrawn: None,
+        signed_by: Vec::new(),
         finished_at: at,
     }
 }
@@ -186,6 +188,41 @@ fn every_kind_of_gap_has_its_words() {
         ),
     ] {
         let gap = gap(runs);
+        assert_eq!((gap.kind, gap.last.as_deref()), (kind, last));
+    }
+}
+
+#[test]
+fn a_job_that_says_otherwise_is_told_with_its_run() {
+    use Verdict::{Failed, Refused};
+    let refused = |code| with(run(842, Refused), |r| r.reasons = reason(code));
+    for (run, kind, last) in [
+        (
+            with(run(842, Failed), |r| {
+                r.reasons = vec![Reason {
+                    code: ReasonCode::HookFailed,
+                    detail: "the Job says otherwise: shop/tests ended Failed: too long".into(),
+                }];
+            }),
+            GapKind::Failed,
+            Some("failed 14:02, the Job says otherwise: shop/tests ended Failed: too long"),
+        ),
+        (
+            with(run(842, Failed), |r| {
+                r.reasons = reason(ReasonCode::HookSucceeded);
+            }),
+            GapKind::Failed,
+            Some("failed 14:02, 2 tests; its Job succeeded all the same"),
+        ),
+        (
+            with(refused(ReasonCode::NoTests), |r| {
+                r.reasons.extend(reason(ReasonCode::HookSucceeded));
+            }),
+            GapKind::Empty,
+            Some("refused 14:02, no-tests; its Job succeeded all the same"),
+        ),
+    ] {
+        let gap = gap(vec![run]);
         assert_eq!((gap.kind, gap.last.as_deref()), (kind, last));
     }
 }

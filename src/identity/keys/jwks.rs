@@ -13,8 +13,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use crate::digest::sha256;
-use crate::identity::json::{self, JsonError};
 use crate::identity::jwt::Algorithm;
+use crate::json::{self, JsonError};
 
 /// The most keys that one issuer may publish.
 const KEY_LIMIT: usize = 128;

@@ -10,7 +10,8 @@ use super::super::decide::Verdict;
 use super::super::facts::Kind;
 use super::super::load::Policies;
 use super::super::question::{
-    ApplicationFacts, Context, EndpointFacts, FindingWord, Mode, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Mode, Moves, Question,
+    Resource, SyncOptions,
 };
 use super::CaseError;
 use crate::identity::{Caller, Subject};
@@ -49,6 +50,7 @@ pub(super) struct Short {
     action: String,
     application: Option<ShortApplication>,
     endpoint: Option<ShortEndpoint>,
+    environment: Option<String>,
     #[serde(default)]
     context: ShortContext,
     pub(super) decision: Expected,
@@ -115,6 +117,9 @@ struct ShortContext {
     wire: Wire,
     mode: Option<Mode>,
     sync: Option<SyncOptions>,
+    moves: Option<Moves>,
+    freezes: BTreeSet<String>,
+    stopped: bool,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -163,10 +168,11 @@ impl Short {
         let question = Question {
             caller: &caller,
             action: &self.action,
-            resource: match (&application, &endpoint) {
-                (Some(application), _) => Resource::Application(application),
-                (None, Some(endpoint)) => Resource::Endpoint(endpoint),
-                (None, None) => self.singleton(policies)?,
+            resource: match (&application, &endpoint, &self.environment) {
+                (Some(application), _, _) => Resource::Application(application),
+                (None, Some(endpoint), _) => Resource::Endpoint(endpoint),
+                (None, None, Some(environment)) => Resource::Environment(environment),
+                (None, None, None) => self.singleton(policies)?,
             },
             context: self.context.filled(&self.action),
         };
@@ -179,7 +185,7 @@ impl Short {
         })
     }
 
-    /// What a case without an application or endpoint is about, by its action.
+    /// What a case that names nothing is about, by its action.
     fn singleton(&self, policies: &Policies) -> Result<Resource<'static>, CaseError> {
         let action = Kind::Action.uid(&self.action);
         let kinds: Vec<_> = policies
@@ -197,10 +203,14 @@ impl Short {
                 action: self.action.clone(),
             })
         } else {
-            let endpoint = kinds.contains(&Kind::Endpoint.type_name());
+            let needs = |kind: Kind| kinds.contains(&kind.type_name());
             Err(CaseError::Needs {
                 action: self.action.clone(),
-                what: if endpoint { "endpoint" } else { "application" },
+                what: match () {
+                    () if needs(Kind::Endpoint) => "endpoint",
+                    () if needs(Kind::Environment) => "environment",
+                    () => "application",
+                },
             })
         }
     }
@@ -270,6 +280,22 @@ impl ShortEndpoint {
 }
 
 impl ShortContext {
+    /// What is rolled out moves forward, unless the case says otherwise. What a case says of an action
+    /// that has no such facts is kept, so that it does not fit the schema.
+    fn deploying(&self, action: &str) -> Option<Deploying> {
+        let says = self.moves.is_some() || self.stopped || !self.freezes.is_empty();
+        let moves = match self.finding {
+            None | Some(FindingWord::None) => Moves::Nothing,
+            Some(FindingWord::Incumbent) => Moves::Back,
+            Some(_) => Moves::Forward,
+        };
+        (says || Deploying::belongs_to(action)).then(|| Deploying {
+            moves: self.moves.unwrap_or(moves),
+            freezes: self.freezes.clone(),
+            stopped: self.stopped,
+        })
+    }
+
     fn filled(&self, action: &str) -> Context {
         let options = SyncOptions::belong_to(action).then(SyncOptions::default);
         Context {
@@ -285,6 +311,7 @@ impl ShortContext {
             },
             mode: self.mode.unwrap_or(Mode::Enforce),
             sync: self.sync.or(options),
+            deploy: self.deploying(action),
         }
     }
 }

@@ -322,3 +322,117 @@ fn names_from_outside_stay_names() {
     let again = answer_again(policies, &answer.recorded.to_json()).unwrap();
     assert_eq!(again, (answer.allowed, answer.policies));
 }
+
+/// The question of `about`, in an environment that is held.
+fn held<'a>(
+    mut question: Question<'a>,
+    freezes: &[&str],
+    stopped: bool,
+    moves: Moves,
+) -> Question<'a> {
+    question.context.deploy = Some(Deploying {
+        moves,
+        freezes: freezes.iter().map(ToString::to_string).collect(),
+        stopped,
+    });
+    question
+}
+
+#[test]
+fn what_holds_an_environment_is_the_reason_only_where_its_end_would_help() {
+    let app = app("prod");
+    let refusal = |roles: &[&str], finding, freezes: &[&str], stopped| {
+        let caller = person(roles);
+        let question = about(&caller, SYNC, &app, finding);
+        let question = held(question, freezes, stopped, Moves::Forward);
+        let denial = denied(decide(shipped(), &[question], ""));
+        let advice = denial.advice().into_iter().map(str::to_owned);
+        (denial.code, denial.evidence, advice.collect::<Vec<_>>())
+    };
+    let wait = "wait until the freeze ends, or ask somebody with the role `freeze-passer`";
+    let start = "wait until the line is started again";
+    for finding in [FindingWord::Satisfied, FindingWord::Blocked] {
+        assert_eq!(
+            refusal(&["release-manager"], finding, &["year-end"], false),
+            (DenialCode::Held, false, vec![wait.to_owned()]),
+            "also where tests are missing besides"
+        );
+        assert_eq!(
+            refusal(
+                &["release-manager", "freeze-passer"],
+                finding,
+                &["year-end"],
+                true
+            ),
+            (DenialCode::Held, false, vec![start.to_owned()]),
+            "who may pass the freeze is told of the stop"
+        );
+        let (code, evidence, advice) = refusal(&["engineer"], finding, &["year-end"], true);
+        assert_eq!((code, evidence), (DenialCode::NotPermitted, false));
+        assert_eq!(
+            advice[0], "deploying to prod needs the role `release-manager`",
+            "who may not deploy there is not told to wait"
+        );
+    }
+    // Tests alone are missing.
+    let passer = ["release-manager", "freeze-passer"];
+    let (code, evidence, _) = refusal(&passer, FindingWord::Blocked, &["year-end"], false);
+    assert_eq!((code, evidence), (DenialCode::Evidence, true));
+}
+
+#[test]
+fn one_held_application_holds_the_call_and_is_told_before_missing_tests() {
+    let caller = person(&["release-manager"]);
+    let (staging, prod) = (app("staging"), app("prod"));
+    let questions = [
+        about(&caller, SYNC, &staging, FindingWord::Blocked),
+        held(
+            about(&caller, SYNC, &prod, FindingWord::Satisfied),
+            &[],
+            true,
+            Moves::Forward,
+        ),
+    ];
+    let denial = denied(decide(shipped(), &questions, ""));
+    assert_eq!((denial.code, denial.evidence), (DenialCode::Held, false));
+    let told: Vec<_> = denial
+        .answers
+        .iter()
+        .map(|a| (a.evidence_would_allow, a.held))
+        .collect();
+    assert_eq!(told, [(true, false), (false, true)]);
+}
+
+#[test]
+fn a_hold_is_observed_where_refusals_are() {
+    let (caller, app) = (person(&["release-manager"]), app("prod"));
+    let mut question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+    question.context.mode = Mode::Observe;
+    let question = held(question, &["year-end"], false, Moves::Forward);
+    let permitted = allowed(decide(shipped(), &[question], ""));
+    assert_eq!(permitted.observed().unwrap().code, DenialCode::Held);
+}
+
+#[test]
+fn a_deploy_without_its_facts_is_refused_and_a_recorded_one_is_answered_alike() {
+    let (caller, app) = (person(&["release-manager"]), app("prod"));
+    let mut question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+    question.context.deploy = None;
+    assert_eq!(
+        denied(decide(shipped(), &[question], "")).code,
+        DenialCode::PolicyError
+    );
+    let question = about(&caller, SYNC, &app, FindingWord::Satisfied);
+    let question = held(question, &["year-end"], true, Moves::Forward);
+    let denial = denied(decide(shipped(), &[question], ""));
+    let recorded = denial.answers[0].recorded.to_json();
+    assert_eq!(
+        recorded["request"]["context"]["freezes"],
+        serde_json::json!(["year-end"])
+    );
+    let again = answer_again(shipped(), &recorded).unwrap();
+    assert_eq!(
+        again,
+        (false, vec!["freeze".to_owned(), "stopped-line".to_owned()])
+    );
+}

@@ -126,6 +126,15 @@ fn cells(
         };
         policies.answer(&question)
     };
+    let [first, ..] = ENVIRONMENTS;
+    if ask(Resource::Environment(first), FindingWord::None)
+        .errors
+        .is_empty()
+    {
+        let all = ENVIRONMENTS.map(Resource::Environment);
+        let letters = all.map(|at| letters(|finding| ask(at, finding).allowed));
+        return ("environment", letters.to_vec());
+    }
     let endpoints = ENVIRONMENTS.map(endpoint);
     let [first, ..] = &endpoints;
     if ask(Resource::Endpoint(first), FindingWord::None)

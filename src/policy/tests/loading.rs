@@ -69,6 +69,7 @@ fn what_policies_name_can_be_compared_with_the_configuration() {
             "argocd-server",
             "cluster-admin",
             "engineer",
+            "freeze-passer",
             "platform-admin",
             "release-manager",
             "security",

@@ -3,6 +3,7 @@
 use super::cli::{render_entry, render_list};
 use super::*;
 use crate::gate::{ApplicationPlan, Finding, Gap, GapKind, PinnedSource};
+use crate::hold::Hold;
 use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
 
 fn entry(opening: Opening, outcome: Option<Outcome>) -> LogEntry {
@@ -17,6 +18,7 @@ fn entry(opening: Opening, outcome: Option<Outcome>) -> LogEntry {
         seq: Seq(0),
         opening,
         closing,
+        snapshot: None,
     }
 }
 
@@ -57,6 +59,8 @@ fn planned() -> Planned {
                 detail: String::new(),
             }],
         }),
+        moves: "forward".into(),
+        held: Hold::default(),
     }
 }
 

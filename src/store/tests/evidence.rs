@@ -14,7 +14,7 @@ fn counting(state: CountingState) -> Counting {
 }
 
 /// A run with every field set.
-fn run() -> RunRow {
+pub(super) fn run() -> RunRow {
     RunRow {
         id: RunId(decision().0),
         idempotency_key: None,
@@ -47,6 +47,7 @@ fn run() -> RunRow {
         operation: Some(BoundOperation {
             started_at: instant("2026-11-23T11:59:00Z"),
             uid: "uid-1".into(),
+            retry: 1,
             pod: Some(PodRef {
                 namespace: "shop".into(),
                 name: "tests-x7k2p".into(),
@@ -79,7 +80,7 @@ fn heard() -> Timestamp {
     instant("2026-11-23T12:00:03Z")
 }
 
-fn finish(judged_batches: u64) -> FinishRow {
+pub(super) fn finish(judged_batches: u64) -> FinishRow {
     FinishRow {
         decision: decision(),
         exit_status: 0,
@@ -99,6 +100,7 @@ fn finish(judged_batches: u64) -> FinishRow {
         },
         counting: counting(CountingState::Void),
         attempts_digest: None,
+        attestation: None,
     }
 }
 
@@ -118,7 +120,7 @@ async fn a_run_is_read_as_it_was_stored() {
         since: None,
         ..run()
     };
-    for (row, seq) in [(full, 1), (bare, 2)] {
+    for (row, seq, hook_state) in [(full, 1, HookState::Awaited), (bare, 2, HookState::None)] {
         let inserted = store.insert_run(&row).await.unwrap();
         assert_eq!(inserted, InsertOutcome::Inserted(Seq(seq)));
         let stored = store.run(row.id).await.unwrap().unwrap();
@@ -130,6 +132,9 @@ async fn a_run_is_read_as_it_was_stored() {
             run: row,
             finish: None,
             withdrawal: None,
+            hook_state,
+            hook: None,
+            disagreement: None,
         };
         assert_eq!(stored, expected);
     }

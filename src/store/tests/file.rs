@@ -189,6 +189,13 @@ async fn an_older_store_is_brought_forward_with_what_is_in_it() {
         });
         old.execute(OLD_RUN, (id(run), finish)).unwrap();
     }
+    // One that was not ended in its operation, and one that was.
+    old.execute(
+        r#"UPDATE run SET operation = '{"uid":"u","started_at":"2026-11-23T11:59:00Z",
+            "pod":{"namespace":"shop","name":"tests-x7k2p"}}' WHERE seq < 3"#,
+        (),
+    )
+    .unwrap();
     old.execute_batch("PRAGMA application_id = 1400467015; PRAGMA user_version = 1;")
         .unwrap();
     drop(old);
@@ -205,6 +212,12 @@ async fn an_older_store_is_brought_forward_with_what_is_in_it() {
         (&ended.attempts_digest, &stored[0].withdrawal),
         (&None, &None)
     );
+    let awaiting = store.awaiting_hooks().await.unwrap();
+    let awaiting: Vec<(Seq, u64)> = awaiting
+        .iter()
+        .map(|run| (run.seq, run.run.operation.as_ref().unwrap().retry))
+        .collect();
+    assert_eq!(awaiting, [(Seq(1), 0)]);
     assert_eq!(stored[0].run.since, None);
     assert_eq!(stored[0].heard_at, stored[0].run.received_at);
 }

@@ -110,6 +110,25 @@ async fn messages_wait_until_they_are_due_and_are_removed_one_by_one() {
 }
 
 #[tokio::test]
+async fn the_same_is_told_again_only_after_a_while() {
+    let folder = Folder::new();
+    let store = folder.open();
+    let hour = jiff::SignedDuration::from_hours(1);
+    let tell = async |key: &str, at: &str| {
+        let (now, notices) = (instant(at), vec![notice("r", at)]);
+        let told = store.tell_once(key.to_owned(), now, now - hour, notices);
+        told.await.unwrap()
+    };
+    assert!(tell("a", "2026-11-23T12:00:00Z").await);
+    assert!(!tell("a", "2026-11-23T12:30:00Z").await);
+    assert!(tell("b", "2026-11-23T12:30:00Z").await);
+    // An hour after it was told, however often it was tried since.
+    assert!(tell("a", "2026-11-23T13:00:00Z").await);
+    let waiting = store.due_notices(instant("2026-11-23T14:00:00Z"), 10).await;
+    assert_eq!(waiting.unwrap().len(), 3);
+}
+
+#[tokio::test]
 async fn decisions_about_an_application_are_found_by_when_they_were_made() {
     let folder = Folder::new();
     let store = folder.open();

@@ -52,6 +52,8 @@ fn permit() -> Opening {
             application: app("checkout-prod"),
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
+            moves: "forward".into(),
+            held: crate::hold::Hold::default(),
         }],
         word: Word::Permit,
         determining: Vec::new(),

@@ -37,6 +37,7 @@ pub(crate) async fn passed(store: &Store, component: &str, commit: &str, source:
         },
         counting: run.counting,
         attempts_digest: None,
+        attestation: None,
     };
     store
         .finish_run(run.id, &finish, EndedBy::Reporter)

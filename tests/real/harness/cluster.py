@@ -118,6 +118,10 @@ class Repository:
         """The commit that the branch points to."""
         return self._git("rev-parse", "HEAD")
 
+    def parent(self, commit: str) -> str:
+        """The commit before a commit."""
+        return self._git("rev-parse", f"{commit}~1")
+
     def set(self, file: str, key: str, value: str) -> str:
         """Gives `key: "value"` in a file another value, commits and pushes; gives the commit."""
         path = self.worktree / file

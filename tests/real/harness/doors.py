@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 PROJECT = "doors"
 PARENTS = "doors-parents"
 STAGING = "doors-staging"
-HOOKED = ("life-auto", "life-one", "life-two")
+HOOKED = ("life-auto", "life-odd", "life-one", "life-two")
 """Components whose applications in staging carry the shipped hook Jobs."""
 REPORTER = ("doors-staging", "doors-tests")
 """Namespace and name of the service account that reports tests of the applications in staging."""
@@ -148,6 +149,16 @@ class Doors:
         found = eventually(f"{name} is at {commit}", done, within=60)
         assert isinstance(found, dict)
         return found
+
+    def at_rest(self, name: str, commit: str) -> None:
+        """Waits until a commit runs, and whatever a test does from now on is later than its rollout."""
+        started = self.rolled_out(name, commit)["startedAt"]
+        self.in_sync(name, commit)
+        # Argo CD tells whole seconds: tests that began in the one in which the operation did may have begun before it.
+        eventually(
+            "the second of the start is over",
+            lambda: datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") > started,
+        )
 
     def report(self, gate: Gate, name: str = STAGING, *, passed: bool = True) -> None:
         """Reports whether the tests of what an application in staging runs have passed."""

@@ -28,6 +28,7 @@ _ROLES = (
     ("release-manager", "release-managers"),
     ("platform-admin", "platform"),
     ("security", "security"),
+    ("freeze-passer", "on-call"),
 )
 
 
@@ -89,6 +90,10 @@ class Setting:
     """The address of the admission door, if it has one. Then parents of the repository `doors` are in staging, too."""
     mode: str = "enforce"
     """What the environments do with a refusal."""
+    more: str = ""
+    """Further sections of the configuration."""
+    signers: tuple[tuple[str, str], ...] = ()
+    """The names and public keys (PEM) of those one of whom must sign the tests that prod requires; none need not."""
 
 
 def configuration(rig: dict[str, Any], issuer: str, folder: Path, url: str, setting: Setting) -> str:
@@ -174,6 +179,16 @@ environment = "staging"
 max_age = "7d"
 """
     )
+    if setting.signers:
+        blocks.append(f"signed_by = {json.dumps([name for name, _ in setting.signers])}\n")
+    blocks += [
+        f"""
+[[signer]]
+name = {_text(name)}
+public_key = {_text(pem)}
+"""
+        for name, pem in setting.signers
+    ]
     blocks += [
         f"""
 [[workload]]
@@ -207,7 +222,7 @@ branches = ["main"]
 """
         for repository in repositories.values()
     ]
-    return "".join(blocks).lstrip()
+    return "".join([*blocks, setting.more]).lstrip()
 
 
 def _admission(address: str, certificate: Path, key: Path, cluster: str) -> str:
@@ -278,6 +293,12 @@ class Gate:
         admin = self.service.line(lambda line: "admin on " in line, within=5)
         self.admin = admin.split("admin on ")[1].strip()
 
+    def restart(self, sections: str) -> None:
+        """Stops the gate and starts it with more sections in its configuration."""
+        self.stop()
+        self.config.write_text(f"{self.config.read_text()}\n{sections}")
+        self.start()
+
     def stop(self) -> None:
         """Stops the gate, which must end well."""
         assert self.service is not None
@@ -289,10 +310,10 @@ class Gate:
         assert self.service is not None
         self.service.kill()
 
-    def command(self, *arguments: str, token: str) -> subprocess.CompletedProcess[str]:
+    def command(self, *arguments: str, token: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Runs one of the gate's own commands, such as `log list`, with a token."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
-        env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca)}
+        env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca), **environment}
         return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
 
     def json(self, *arguments: str, token: str) -> dict[str, Any]:

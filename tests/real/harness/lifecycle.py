@@ -58,6 +58,8 @@ def test_the_secret_is_there():
     assert os.environ["API_KEY"] == "only for tests"
     assert Path("/var/run/secrets/tests/API_KEY").read_text() == "only for tests"
 '''
+# The container of `life-odd` ends otherwise than its tests: badly for a value that ends in 3, well for one in 4.
+_ODD = 'python -m pytest "$0"; status=$?; case "$VALUE" in *3) exit 1;; *4) exit 0;; esac; exit $status'
 
 
 @dataclass
@@ -133,6 +135,8 @@ def _overlay(component: str, environment: str) -> Json:
             {"op": "add", "path": f"{container}/envFrom/-", "value": {"configMapRef": {"name": "settings"}}},
             {"op": "replace", "path": "/spec/activeDeadlineSeconds", "value": 40},
         ]
+        if component == "life-odd":
+            integration.append({"op": "replace", "path": f"{container}/command", "value": ["sh", "-c", _ODD]})
         overlay["patches"] = [
             {"target": {"kind": "Job"}, "patch": json.dumps(everywhere)},
             {"target": {"kind": "Job", "name": "integration"}, "patch": json.dumps(integration)},

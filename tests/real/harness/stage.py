@@ -5,13 +5,11 @@ from __future__ import annotations
 import base64
 import shutil
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .cluster import ARGOCD, path_of
 from .doors import AUTOMATED, STAGING, Doors
-from .processes import eventually
 from .wire import Client, Wire
 
 if TYPE_CHECKING:
@@ -78,13 +76,7 @@ class Stage:
         self.doors.compared(STAGING, commit)
         answer = self.client.call(Wire.REST, "ApplicationService.Sync", {"name": STAGING}, self.token("alice"))
         assert answer.code == 0, str(answer)
-        started = self.doors.rolled_out(STAGING, commit)["startedAt"]
-        self.doors.in_sync(STAGING, commit)
-        # Argo CD tells whole seconds: tests that began in the one in which the operation did may have begun before it.
-        eventually(
-            "the second of the start is over",
-            lambda: datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ") > started,
-        )
+        self.doors.at_rest(STAGING, commit)
         self.doors.report(self.gate, passed=passed)
 
     def automated(self, name: str, **source: Any) -> None:

@@ -8,6 +8,8 @@ import hmac
 import json
 import secrets
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -113,6 +115,13 @@ def signed_by_somebody_else(token: str) -> str:
     """The same claims and key id, signed by a key that is not the provider's."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     return jwt.encode(claims_of(token), key, algorithm="RS256", headers={"kid": header_of(token)["kid"]})
+
+
+def signed_by_the_cluster(rig: dict[str, Any], token: str, **claims: object) -> str:
+    """A service-account token with other claims, signed by the key of the API server as it would have been."""
+    [key] = Path(rig["dir"]).rglob("service-account.key")
+    kid = header_of(token)["kid"]
+    return jwt.encode({**claims_of(token), **claims}, key.read_bytes(), algorithm="RS256", headers={"kid": kid})
 
 
 def with_a_changed_claim(token: str, name: str, value: object) -> str:

@@ -207,3 +207,44 @@ fn batches_keep_within_both_limits() {
     }
     assert!(sizes(vec![]).is_empty());
 }
+
+#[tokio::test]
+async fn a_signed_statement_becomes_a_run_of_its_commit_with_its_signer() {
+    let tasks = TaskTracker::new();
+    let world = world(&tasks).await;
+    let fixtures = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/dsse");
+    let attestation = |path: PathBuf| SubmitOptions {
+        files: Files::Attestation(path),
+        ..options(&world.gate, "junit/pytest-9.2.xml")
+    };
+    let (outcome, text) = submitted(attestation(fixtures.join("ed25519.json"))).await;
+    assert_eq!(outcome.unwrap().exit_status(), 0, "{text}");
+    for told in [
+        "3 of 3 tests passed",
+        "  signed by ci (SHA-256 of the statement: ",
+    ] {
+        assert!(text.contains(told), "{text}");
+    }
+    let [run] = &runs(&world).await.runs[..] else {
+        panic!("one run");
+    };
+    assert_eq!(run.commits[0].as_str(), "a".repeat(40));
+    // What is no envelope is not sent.
+    let broken = world.folder.path().join("broken.json");
+    for (content, told) in [
+        ("", "it is empty"),
+        ("{\"payload\": \"", "`attestation`: not JSON: EOF"),
+        ("<testsuite/>", "`attestation`: not JSON"),
+    ] {
+        std::fs::write(&broken, content).unwrap();
+        let (outcome, _) = submitted(attestation(broken.clone())).await;
+        let error = outcome.unwrap_err();
+        assert_eq!(error.exit_status(), 2);
+        let chain = crate::telemetry::chain(&error);
+        assert!(
+            chain.contains("broken.json") && chain.contains(told),
+            "{chain}"
+        );
+    }
+    assert_eq!(runs(&world).await.runs.len(), 1);
+}

@@ -1,13 +1,16 @@
 //! The model of evidence over a real store: reports, withdrawals and roll-outs as they are stored, and
-//! found again.
+//! found again; where any pass will do, and where one must be signed.
 
 use futures_util::{StreamExt as _, stream};
 
+use super::attested::{ci, envelope, signers};
 use super::*;
 use crate::deployed::is_incumbent;
+use crate::evidence::attestation::tests::statement;
+use crate::evidence::hook::{Heard, hear};
 use crate::evidence::run::Withdraw;
-use crate::gate::model::{At, EVENTS, Event, Specification, word};
-use crate::store::{DeploymentRow, DeploymentState};
+use crate::gate::model::{At, EVENTS, Event, SIGNED_EVENTS, Specification, word};
+use crate::store::{DeploymentRow, DeploymentState, HookState};
 
 /// How many events, at most.
 const LONGEST: u32 = 6;
@@ -20,6 +23,8 @@ struct Told {
     seconds: Arc<AtomicI64>,
     component: Component,
     opened: [Vec<RunId>; 2],
+    /// Whether a pass must be signed.
+    signed: bool,
 }
 
 fn sha(at: At) -> &'static str {
@@ -30,15 +35,17 @@ fn sha(at: At) -> &'static str {
 }
 
 impl Told {
-    fn new(store: Store, number: usize) -> Self {
+    fn new(store: Store, number: usize, signed: bool) -> Self {
         let (clock, seconds) = ticking();
         Self {
-            runs: Runs::new(store.clone(), clock.clone(), "https://gate", Vec::new()),
+            runs: Runs::new(store.clone(), clock.clone(), "https://gate", Vec::new())
+                .signed_by(signers()),
             store,
             clock,
             seconds,
             component: Component::parse(format!("c{number}")).unwrap(),
             opened: [Vec::new(), Vec::new()],
+            signed,
         }
     }
 
@@ -50,6 +57,9 @@ impl Told {
         let plan = planned(&self.component, sha(at));
         let mut requirement = required().requirement;
         requirement.max_age = Some(jiff::SignedDuration::from_hours(24));
+        if self.signed {
+            requirement.signed_by = vec![ci().signer("ci").name];
+        }
         let requirements = [requirement];
         let evidence = evidence_for(&self.store, &plan, &requirements).await;
         let incumbent = is_incumbent(&self.store, &plan).await.unwrap();
@@ -57,7 +67,37 @@ impl Told {
         gate::find(&plan, &requirements, &evidence.unwrap(), incumbent, now)
     }
 
-    async fn report(&mut self, at: At, attempts: &[Attempt]) {
+    async fn report(&mut self, at: At, attempts: &[Attempt], signs: bool) {
+        let mut app = single();
+        app["status"]["sync"]["revision"] = sha(at).into();
+        self.report_about(at, &app, attempts, signs).await;
+    }
+
+    /// As the loop has it: the operation, which is that of one Job, fails after the report.
+    async fn pass_in_failed_hook(&mut self, at: At) {
+        self.report_about(at, &running(sha(at)), &passing(), false)
+            .await;
+        let mut app = hooked(ended("Failed", sha(at)), "PostSync");
+        let resources = &mut app["status"]["operationState"]["syncResult"]["resources"];
+        resources[0]["hookPhase"] = "Failed".into();
+        let run = *self.opened[at as usize].last().unwrap();
+        let stored = self.store.run(run).await.unwrap().unwrap();
+        let bound = stored.run.operation.unwrap();
+        let Heard::Ended(hook) = hear(&bound, None, &facts(&app), self.clock.now()) else {
+            panic!("it has ended")
+        };
+        // Of this run alone: other orders go on beside.
+        let kept = self.store.keep_hook(run, HookState::Heard, Some(hook));
+        assert!(kept.await.unwrap());
+        let disputed = self.runs.disputed().await.unwrap();
+        let disputed = disputed.iter().find(|it| it.stored.run.id == run);
+        if let Some(disputed) = disputed {
+            let decision = self.decision();
+            self.runs.dispute(disputed, decision).await.unwrap();
+        }
+    }
+
+    async fn report_about(&mut self, at: At, app: &Value, attempts: &[Attempt], signs: bool) {
         let started_at = self.clock.now();
         let attempts: Vec<Attempt> = attempts
             .iter()
@@ -67,10 +107,13 @@ impl Told {
                 ..attempt
             })
             .collect();
-        let mut app = single();
-        app["status"]["sync"]["revision"] = sha(at).into();
-        let now = facts(&app);
-        let binding = bind(&now, Claims::default(), &varies()).unwrap();
+        let now = facts(app);
+        let pod = pod();
+        let claims = Claims {
+            pod: Some(&pod),
+            ..Claims::default()
+        };
+        let binding = bind(&now, claims, &varies()).unwrap();
         let subject = Subject {
             component: self.component.clone(),
             ..subject()
@@ -82,13 +125,21 @@ impl Told {
         let new = new_run(&attempts);
         let opened = self.runs.open(reporter(), None, new, &subject, binding);
         let run = opened.await.unwrap().run;
-        let finish = finish_of(&attempts);
+        let said = statement(sha(at), &attempts);
+        let finish = Finish {
+            attestation: signs.then(|| envelope(&ci(), &said)),
+            ..finish_of(&attempts)
+        };
         let batch = AttemptBatch {
             sequence: 0,
             attempts,
         };
         self.runs.add(reporter(), &run, batch).await.unwrap();
-        let finished = self.runs.finish(reporter(), &run, &finish, &now).await;
+        let vouched = self.runs.vouched(&finish).await.unwrap();
+        let finished = self
+            .runs
+            .finish(reporter(), &run, &finish, vouched, &now)
+            .await;
         assert_ne!(finished.unwrap().verdict, Verdict::Refused);
         self.opened[at as usize].push(RunId(Ulid::from_string(&run).unwrap()));
     }
@@ -129,8 +180,10 @@ impl Told {
 
     async fn happens(&mut self, event: Event) {
         match event {
-            Event::Pass(at) => self.report(at, &passing()).await,
-            Event::Fail(at) => self.report(at, &failing()).await,
+            Event::Pass(at) => self.report(at, &passing(), self.signed).await,
+            Event::PassUnsigned(at) => self.report(at, &passing(), false).await,
+            Event::Fail(at) => self.report(at, &failing(), false).await,
+            Event::PassInFailedHook(at) => self.pass_in_failed_hook(at).await,
             Event::WithdrawFirst(at) => self.withdraw(self.opened[at as usize].first()).await,
             Event::WithdrawLast(at) => self.withdraw(self.opened[at as usize].last()).await,
             Event::Expire => {
@@ -142,27 +195,38 @@ impl Told {
 }
 
 /// The order number `number` of those of `length` events.
-fn order(length: u32, number: usize) -> Vec<Event> {
-    let digit = |place| number / EVENTS.len().pow(place) % EVENTS.len();
-    (0..length).map(|place| EVENTS[digit(place)]).collect()
+fn order(events: &[Event], length: u32, number: usize) -> Vec<Event> {
+    let digit = |place| number / events.len().pow(place) % events.len();
+    (0..length).map(|place| events[digit(place)]).collect()
 }
 
-/// All orders of up to three events, and some hundred of six.
 #[tokio::test]
 async fn what_is_stored_is_found_again_as_specified() {
+    hold(&EVENTS, false).await;
+}
+
+#[tokio::test]
+async fn what_is_signed_and_stored_is_found_again_as_specified() {
+    hold(&SIGNED_EVENTS, true).await;
+}
+
+/// All orders of up to three of `events`, and some hundred of six.
+async fn hold(events: &[Event], signed: bool) {
     let world = world();
     let short = (1..=3).flat_map(|length| {
-        let all = 0..EVENTS.len().pow(length);
-        all.map(move |number| order(length, number))
+        let all = 0..events.len().pow(length);
+        all.map(move |number| order(events, length, number))
     });
-    let long = (0..EVENTS.len().pow(LONGEST)).step_by(1_009);
+    let long = (0..events.len().pow(LONGEST)).step_by(1_009);
     let orders: Vec<Vec<Event>> = short
-        .chain(long.map(|number| order(LONGEST, number)))
+        .chain(long.map(|number| order(events, LONGEST, number)))
         .collect();
-    assert_eq!(orders.len(), 8 + 64 + 512 + 260);
+    let of = events.len();
+    let long = of.pow(LONGEST).div_ceil(1_009);
+    assert_eq!(orders.len(), of + of.pow(2) + of.pow(3) + long);
     stream::iter(orders.into_iter().enumerate())
         .for_each_concurrent(64, |(number, order)| {
-            let mut told = Told::new(world.store.clone(), number);
+            let mut told = Told::new(world.store.clone(), number, signed);
             async move {
                 let mut specification = Specification::default();
                 for event in &order {

@@ -6,7 +6,7 @@ use crate::gate::Worth;
 use crate::store::RunFilter;
 
 impl World {
-    async fn withdraw(&self, run: &str, reason: &str) -> Result<WithdrawnRun, Error> {
+    pub(super) async fn withdraw(&self, run: &str, reason: &str) -> Result<WithdrawnRun, Error> {
         let withdrawer = Withdrawer {
             unique: "https://issuer#rita",
             display: "rita@shop.example",

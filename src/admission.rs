@@ -73,9 +73,10 @@ impl Shared {
     /// Whether the start of an operation of `application` has been admitted since `decision` was begun.
     #[must_use]
     pub fn has_admitted(&self, application: &AppRef, decision: DecisionId) -> bool {
-        let begun = i64::try_from(decision.0.timestamp_ms()).unwrap_or(i64::MAX);
         let started = self.started.get(application);
-        started.is_some_and(|at| at.as_millisecond() >= begun)
+        started
+            .zip(decision.made_at())
+            .is_some_and(|(started, made)| started >= made)
     }
 }
 

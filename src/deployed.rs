@@ -234,8 +234,7 @@ pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value>
     let state = json::at(application, "/status/operationState");
     let started: jiff::Timestamp = json::text(state, "/startedAt").parse().ok()?;
     // Argo CD tells whole seconds.
-    let decided = i64::try_from(decision.0.timestamp_ms() / 1000).unwrap_or(i64::MAX);
-    (started.as_second() >= decided).then(|| json::at(state, "/operation"))
+    (started.as_second() >= decision.made_at()?.as_second()).then(|| json::at(state, "/operation"))
 }
 
 /// Ends an operation that is not what was checked, on record as the gate's own act.

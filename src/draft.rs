@@ -67,24 +67,10 @@ impl Draft {
 
     fn new(app: &App, door: Door, remote: Option<IpAddr>) -> Self {
         let at = app.clock.now();
-        let opening = Opening {
-            decision: DecisionId::new(at),
-            at,
-            door,
-            operation: "unknown".to_owned(),
-            effect: Effect::Read.word().to_owned(),
-            wire: "unknown".to_owned(),
-            caller: None,
-            remote,
-            applications: Vec::new(),
-            planned: Vec::new(),
-            word: Word::Refuse,
-            determining: Vec::new(),
-            policy_digest: None,
-            schema_digest: None,
-            evaluation: Value::Null,
-            request: Value::Null,
-        };
+        let (decision, effect) = (DecisionId::new(at), Effect::Read.word());
+        let mut opening = Opening::new(decision, at, door, "unknown", effect, Word::Refuse);
+        "unknown".clone_into(&mut opening.wire);
+        opening.remote = remote;
         Self {
             opening,
             form: Form::Rest,

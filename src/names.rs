@@ -214,6 +214,13 @@ impl DecisionId {
         Self(ulid::Ulid::from_parts(millis, random))
     }
 
+    /// When it was made, to the millisecond; none for a time that no clock tells.
+    #[must_use]
+    pub fn made_at(self) -> Option<jiff::Timestamp> {
+        let millis = i64::try_from(self.0.timestamp_ms()).ok()?;
+        jiff::Timestamp::from_millisecond(millis).ok()
+    }
+
     /// The identifier of what nobody asked for and that was seen at `at`: the same for the same `name`,
     /// whenever it is asked, so that a crash between its entry in the log and what follows from it leaves
     /// one entry.

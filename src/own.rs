@@ -29,7 +29,7 @@ use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
 use crate::preflight;
-use crate::record::{self, Word};
+use crate::record::{self, Outcome, Word};
 use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
@@ -243,6 +243,11 @@ pub(crate) fn decided(
     decide(&app.policies.current(), &[question], ())
 }
 
+/// Whether the policies let `caller` do `action`, where nothing but the answer matters.
+fn may(app: &App, caller: &Caller, action: &str, resource: Resource<'_>) -> bool {
+    matches!(decided(app, caller, action, resource), Decision::Allow(_))
+}
+
 /// As [`decided`], into the draft; a denial is a refusal.
 pub(crate) fn ask(
     app: &App,
@@ -384,12 +389,7 @@ async fn list_runs(
 /// Whether `caller` may read the runs of `application`. One that Argo CD does not give may not be.
 async fn may_read(app: &App, caller: &Caller, application: &AppRef) -> bool {
     match planner::known(app, caller, "Run.read", application).await {
-        Ok(planned) => {
-            matches!(
-                decided(app, caller, "Run.read", about(&planned)),
-                Decision::Allow(_)
-            )
-        }
+        Ok(planned) => may(app, caller, "Run.read", about(&planned)),
         Err(_) => false,
     }
 }
@@ -464,6 +464,42 @@ pub(crate) fn placed<'a>(
         Rejection::BadRequest { sentence }
     })?;
     Ok((environment, component))
+}
+
+/// Why what was permitted was not done.
+struct Failed {
+    /// As the record has it.
+    code: String,
+    /// As the caller is told.
+    rejection: Rejection,
+}
+
+impl From<Rejection> for Failed {
+    fn from(rejection: Rejection) -> Self {
+        let code = rejection.word().to_owned();
+        Self { code, rejection }
+    }
+}
+
+/// Puts on record that `work` is permitted, does it, and answers with what comes of it.
+async fn recorded<T: Serialize>(
+    app: &App,
+    draft: &mut Draft,
+    status: StatusCode,
+    work: impl Future<Output = Result<T, Failed>>,
+) -> Result<Response<Body>, Rejection> {
+    let record = draft.open(app, Word::Permit, draft.durability()).await?;
+    let done = work.await.and_then(|value| {
+        let json = serde_json::to_vec(&value).map_err(|error| internal(&error))?;
+        Ok(ok_json(status, json, draft.decision()))
+    });
+    match done {
+        Ok(response) => Ok(draft.answered(record, response).await),
+        Err(Failed { code, rejection }) => {
+            record.close(Outcome::Refused { code }).await;
+            Err(rejection)
+        }
+    }
 }
 
 pub(crate) async fn answer<T: Serialize>(

@@ -133,9 +133,7 @@ async fn settle_deployment(
     app: &App,
     mut deployment: DeploymentRow,
 ) -> Result<(), crate::store::Error> {
-    let began = jiff::Timestamp::from_millisecond(
-        i64::try_from(deployment.decision.0.timestamp_ms()).unwrap_or(i64::MAX),
-    );
+    let began = deployment.decision.made_at();
     let age = began
         .map(|began| app.clock.now().duration_since(began))
         .unwrap_or_default();

@@ -4,7 +4,7 @@
 //! told about together with the note that it was, so that a crash neither loses nor repeats it. The same
 //! refusal is told once an hour: Argo CD tries an automated sync again and again.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::news::{Kind, News};
@@ -113,7 +113,7 @@ fn failed(app: &App, stored: &StoredRun) -> Option<News> {
     Some(News {
         kind: Kind::RunFailed,
         id: run.id.to_string(),
-        at: time_of(stored).unwrap_or_else(|| app.clock.now()),
+        at: end.decision.made_at().unwrap_or_else(|| app.clock.now()),
         application: run.application.clone(),
         environments: vec![run.environment.to_string()],
         commits: run.commits.iter().map(ToString::to_string).collect(),
@@ -129,10 +129,4 @@ fn failed(app: &App, stored: &StoredRun) -> Option<News> {
             "counts": Counts::of(stored),
         }),
     })
-}
-
-/// When the gate took in the end of a run.
-fn time_of(stored: &StoredRun) -> Option<Timestamp> {
-    let millis = stored.finish.as_ref()?.decision.0.timestamp_ms();
-    Timestamp::from_millisecond(i64::try_from(millis).ok()?).ok()
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{answer, ask, decided, internal, invalid};
+use super::{answer, ask, internal, invalid, may, recorded};
 use crate::app::App;
 use crate::body::Body;
 use crate::draft::Draft;
@@ -17,9 +17,8 @@ use crate::freeze;
 use crate::hold::interface::{Coming, Line, Lines, StartLine, StopLine};
 use crate::identity::Caller;
 use crate::names::EnvironmentName;
-use crate::policy::{Decision, Resource};
-use crate::record::{OpenRecord, Outcome, Word};
-use crate::respond::{Rejection, ok_json};
+use crate::policy::Resource;
+use crate::respond::Rejection;
 use crate::store::{self, Stop};
 
 /// The lines that `caller` may see.
@@ -47,8 +46,7 @@ pub(super) async fn stop(
 ) -> Result<Response<Body>, Rejection> {
     let StopLine { reason } = run::read(body).map_err(|error| invalid(&error))?;
     let reason = self::reason(&reason)?;
-    let record = begun(app, draft, caller, "Line.stop", environment, Some(&reason)).await?;
-    let (record, environment) = record;
+    let environment = asked(app, draft, caller, "Line.stop", environment, Some(&reason))?;
     let stop = Stop {
         by: caller.display(),
         caller: caller.unique(),
@@ -56,11 +54,13 @@ pub(super) async fn stop(
         reason,
         decision: draft.decision(),
     };
-    let stored = app.store.stop_line(environment.clone(), stop).await;
-    let done = stored.map(|stop| {
+    let work = async {
+        let stored = app.store.stop_line(environment.clone(), stop).await;
+        let stop = stored.map_err(|error| not_stored(&error))?;
         tracing::info!(%environment, by = stop.by, "line stopped");
-    });
-    ended(app, draft, record, &environment, done).await
+        Ok(line(app, &environment).await?)
+    };
+    recorded(app, draft, StatusCode::OK, work).await
 }
 
 /// Starts the line of `environment` again for `caller`, if the policies let them.
@@ -74,24 +74,25 @@ pub(super) async fn start(
     let StartLine { reason } = run::read(body).map_err(|error| invalid(&error))?;
     let reason = reason.as_deref().map(self::reason).transpose()?;
     let reason = reason.as_deref();
-    let (record, environment) =
-        begun(app, draft, caller, "Line.start", environment, reason).await?;
-    let stored = app.store.start_line(environment.clone()).await;
-    let done = stored.map(|_| {
+    let environment = asked(app, draft, caller, "Line.start", environment, reason)?;
+    let work = async {
+        let stored = app.store.start_line(environment.clone()).await;
+        stored.map_err(|error| not_stored(&error))?;
         tracing::info!(%environment, by = caller.display(), "line started");
-    });
-    ended(app, draft, record, &environment, done).await
+        Ok(line(app, &environment).await?)
+    };
+    recorded(app, draft, StatusCode::OK, work).await
 }
 
-/// Decides, and puts on record what is about to be done.
-async fn begun(
+/// The environment, if its line may be seen and `caller` may do `action` to it.
+fn asked(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
     action: &str,
     environment: &str,
     reason: Option<&str>,
-) -> Result<(OpenRecord, EnvironmentName), Rejection> {
+) -> Result<EnvironmentName, Rejection> {
     draft.facts(
         Vec::new(),
         json!({ "environment": environment, "reason": reason }),
@@ -102,36 +103,14 @@ async fn begun(
     let known = known.ok_or_else(|| Rejection::NotFound {
         sentence: "there is no such environment, or you may not see its line".to_owned(),
     })?;
-    let resource = Resource::Environment(environment);
-    ask(app, draft, caller, action, resource)?;
-    let record = draft.open(app, Word::Permit, draft.durability()).await?;
-    Ok((record, known.name.clone()))
-}
-
-/// Tells how the line stands now, and closes the record.
-async fn ended(
-    app: &App,
-    draft: &Draft,
-    record: OpenRecord,
-    environment: &EnvironmentName,
-    done: Result<(), store::Error>,
-) -> Result<Response<Body>, Rejection> {
-    let answer = async {
-        done.map_err(|error| not_stored(&error))?;
-        let line = line(app, environment).await?;
-        serde_json::to_vec(&line).map_err(|error| internal(&error))
-    };
-    match answer.await {
-        Ok(json) => {
-            let response = ok_json(StatusCode::OK, json, draft.decision());
-            Ok(draft.answered(record, response).await)
-        }
-        Err(rejection) => {
-            let code = rejection.word().to_owned();
-            record.close(Outcome::Refused { code }).await;
-            Err(rejection)
-        }
-    }
+    ask(
+        app,
+        draft,
+        caller,
+        action,
+        Resource::Environment(environment),
+    )?;
+    Ok(known.name.clone())
 }
 
 /// How the line of `environment` stands, and what is to come.
@@ -148,11 +127,7 @@ async fn line(app: &App, environment: &EnvironmentName) -> Result<Line, Rejectio
 }
 
 fn may_see(app: &App, caller: &Caller, environment: &str) -> bool {
-    let resource = Resource::Environment(environment);
-    matches!(
-        decided(app, caller, "Line.read", resource),
-        Decision::Allow(_)
-    )
+    may(app, caller, "Line.read", Resource::Environment(environment))
 }
 
 fn reason(text: &str) -> Result<String, Rejection> {

@@ -7,10 +7,9 @@
 use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderName, Response, StatusCode};
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{about, ask, internal, invalid, placed, report_refused};
+use super::{about, ask, invalid, placed, recorded, report_refused};
 use crate::app::App;
 use crate::argocd::client::Refresh;
 use crate::body::Body;
@@ -22,34 +21,11 @@ use crate::evidence::verdict::Verdict;
 use crate::identity::{self, Caller};
 use crate::names::{AppRef, PodRef};
 use crate::planner;
-use crate::record::{Outcome, Word};
-use crate::respond::{Rejection, ok_json};
+use crate::respond::Rejection;
 use crate::store::{SnapshotOf, StoredRun};
 
 const ACTION: &str = "Run.report";
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-
-/// Puts on record that `work` is permitted, does it, and answers with what comes of it.
-async fn recorded<T: Serialize>(
-    app: &App,
-    draft: &mut Draft,
-    status: StatusCode,
-    work: impl Future<Output = Result<T, Rejection>>,
-) -> Result<Response<Body>, Rejection> {
-    let record = draft.open(app, Word::Permit, draft.durability()).await?;
-    let done = work.await.and_then(|value| {
-        let json = serde_json::to_vec(&value).map_err(|error| internal(&error))?;
-        Ok(ok_json(status, json, draft.decision()))
-    });
-    match done {
-        Ok(response) => Ok(draft.answered(record, response).await),
-        Err(rejection) => {
-            let code = rejection.word().to_owned();
-            record.close(Outcome::Refused { code }).await;
-            Err(rejection)
-        }
-    }
-}
 
 /// Opens a run.
 pub(super) async fn open(
@@ -98,7 +74,7 @@ pub(super) async fn open(
     };
     let work = async {
         let opened = app.runs.open(reporter, key, new, &subject, binding).await;
-        opened.map_err(|error| report_refused(&error))
+        opened.map_err(|error| report_refused(&error).into())
     };
     recorded(app, draft, StatusCode::CREATED, work).await
 }
@@ -151,7 +127,7 @@ pub(super) async fn attempts(
     may_report(app, draft, caller, reporter, run).await?;
     let work = async {
         let taken = app.runs.add(reporter, run, batch).await;
-        taken.map_err(|error| report_refused(&error))
+        taken.map_err(|error| report_refused(&error).into())
     };
     recorded(app, draft, StatusCode::OK, work).await
 }

@@ -6,7 +6,7 @@
 
 use http::{Response, StatusCode};
 
-use super::{answer, ask, decided, internal, readable};
+use super::{about, answer, ask, internal, may, readable};
 use crate::app::App;
 use crate::argocd::operation::Operation;
 use crate::body::Body;
@@ -14,7 +14,7 @@ use crate::draft::Draft;
 use crate::identity::Caller;
 use crate::names::{AppRef, DecisionId};
 use crate::planner;
-use crate::policy::{Decision, Resource};
+use crate::policy::Resource;
 use crate::respond::Rejection;
 use crate::store::{RunId, SnapshotOf};
 
@@ -61,10 +61,7 @@ async fn may_read_logs(app: &App, caller: &Caller, application: &AppRef) -> bool
     let Ok(planned) = planner::known(app, caller, action, application).await else {
         return false;
     };
-    matches!(
-        decided(app, caller, action, Resource::Application(&planned.facts)),
-        Decision::Allow(_)
-    )
+    may(app, caller, action, about(&planned))
 }
 
 fn missing() -> Rejection {

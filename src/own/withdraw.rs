@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{ask, decided, internal, invalid, report_refused};
+use super::{Failed, ask, invalid, may, recorded, report_refused};
 use crate::app::App;
 use crate::argocd::client::{self, Refresh};
 use crate::body::Body;
@@ -16,9 +16,7 @@ use crate::evidence::run::{self, Withdraw};
 use crate::evidence::service::Withdrawer;
 use crate::identity::Caller;
 use crate::planner::{self, Planned};
-use crate::policy::Decision;
-use crate::record::{Outcome, Word};
-use crate::respond::{Rejection, ok_json};
+use crate::respond::Rejection;
 use crate::store::{RunId, StoredRun};
 
 const ACTION: &str = "Run.withdraw";
@@ -45,37 +43,27 @@ pub(super) async fn withdraw(
     draft.facts(vec![stored.run.application.clone()], facts);
     let planned = about(app, caller, &stored).await?;
     let resource = super::about(&planned);
-    if !matches!(
-        decided(app, caller, "Run.read", resource),
-        Decision::Allow(_)
-    ) {
+    if !may(app, caller, "Run.read", resource) {
         return Err(missing());
     }
     ask(app, draft, caller, ACTION, resource)?;
-    let record = draft.open(app, Word::Permit, draft.durability()).await?;
     let (unique, by) = (caller.unique(), caller.display());
     let withdrawer = Withdrawer {
         unique: &unique,
         display: &by,
         decision: draft.decision(),
     };
-    let done = app.runs.withdraw(withdrawer, id, &withdraw).await;
-    crate::admission::withdrawn(app);
-    let done = done.map_err(|error| (error.code().to_owned(), report_refused(&error)));
-    let answer = done.and_then(|done| {
-        serde_json::to_vec(&done).map_err(|error| ("internal".to_owned(), internal(&error)))
-    });
-    match answer {
-        Ok(json) => {
-            tracing::info!(run = %id, by, "run withdrawn");
-            let response = ok_json(StatusCode::OK, json, draft.decision());
-            Ok(draft.answered(record, response).await)
-        }
-        Err((code, rejection)) => {
-            record.close(Outcome::Refused { code }).await;
-            Err(rejection)
-        }
-    }
+    let work = async {
+        let done = app.runs.withdraw(withdrawer, id, &withdraw).await;
+        crate::admission::withdrawn(app);
+        let done = done.map_err(|error| Failed {
+            code: error.code().to_owned(),
+            rejection: report_refused(&error),
+        })?;
+        tracing::info!(run = %id, by, "run withdrawn");
+        Ok(done)
+    };
+    recorded(app, draft, StatusCode::OK, work).await
 }
 
 /// What policies know of the run's application. One that is gone is as it was when the run was opened:

@@ -80,6 +80,37 @@ pub struct Opening {
 }
 
 impl Opening {
+    /// The opening of `decision`, made at `at`, about `operation` with its `effect`, of which nothing else
+    /// is known yet.
+    #[must_use]
+    pub fn new(
+        decision: DecisionId,
+        at: Timestamp,
+        door: Door,
+        operation: &str,
+        effect: &str,
+        word: Word,
+    ) -> Self {
+        Self {
+            decision,
+            at,
+            door,
+            operation: operation.to_owned(),
+            effect: effect.to_owned(),
+            wire: "own".to_owned(),
+            caller: None,
+            remote: None,
+            applications: Vec::new(),
+            planned: Vec::new(),
+            word,
+            determining: Vec::new(),
+            policy_digest: None,
+            schema_digest: None,
+            evaluation: Value::Null,
+            request: Value::Null,
+        }
+    }
+
     /// What the log is searched by, cleaned as the bytes are.
     fn columns(&self) -> (Option<String>, Vec<AppRef>) {
         let applications = self.applications.iter().map(|application| AppRef {

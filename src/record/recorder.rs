@@ -87,6 +87,22 @@ impl Recorder {
         Ok(record)
     }
 
+    /// Puts `opening`, of something that is over when it is told, on record as a whole; durable on return.
+    /// Gives whether it is new: what is told again under the same decision is passed over.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn note(&self, opening: Opening) -> Result<bool, Error> {
+        match self.open(opening, Durability::BeforeProceeding).await {
+            Ok(record) => {
+                record.close(Outcome::Answered).await;
+                Ok(true)
+            }
+            Err(Error::Store(crate::store::Error::AlreadyRecorded { .. })) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a crash has left open, oldest first. Records that this process has opened are not among
     /// them.
     ///

@@ -19,7 +19,7 @@ use crate::evidence::service::Disputed;
 use crate::evidence::verdict::ReasonCode;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, DecisionId};
-use crate::record::{self, Door, Durability, Opening, Outcome, Word};
+use crate::record::{self, Door, Opening, Word};
 use crate::snapshot;
 use crate::store::{self, SnapshotOf};
 use crate::telemetry::chain;
@@ -99,31 +99,19 @@ pub(super) async fn weigh(app: &App) -> Result<(), Error> {
     Ok(())
 }
 
-async fn put_on_record(app: &App, disputed: &Disputed) -> Result<DecisionId, Error> {
+async fn put_on_record(app: &App, disputed: &Disputed) -> Result<DecisionId, record::Error> {
     let decision = identifier(disputed);
-    let entry = Opening {
+    let mut entry = Opening::new(
         decision,
-        at: app.clock.now(),
-        door: Door::Controller,
-        operation: DISPUTED.to_owned(),
-        effect: Effect::Report.word().to_owned(),
-        wire: "own".to_owned(),
-        caller: None,
-        remote: None,
-        applications: vec![disputed.stored.run.application.clone()],
-        planned: Vec::new(),
-        word: Word::Note,
-        determining: Vec::new(),
-        policy_digest: None,
-        schema_digest: None,
-        evaluation: Value::Null,
-        request: disputed.facts(),
-    };
-    match app.recorder.open(entry, Durability::BeforeProceeding).await {
-        Ok(record) => record.close(Outcome::Answered).await,
-        Err(record::Error::Store(store::Error::AlreadyRecorded { .. })) => {}
-        Err(error) => return Err(error.into()),
-    }
+        app.clock.now(),
+        Door::Controller,
+        DISPUTED,
+        Effect::Report.word(),
+        Word::Note,
+    );
+    entry.applications = vec![disputed.stored.run.application.clone()];
+    entry.request = disputed.facts();
+    app.recorder.note(entry).await?;
     Ok(decision)
 }
 

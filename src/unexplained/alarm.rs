@@ -4,7 +4,7 @@
 //! judgement in the store leaves one entry and one alarm, not two.
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::ran::Ran;
 use crate::app::App;
@@ -12,8 +12,8 @@ use crate::argocd::operation::Effect;
 use crate::json::set;
 use crate::names::DecisionId;
 use crate::notify::{Kind, News};
-use crate::record::{self, Door, Durability, Opening, Outcome, Word};
-use crate::store::{self, NewNotice};
+use crate::record::{self, Door, Opening, Word};
+use crate::store::NewNotice;
 
 /// What the record calls an operation without a decision.
 pub(super) const UNEXPLAINED: &str = "Operation.Unexplained";
@@ -48,7 +48,7 @@ pub(super) async fn raise(
     let mut entry = opening(decision, at, UNEXPLAINED, Word::Alarm);
     entry.applications = vec![application.clone()];
     entry.request = facts.clone();
-    if write(app, entry).await? {
+    if app.recorder.note(entry).await? {
         let started_at = ran.started_at;
         tracing::error!(
             %decision, %application, environment, %started_at, why,
@@ -98,7 +98,7 @@ pub(super) async fn record_baseline(app: &App, found: &[Ran]) -> Result<(), reco
             })
         };
         entry.request = json!({ "operations": some.iter().map(operation).collect::<Vec<_>>() });
-        write(app, entry).await?;
+        app.recorder.note(entry).await?;
     }
     Ok(())
 }
@@ -110,34 +110,6 @@ fn identifier(ran: &Ran) -> DecisionId {
 }
 
 fn opening(decision: DecisionId, at: Timestamp, operation: &str, word: Word) -> Opening {
-    Opening {
-        decision,
-        at,
-        door: Door::Controller,
-        operation: operation.to_owned(),
-        effect: Effect::Deploy.word().to_owned(),
-        wire: "own".to_owned(),
-        caller: None,
-        remote: None,
-        applications: Vec::new(),
-        planned: Vec::new(),
-        word,
-        determining: Vec::new(),
-        policy_digest: None,
-        schema_digest: None,
-        evaluation: Value::Null,
-        request: Value::Null,
-    }
-}
-
-/// Whether the entry is new.
-async fn write(app: &App, entry: Opening) -> Result<bool, record::Error> {
-    match app.recorder.open(entry, Durability::BeforeProceeding).await {
-        Ok(record) => {
-            record.close(Outcome::Answered).await;
-            Ok(true)
-        }
-        Err(record::Error::Store(store::Error::AlreadyRecorded { .. })) => Ok(false),
-        Err(error) => Err(error),
-    }
+    let effect = Effect::Deploy.word();
+    Opening::new(decision, at, Door::Controller, operation, effect, word)
 }

@@ -1,10 +1,8 @@
 //! From stored runs to what the gate compares with a plan.
 
-use jiff::Timestamp;
-
 use super::NEWEST;
 use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing, Withdrawn};
-use crate::names::{DecisionId, is_full_sha};
+use crate::names::is_full_sha;
 use crate::store::{self, CountingState, RunFilter, Store, StoredRun};
 
 /// The runs in `store` that bear on `plan`: for each requirement, the newest about its commits and the
@@ -78,12 +76,7 @@ pub(super) fn facts_of(stored: &StoredRun) -> Option<RunFacts> {
             .as_ref()
             .map(|it| it.signed_by.clone())
             .unwrap_or_default(),
-        finished_at: time_of(end.decision)?,
+        // By the gate's clock; the reporter's own is no measure of age.
+        finished_at: end.decision.made_at()?,
     })
-}
-
-/// When a decision was made, by the server's clock; the reporter's own is no measure of age.
-pub(super) fn time_of(decision: DecisionId) -> Option<Timestamp> {
-    let milliseconds = i64::try_from(decision.0.timestamp_ms()).ok()?;
-    Timestamp::from_millisecond(milliseconds).ok()
 }

@@ -6,7 +6,6 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::look_up::time_of;
 use super::{Error, Runs, binding_of};
 use crate::evidence::binding::{Settled, is_hook};
 use crate::evidence::run::{Counts, Finish};
@@ -94,7 +93,10 @@ impl Runs {
         let now = self.clock.now();
         let mut settled = Vec::new();
         for stored in self.store.pending_runs().await? {
-            let ended = stored.finish.as_ref().and_then(|end| time_of(end.decision));
+            let ended = stored
+                .finish
+                .as_ref()
+                .and_then(|end| end.decision.made_at());
             let long_ago = ended.is_none_or(|ended| now.duration_since(ended) > MISSING);
             if stored.run.application == *application && long_ago {
                 settled.extend(self.settled_as(&stored, void(GONE.to_owned())).await?);

@@ -400,7 +400,7 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let view = readable(app, draft, caller, run).await?;
+    let (_, view) = readable(app, draft, caller, run).await?;
     answer(app, draft, StatusCode::OK, &view).await
 }
 
@@ -410,7 +410,7 @@ async fn show_statement(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let view = readable(app, draft, caller, run).await?;
+    let (_, view) = readable(app, draft, caller, run).await?;
     let url = format!("{}syncgate/v1/runs/{}", app.config.url, view.summary.run);
     let statement = Statement::of(&view, url).map_err(|error| Rejection::Report {
         code: error.code(),
@@ -425,14 +425,14 @@ async fn readable(
     draft: &mut Draft,
     caller: &Caller,
     run: &str,
-) -> Result<RunView, Rejection> {
+) -> Result<(RunId, RunView), Rejection> {
     let missing = || Rejection::NotFound {
         sentence: "there is no such run, or you may not see it".to_owned(),
     };
-    let id = ulid::Ulid::from_string(run).map_err(|_| missing())?;
+    let id = RunId(ulid::Ulid::from_string(run).map_err(|_| missing())?);
     let view = app
         .runs
-        .show(RunId(id))
+        .show(id)
         .await
         .map_err(|error| report_refused(&error))?;
     let view = view.ok_or_else(missing)?;
@@ -444,7 +444,7 @@ async fn readable(
     if !may_read(app, caller, &application).await {
         return Err(missing());
     }
-    Ok(view)
+    Ok((id, view))
 }
 
 /// Where a report about `planned`, called `application` by its reporter, belongs.

@@ -159,8 +159,12 @@ impl Client {
             Refresh::None => self.timeouts.read,
             Refresh::Normal => self.timeouts.refresh,
         };
-        let uri = self.application_uri(app, project, refresh)?;
-        let body = self.ask(Method::GET, uri, limit, app).await?;
+        let refresh = (refresh == Refresh::Normal).then_some(("refresh", "normal"));
+        let which = project.map(|it| ("project", it)).into_iter().chain(refresh);
+        let which: Vec<(&str, &str)> = which.collect();
+        let body = self
+            .of_application(Method::GET, app, "", &which, limit)
+            .await?;
         let found: Value =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
         let name = json::text(&found, "/metadata/name");
@@ -206,7 +210,7 @@ impl Client {
         }
         let limit = self.timeouts.refresh;
         let body = self
-            .of_application(app, "/manifests", &pairs, limit)
+            .of_application(Method::GET, app, "/manifests", &pairs, limit)
             .await?;
         let rendered: Rendered =
             serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))?;
@@ -299,17 +303,8 @@ impl Client {
     /// # Errors
     /// [`Error`], as for [`Self::application`].
     pub async fn terminate(&self, app: &AppRef) -> Result<(), Error> {
-        let mut uri = format!("{}/api/v1/applications/", self.base);
-        encode_into(&mut uri, &app.name);
-        uri.push_str("/operation");
-        if let Some(namespace) = &app.namespace {
-            uri.push_str("?appNamespace=");
-            encode_into(&mut uri, namespace);
-        }
-        let uri = uri
-            .parse()
-            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
-        self.ask(Method::DELETE, uri, self.timeouts.read, app)
+        let limit = self.timeouts.read;
+        self.of_application(Method::DELETE, app, "/operation", &[], limit)
             .await
             .map(|_| ())
     }
@@ -347,6 +342,36 @@ impl Client {
             StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
             other => Err(Error::BadAnswer(format!("status {other}"))),
         }
+    }
+
+    /// What the upstream says at `page` of `app` about `which`.
+    async fn of_application(
+        &self,
+        method: Method,
+        app: &AppRef,
+        page: &str,
+        which: &[(&str, &str)],
+        limit: Duration,
+    ) -> Result<Bytes, Error> {
+        let mut uri = format!("{}/api/v1/applications/", self.base);
+        encode_into(&mut uri, &app.name);
+        uri.push_str(page);
+        let namespace = app.namespace.as_deref().map(|it| ("appNamespace", it));
+        for (index, (key, value)) in namespace
+            .into_iter()
+            .chain(which.iter().copied())
+            .enumerate()
+        {
+            uri.push(if index == 0 { '?' } else { '&' });
+            uri.push_str(key);
+            uri.push('=');
+            encode_into(&mut uri, value);
+        }
+        // The base was checked and the rest is encoded; only a name of absurd length fails.
+        let uri = uri
+            .parse()
+            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
+        self.ask(method, uri, limit, app).await
     }
 
     async fn ask(
@@ -419,34 +444,6 @@ impl Client {
             }
         })?;
         Ok((status, body.to_bytes()))
-    }
-
-    fn application_uri(
-        &self,
-        app: &AppRef,
-        project: Option<&str>,
-        refresh: Refresh,
-    ) -> Result<Uri, Error> {
-        let mut uri = format!("{}/api/v1/applications/", self.base);
-        encode_into(&mut uri, &app.name);
-        let pairs = [
-            ("appNamespace", app.namespace.as_deref()),
-            ("project", project),
-            ("refresh", (refresh == Refresh::Normal).then_some("normal")),
-        ];
-        let mut separator = '?';
-        for (key, value) in pairs {
-            if let Some(value) = value {
-                uri.push(separator);
-                uri.push_str(key);
-                uri.push('=');
-                encode_into(&mut uri, value);
-                separator = '&';
-            }
-        }
-        // The base was checked and the rest is encoded; only a name of absurd length fails.
-        uri.parse()
-            .map_err(|_| Error::NoSuchApplication(app.clone()))
     }
 }
 

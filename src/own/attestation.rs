@@ -5,14 +5,13 @@
 
 use http::{Response, StatusCode};
 
-use super::{internal, readable, report_refused};
+use super::{readable, report_refused};
 use crate::app::App;
 use crate::body::Body;
 use crate::draft::Draft;
 use crate::identity::Caller;
 use crate::record::Word;
 use crate::respond::{Rejection, ok_json};
-use crate::store::RunId;
 
 /// Shows the envelope of `run` to `caller`, if they may read the run.
 pub(super) async fn show(
@@ -21,9 +20,8 @@ pub(super) async fn show(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let view = readable(app, draft, caller, run).await?;
-    let id = ulid::Ulid::from_string(&view.summary.run).map_err(|error| internal(&error))?;
-    let envelope = app.runs.attestation(RunId(id)).await;
+    let (id, _) = readable(app, draft, caller, run).await?;
+    let envelope = app.runs.attestation(id).await;
     let envelope = envelope.map_err(|error| report_refused(&error))?;
     let envelope = envelope.ok_or_else(|| Rejection::NotFound {
         sentence: "the run was finished without an attestation".to_owned(),

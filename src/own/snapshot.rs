@@ -16,7 +16,7 @@ use crate::names::{AppRef, DecisionId};
 use crate::planner;
 use crate::policy::Resource;
 use crate::respond::Rejection;
-use crate::store::{RunId, SnapshotOf};
+use crate::store::SnapshotOf;
 
 pub(super) async fn of_run(
     app: &App,
@@ -24,9 +24,8 @@ pub(super) async fn of_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let view = readable(app, draft, caller, run).await?;
-    let id = ulid::Ulid::from_string(&view.summary.run).map_err(|_| missing())?;
-    show(app, draft, caller, SnapshotOf::Run(RunId(id))).await
+    let (id, _) = readable(app, draft, caller, run).await?;
+    show(app, draft, caller, SnapshotOf::Run(id)).await
 }
 
 pub(super) async fn of_deploy(

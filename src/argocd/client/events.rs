@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Client, Error};
+use super::{Client, Error, Method};
 use crate::json;
 use crate::names::AppRef;
 
@@ -30,7 +30,9 @@ impl Client {
     /// [`Error`], as for [`Client::application`].
     pub async fn events(&self, app: &AppRef) -> Result<Vec<KubernetesEvent>, Error> {
         let limit = self.timeouts.read;
-        let body = self.of_application(app, "/events", &[], limit).await?;
+        let body = self
+            .of_application(Method::GET, app, "/events", &[], limit)
+            .await?;
         events_of(&body)
     }
 }

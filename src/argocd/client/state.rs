@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::events::{KubernetesEvent, events_of};
-use super::{Client, Error, Method, encode_into};
+use super::{Client, Error, Method};
 use crate::json;
 use crate::names::AppRef;
 
@@ -31,7 +31,7 @@ impl Client {
     pub async fn tree(&self, app: &AppRef) -> Result<Value, Error> {
         let limit = self.timeouts.read;
         let body = self
-            .of_application(app, "/resource-tree", &[], limit)
+            .of_application(Method::GET, app, "/resource-tree", &[], limit)
             .await?;
         serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))
     }
@@ -51,7 +51,9 @@ impl Client {
             ("resourceUID", object.uid),
         ];
         let limit = self.timeouts.read;
-        let body = self.of_application(app, "/events", &which, limit).await?;
+        let body = self
+            .of_application(Method::GET, app, "/events", &which, limit)
+            .await?;
         events_of(&body)
     }
 
@@ -73,7 +75,9 @@ impl Client {
             ("podName", pod),
             ("tailLines", tail.as_str()),
         ];
-        let body = self.of_application(app, "/logs", &which, LOGS).await?;
+        let body = self
+            .of_application(Method::GET, app, "/logs", &which, LOGS)
+            .await?;
         let mut written = Vec::new();
         for line in body.split(|byte| *byte == b'\n').filter(|l| !l.is_empty()) {
             let line: Value =
@@ -88,28 +92,5 @@ impl Client {
             }
         }
         Ok(written)
-    }
-
-    pub(super) async fn of_application(
-        &self,
-        app: &AppRef,
-        page: &str,
-        which: &[(&str, &str)],
-        limit: Duration,
-    ) -> Result<bytes::Bytes, Error> {
-        let mut uri = format!("{}/api/v1/applications/", self.base);
-        encode_into(&mut uri, &app.name);
-        uri.push_str(page);
-        let namespace = app.namespace.as_deref().map(|it| ("appNamespace", it));
-        for (index, (key, value)) in which.iter().copied().chain(namespace).enumerate() {
-            uri.push(if index == 0 { '?' } else { '&' });
-            uri.push_str(key);
-            uri.push('=');
-            encode_into(&mut uri, value);
-        }
-        let uri = uri
-            .parse()
-            .map_err(|_| Error::NoSuchApplication(app.clone()))?;
-        self.ask(Method::GET, uri, limit, app).await
     }
 }

@@ -83,6 +83,9 @@ func argocdEnv(l layout, p ports, kubeconfig string, o Options) []string {
 		"ARGOCD_RECONCILIATION_JITTER=0s",
 		"ARGOCD_APPLICATIONSET_CONTROLLER_REQUEUE_AFTER=" + o.Reconciliation.String(),
 		"ARGOCD_SYNC_WAVE_DELAY=0",
+		// Or a sync takes the Job of the sync before for its own, and ends before its tests have: what the controller
+		// knows of the cluster is up to 100 ms old otherwise, and it goes on faster than that here.
+		"ARGOCD_CLUSTER_CACHE_BATCH_EVENTS_PROCESSING=false",
 	}
 }
 

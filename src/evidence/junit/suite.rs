@@ -44,7 +44,12 @@ struct Declared {
     skipped: u64,
     /// Whether its writer is known to count more than test cases.
     is_loose: bool,
+    /// What comments count (Node), in the order of [`REMARKS`].
+    remarks: [Option<u64>; REMARKS.len()],
 }
+
+/// What Node counts in comments: all tests, and then how each of them ended.
+const REMARKS: [&str; 6] = ["tests", "pass", "fail", "cancelled", "skipped", "todo"];
 
 /// What was seen in it, in the suites inside it, too.
 #[derive(Default)]
@@ -104,6 +109,7 @@ impl Suite {
                 is_loose: text("hostname") == "tbd"
                     || attributes.contains_key("doctest_version")
                     || name == "pytest",
+                remarks: [None; REMARKS.len()],
             },
             claim,
         })
@@ -126,10 +132,16 @@ impl Suite {
     /// Takes in what a comment says of the document (Node).
     pub(super) fn remark(&mut self, text: &str) {
         let mut words = text.split_ascii_whitespace();
-        if let (Some("fail" | "cancelled"), Some(count), None) =
-            (words.next(), words.next(), words.next())
-        {
-            let count = count.parse().unwrap_or(0);
+        let (Some(word), Some(count), None) = (words.next(), words.next(), words.next()) else {
+            return;
+        };
+        let index = REMARKS.iter().position(|known| *known == word);
+        let held = index.and_then(|index| self.declared.remarks.get_mut(index));
+        let (Some(held), Ok(count)) = (held, count.parse::<u64>()) else {
+            return;
+        };
+        *held = Some(held.unwrap_or(0).saturating_add(count));
+        if matches!(word, "fail" | "cancelled") {
             self.declared.bad = self.declared.bad.saturating_add(count);
         }
     }
@@ -191,6 +203,7 @@ impl Suite {
         if counts == Counts::Loose || declared.is_loose || self.is_within {
             return Ok(());
         }
+        check_remarks(&declared.remarks)?;
         let Some(tests) = declared.tests else {
             return Ok(());
         };
@@ -208,4 +221,26 @@ impl Suite {
         }
         Ok(())
     }
+}
+
+/// Whether comments count each test once, as Node does. Where there are none, there is nothing to check.
+fn check_remarks(remarks: &[Option<u64>]) -> Result<(), String> {
+    if remarks.iter().all(Option::is_none) {
+        return Ok(());
+    }
+    let mut said = REMARKS.iter().zip(remarks);
+    if let Some((missing, _)) = said.find(|(_, count)| count.is_none()) {
+        return Err(format!(
+            "counts its tests in comments, but none says `{missing}`"
+        ));
+    }
+    let mut counts = remarks.iter().map(|count| count.unwrap_or(0));
+    let tests = counts.next().unwrap_or(0);
+    let ended = counts.fold(0, u64::saturating_add);
+    if tests != ended {
+        return Err(format!(
+            "counts {tests} tests in a comment, and how {ended} ended in others"
+        ));
+    }
+    Ok(())
 }

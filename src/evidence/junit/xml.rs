@@ -49,10 +49,10 @@ impl<'a> Document<'a> {
             return Err(ReadError::Nul { line });
         }
         let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-        Ok(Self {
-            text,
-            reader: Reader::from_str(text),
-        })
+        let mut reader = Reader::from_str(text);
+        // XML 1.0 section 2.5: one that begins `<!--->` would otherwise take in the next, and what it counts.
+        reader.config_mut().check_comments = true;
+        Ok(Self { text, reader })
     }
 
     pub(super) fn next(&mut self) -> Result<Event<'a>, ReadError> {

@@ -47,6 +47,19 @@ fn hostile_and_broken_documents_are_refused_with_their_line() {
             "line 2: the file breaks off here",
         ),
         (
+            "<testsuite>\n<!---> <!-- fail 1 --><testcase name='a'/></testsuite>",
+            "line 2: ill-formed document: forbidden string `--`",
+        ),
+        (
+            "<testsuites>\n<!-- tests 1 --><!-- pass 1 --><testcase name='a'/>\n</testsuites>",
+            "but none says `fail`",
+        ),
+        (
+            "<testsuites><!-- tests 2 --><!-- pass 1 --><!-- fail 0 --><!-- cancelled 0 --><!-- skipped 0 -->\
+             <!-- todo 0 --><testcase name='a'/></testsuites>",
+            "counts 2 tests in a comment, and how 1 ended in others",
+        ),
+        (
             "<testsuite>\n<![CDATA[ never",
             "line 2: the file breaks off here",
         ),

@@ -41,7 +41,7 @@ use self::oidc::Oidc;
 use self::reason::{Quoted, Reason, Scheme};
 use self::roles::RoleMapping;
 use crate::clock::Clock;
-use crate::names::Role;
+use crate::names::{PodRef, Role};
 
 /// What came of looking for a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -325,6 +325,22 @@ impl Caller {
                 format!("{}#{}", self.issuer, self.display())
             }
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
+        }
+    }
+
+    /// The pod that the credential is bound to, where it is.
+    #[must_use]
+    pub fn pod(&self) -> Option<PodRef> {
+        match &self.subject {
+            Subject::KubernetesAccount {
+                namespace,
+                pod: Some(pod),
+                ..
+            } => Some(PodRef {
+                namespace: namespace.clone(),
+                name: pod.clone(),
+            }),
+            _ => None,
         }
     }
 }

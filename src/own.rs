@@ -415,6 +415,7 @@ async fn show_statement(
     let statement = Statement::of(&view, url).map_err(|error| Rejection::Report {
         code: error.code(),
         sentence: error.to_string(),
+        passes: false,
     })?;
     answer(app, draft, StatusCode::OK, &statement).await
 }
@@ -532,6 +533,7 @@ fn report_refused(error: &service::Error) -> Rejection {
         | service::Error::StillReporting { .. } => Rejection::Report {
             code: error.code(),
             sentence,
+            passes: false,
         },
         service::Error::Store(crate::store::Error::Behind { .. }) => Rejection::RecordBehind,
         service::Error::Store(_) | service::Error::Verifying => internal(error),

@@ -10,7 +10,7 @@
 //! | policy, unknown operation | 403 | `PermissionDenied` | not 404, which means "no such app" |
 //! | a freeze, a stopped line | 403 | `PermissionDenied` | a policy says so; `Retry-After` tells when it ends, where that is known |
 //! | evidence | 400 | `FailedPrecondition` | as grpc-gateway maps that code |
-//! | what contradicts what is stored; a report that is none about what runs | 409 | `Aborted` | as it is after a change |
+//! | what contradicts what is stored; a report that is none about what runs | 409 | `Aborted` | as it is after a change; `Retry-After` where that passes by itself |
 //! | malformed, wrong type or method, too large | 400, 415, 405, 413 | `InvalidArgument` | the CLI repeats `ResourceExhausted` |
 //! | overloaded, record behind, upstream or endpoint unreachable | 503, 502 | `Unavailable` | the CLI repeats it, and nothing was forwarded |
 //! | upstream or endpoint failed | 502 | `Internal` | it may have acted: nobody may repeat the call by himself |
@@ -133,6 +133,8 @@ pub enum Rejection {
         code: &'static str,
         /// The same in words.
         sentence: String,
+        /// Whether the same report may be taken on a little later.
+        passes: bool,
     },
     /// The body is larger than what is accepted.
     TooLarge {
@@ -252,7 +254,7 @@ impl Rejection {
             Self::Policy { sentence } => plain(S::FORBIDDEN, Code::PermissionDenied, "policy", sentence),
             Self::RecordBehind => plain(S::SERVICE_UNAVAILABLE, Code::Unavailable, "record-behind",
                 "the decision could not be recorded, nothing was forwarded: try again"),
-            Self::Report { code, sentence } => plain(S::CONFLICT, Code::Aborted, code, sentence),
+            Self::Report { code, sentence, passes: _ } => plain(S::CONFLICT, Code::Aborted, code, sentence),
             Self::TooLarge { limit } => plain(S::PAYLOAD_TOO_LARGE, Code::InvalidArgument, "too-large",
                 &format!("the request is larger than {limit} bytes")),
             Self::Unauthenticated { credential: _, sentence } => plain(S::UNAUTHORIZED, Code::Unauthenticated, "unauthenticated", sentence),
@@ -460,7 +462,7 @@ fn explain(headers: &mut HeaderMap, rejection: &Rejection) {
         };
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
     }
-    if let Rejection::Overloaded = rejection {
+    if let Rejection::Overloaded | Rejection::Report { passes: true, .. } = rejection {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if let Rejection::Held {
@@ -559,6 +561,7 @@ mod tests {
             Rejection::Report {
                 code: "dry-run",
                 sentence: sentence(),
+                passes: false,
             },
             Rejection::TooLarge { limit: 4 },
             Rejection::Unauthenticated {

@@ -217,7 +217,12 @@ async fn test_passes(app: &App) -> anyhow::Result<()> {
     let json = app.argocd.application(&application, None, Refresh::None);
     let facts = AppFacts::from_json(&json.await?)?;
     let environment = app.config.environments.first().context("no environment")?;
-    let binding = binding::bind(&facts, Claims::default(), &environment.varies)?;
+    let binding = binding::bind(
+        &facts,
+        Claims::default(),
+        &environment.varies,
+        Clock::system().now(),
+    )?;
     let now = app.clock.now();
     let attempt = Attempt {
         test: "tests/test_pay.py::test_refund".to_owned(),

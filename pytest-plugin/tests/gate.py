@@ -213,6 +213,8 @@ class Gate:
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json" if status < 300 else "application/problem+json")
         handler.send_header("Content-Length", str(len(content)))
+        if answer.get("code") == "not-rolled-out":
+            handler.send_header("Retry-After", "1")
         handler.end_headers()
         handler.wfile.write(content)
 

@@ -208,6 +208,27 @@ def test_a_refused_run(
 
 
 @pytest.mark.usefixtures("configured")
+@pytest.mark.parametrize(("seconds", "ready"), [("20", True), ("1.5", False)])
+def test_a_sync_that_has_not_rolled_everything_out_is_waited_for(
+    pytester: pytest.Pytester, gate: Gate, monkeypatch: pytest.MonkeyPatch, seconds: str, ready: bool
+) -> None:
+    monkeypatch.setenv("SYNCGATE_RETRY_SECONDS", seconds)
+    early = (409, {"code": "not-rolled-out", "detail": "the operation goes on"})
+    gate.fault = lambda kind, before: early if kind == "runs" and not (ready and before == 2) else None
+    pytester.makepyfile(PASSING)
+    result = pytester.runpytest()
+    if ready:
+        assert result.ret == 0
+        assert len(gate.runs) == 1
+    else:
+        assert result.ret == 77
+        result.stdout.fnmatch_lines(
+            ["*could not be opened: 409 not-rolled-out: the operation goes on - run the tests in a PostSync hook*"]
+        )
+        assert not gate.runs
+
+
+@pytest.mark.usefixtures("configured")
 def test_a_token_that_is_not_accepted(pytester: pytest.Pytester, gate: Gate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SYNCGATE_TOKEN", "a-token-of-someone-else")
     pytester.makepyfile(PASSING)

@@ -2,8 +2,8 @@
 //!
 //! It keeps four applications (two components in two environments), resolves `main` to the commit
 //! that the story last pushed, and runs an operation as Argo CD does as far as the gate can see:
-//! the resolved commit in `operation`, then `operationState` Running while the test Job runs, then
-//! Succeeded with the sync result. Everything else is 501.
+//! the resolved commit in `operation`, then `operationState` Running with the test Job as its hook, then
+//! Succeeded. Everything else is 501.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -63,21 +63,17 @@ impl StandIn {
     pub(super) fn finish_operation(&self, name: &str) {
         let now = self.clock.now().to_string();
         self.change(name, |application| {
-            let sync = json::at(application, "/status/operationState/operation/sync").clone();
             set(
                 application,
                 "/status/operationState/phase",
                 json!("Succeeded"),
             );
             set(application, "/status/operationState/finishedAt", json!(now));
+            let hooks = hooks(application, "Succeeded");
             set(
                 application,
-                "/status/operationState/syncResult",
-                json!({
-                    "revision": json::at(&sync, "/revision"),
-                    "source": json::at(&sync, "/source"),
-                    "resources": [],
-                }),
+                "/status/operationState/syncResult/resources",
+                hooks,
             );
             set(application, "/status/sync/status", json!("Synced"));
             set(application, "/status/health/status", json!("Healthy"));
@@ -159,6 +155,10 @@ impl StandIn {
                 "/status/operationState",
                 json!({
                     "phase": "Running", "startedAt": now, "operation": operation,
+                    "syncResult": {
+                        "revision": resolved, "source": json::at(application, "/spec/source"),
+                        "resources": hooks(application, "Running"),
+                    },
                 }),
             );
         });
@@ -239,6 +239,15 @@ fn error(code: u16, message: &str) -> Value {
 }
 
 /// As Argo CD answers for an application that is not there.
+/// The test Job of `application` as a result of its operation.
+fn hooks(application: &Value, phase: &str) -> Value {
+    json!([{
+        "group": "batch", "version": "v1", "kind": "Job", "name": "integration",
+        "namespace": json::at(application, "/spec/destination/namespace"),
+        "hookType": "PostSync", "hookPhase": phase,
+    }])
+}
+
 fn no_such_application() -> Answer {
     Answer::Json(StatusCode::FORBIDDEN, error(7, "permission denied"))
 }

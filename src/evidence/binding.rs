@@ -134,6 +134,20 @@ pub enum Refusal {
         /// What Argo CD says.
         actual: String,
     },
+    /// The operation ended in this very second, and another one of the same second could not be told from it.
+    #[error("an operation on {application} has only just ended; report again in a second")]
+    JustEnded {
+        /// Which application.
+        application: String,
+    },
+    /// The operation has not come to where tests see what it rolls out.
+    #[error(
+        "the operation that runs on {application} has not rolled everything out yet; report from one of its hooks, or again once it has ended"
+    )]
+    NotRolledOut {
+        /// Which application.
+        application: String,
+    },
     /// The operation names single resources.
     #[error(
         "the operation that runs on {application} syncs single resources; the rest is of other commits"
@@ -174,7 +188,9 @@ impl Refusal {
             Self::DryRun { .. } => "dry-run",
             Self::Hydrated { .. } => "hydrated",
             Self::LocalManifests { .. } => "local-manifests",
+            Self::JustEnded { .. } => "just-ended",
             Self::NotDeployed { .. } => "not-deployed",
+            Self::NotRolledOut { .. } => "not-rolled-out",
             Self::OtherCommit { .. } => "other-commit",
             Self::Partial { .. } => "partial",
             Self::Starting { .. } => "starting",
@@ -182,14 +198,33 @@ impl Refusal {
             Self::Unpinned { .. } => "unpinned",
         }
     }
+
+    /// Whether it passes by itself: the same report may be taken on a little later.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::ComparisonOutdated { .. }
+                | Self::JustEnded { .. }
+                | Self::NotRolledOut { .. }
+                | Self::Starting { .. }
+                | Self::Terminating { .. }
+        )
+    }
 }
 
-/// Finds out what a run that begins now is about. `varies` are the fields that the environment leaves
-/// out of the promotion digest.
+/// Finds out what a run that begins now is about; `facts` were read after `at`, by the gate's clock. `varies` are the fields that the
+/// environment leaves out of the promotion digest. While an operation goes on, tests see what it rolls out only from
+/// its hooks: another reporter has to wait until those that run after all else have begun, or until its end.
 ///
 /// # Errors
 /// [`Refusal`] when the commits cannot be told, or the reporter claims others.
-pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<Binding, Refusal> {
+pub fn bind(
+    facts: &AppFacts,
+    claims: Claims<'_>,
+    varies: &[String],
+    at: Timestamp,
+) -> Result<Binding, Refusal> {
     let application = facts.application.to_string();
     if facts.hydrated {
         return Err(Refusal::Hydrated { application });
@@ -202,9 +237,17 @@ pub fn bind(facts: &AppFacts, claims: Claims<'_>, varies: &[String]) -> Result<B
                 retry: operation.retry,
                 pod: claims.pod.cloned(),
             };
-            (of_operation(operation, &application)?, Some(bound))
+            let resolved = of_operation(operation, &application)?;
+            if !operation.post_sync && hooks_of(&bound, operation).next().is_none() {
+                return Err(Refusal::NotRolledOut { application });
+            }
+            (resolved, Some(bound))
         }
         _ if facts.operation_requested => return Err(Refusal::Starting { application }),
+        // Argo CD tells whole seconds: another operation of this one could not be told from it later.
+        Some(operation) if operation.started_at.as_second() >= at.as_second() => {
+            return Err(Refusal::JustEnded { application });
+        }
         _ => (of_status(facts, &application)?, None),
     };
     let sources = resolved.pinned().map_err(|problem| Refusal::Unpinned {
@@ -241,7 +284,7 @@ fn of_operation(operation: &OperationFacts, application: &str) -> Result<Resolve
         return Err(Refusal::Partial { application });
     }
     let Some(result) = &operation.result else {
-        return Ok(operation.asked.clone());
+        return Err(Refusal::NotRolledOut { application });
     };
     let asked = &operation.asked;
     let contradicts = !asked.sources.list.is_empty() && asked.sources != result.sources
@@ -331,13 +374,12 @@ pub enum Settled {
     Wait,
 }
 
-/// Finds out whether a run that was bound by `binding` and opened at `opened_at`, by the gate's clock,
-/// may count, given what Argo CD says now.
+/// Finds out whether a run that was bound by `binding` may count, given what Argo CD says now.
 #[must_use]
-pub fn settle(binding: &Binding, opened_at: Timestamp, now: &AppFacts) -> Settled {
+pub fn settle(binding: &Binding, now: &AppFacts) -> Settled {
     match (&binding.operation, &binding.since) {
         (Some(bound), _) => settle_operation(binding, bound, now),
-        (None, Some(since)) => settle_status(binding, since, opened_at, now),
+        (None, Some(since)) => settle_status(binding, since, now),
         (None, None) => {
             Settled::Void("it is not known what was deployed when the tests began".to_owned())
         }
@@ -418,21 +460,14 @@ fn is_pod_of(pod: &PodRef, hook: &HookJob) -> bool {
 
 /// A run outside an operation must end on what it began on, by the rules by which it began. The spec
 /// alone does not tell: a rollback and a sync to another revision leave it as it is.
-fn settle_status(
-    binding: &Binding,
-    since: &Since,
-    opened_at: Timestamp,
-    now: &AppFacts,
-) -> Settled {
+fn settle_status(binding: &Binding, since: &Since, now: &AppFacts) -> Settled {
     if now.uid != since.uid {
         return Settled::Void(CREATED_AGAIN.to_owned());
     }
     let operation = now.operation.as_ref();
-    // Argo CD tells whole seconds: two operations of one second cannot be told apart otherwise.
-    let began = operation.is_some_and(|o| o.started_at.as_second() >= opened_at.as_second());
     let moved = Settled::Void("the application moved on while the tests ran".to_owned());
     let goes_on = operation.is_some_and(OperationFacts::goes_on);
-    if goes_on || began || now.operation_requested || now.hydrated || Since::of(now) != *since {
+    if goes_on || now.operation_requested || now.hydrated || Since::of(now) != *since {
         return moved;
     }
     match of_status(now, &now.application.to_string()) {

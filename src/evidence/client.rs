@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -78,6 +78,8 @@ pub enum Error {
         code: Option<String>,
         /// Why, in its words.
         detail: String,
+        /// Whether the same request may be answered later.
+        passes: bool,
     },
     /// It is not known whom to trust.
     #[error(transparent)]
@@ -104,13 +106,13 @@ impl Error {
         }
     }
 
-    /// Whether the gate, or what stands before it, is only away or overloaded: the same request may
-    /// be answered later.
+    /// Whether the gate, or what stands before it, is only away or overloaded, or says itself that this passes:
+    /// the same request may be answered later.
     #[must_use]
     pub fn may_pass(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Refused { status, .. } => matches!(status.as_u16(), 408 | 429 | 502..=504),
+            Self::Refused { passes, .. } => *passes,
             Self::BadAnswer { .. } | Self::BadToken | Self::BadUrl { .. } | Self::Trust(_) => false,
         }
     }
@@ -309,13 +311,13 @@ impl Client {
             source,
         })?;
         let asking = self.ask_once(&Method::POST, &url, body.into(), None);
-        let (status, answer) = tokio::time::timeout(SOON, asking)
+        let answer = tokio::time::timeout(SOON, asking)
             .await
             .map_err(|elapsed| Error::Unreachable {
                 url: url.clone(),
                 source: elapsed.into(),
             })??;
-        read_answer(&url, status, &answer)
+        read_answer(&url, &answer)
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(
@@ -343,14 +345,13 @@ impl Client {
         loop {
             let outcome = self.ask_once(method, &url, body.clone(), key).await;
             let passing = match &outcome {
-                Ok((status, _)) => matches!(status.as_u16(), 502..=504),
+                Ok(answer) => matches!(answer.status.as_u16(), 502..=504),
                 Err(error) => matches!(error, Error::Unreachable { .. }),
             };
             match pauses.next() {
                 Some(pause) if passing => tokio::time::sleep(*pause).await,
                 _ => {
-                    let (status, answer) = outcome?;
-                    return read_answer(&url, status, &answer);
+                    return read_answer(&url, &outcome?);
                 }
             }
         }
@@ -362,7 +363,7 @@ impl Client {
         url: &str,
         body: Bytes,
         key: Option<&str>,
-    ) -> Result<(StatusCode, Bytes), Error> {
+    ) -> Result<Reply, Error> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
             url: url.to_owned(),
             source,
@@ -389,7 +390,11 @@ impl Client {
             let (head, body): (_, Incoming) = Response::into_parts(response);
             let body = Limited::new(body, MAX_ANSWER_BYTES).collect().await;
             let body = body.map_err(&unreachable)?;
-            Ok((head.status, body.to_bytes()))
+            Ok(Reply {
+                status: head.status,
+                comes_later: head.headers.contains_key(RETRY_AFTER),
+                body: body.to_bytes(),
+            })
         };
         match tokio::time::timeout(TIMEOUT, exchange).await {
             Ok(outcome) => outcome,
@@ -398,23 +403,28 @@ impl Client {
     }
 }
 
-fn read_answer<T: DeserializeOwned>(
-    url: &str,
+/// What came back.
+struct Reply {
     status: StatusCode,
-    answer: &[u8],
-) -> Result<T, Error> {
-    if !status.is_success() {
-        return Err(refusal(status, answer));
+    /// Whether it says when to ask again.
+    comes_later: bool,
+    body: Bytes,
+}
+
+fn read_answer<T: DeserializeOwned>(url: &str, reply: &Reply) -> Result<T, Error> {
+    if !reply.status.is_success() {
+        return Err(refusal(reply));
     }
-    serde_json::from_slice(answer).map_err(|source| Error::BadAnswer {
+    serde_json::from_slice(&reply.body).map_err(|source| Error::BadAnswer {
         url: url.to_owned(),
         source,
     })
 }
 
 /// Problem details (RFC 9457), or what else the answer holds.
-fn refusal(status: StatusCode, answer: &[u8]) -> Error {
-    let problem: serde_json::Value = serde_json::from_slice(answer).unwrap_or_default();
+fn refusal(reply: &Reply) -> Error {
+    let status = reply.status;
+    let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |field: &str| problem.get(field)?.as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("title"));
     let detail = said.unwrap_or_else(|| format!("status {status} without a reason"));
@@ -423,6 +433,11 @@ fn refusal(status: StatusCode, answer: &[u8]) -> Error {
         code: text("code"),
         // It goes to a terminal.
         detail: detail.chars().filter(|c| !c.is_control()).collect(),
+        passes: match status.as_u16() {
+            408 | 429 | 502..=504 => true,
+            409 => reply.comes_later,
+            _ => false,
+        },
     }
 }
 

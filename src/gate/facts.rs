@@ -78,6 +78,10 @@ pub struct Resolved {
 
 /// One operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "independent facts, each a word of Argo CD's"
+)]
 pub struct OperationFacts {
     /// When it started; stays the same over its retries.
     pub started_at: Timestamp,
@@ -101,6 +105,8 @@ pub struct OperationFacts {
     pub result: Option<Resolved>,
     /// The Jobs among its hooks, as far as they have begun.
     pub hooks: Vec<HookJob>,
+    /// Whether a hook of whatever kind has begun that waits until all else is applied and healthy: `PostSync`.
+    pub post_sync: bool,
 }
 
 /// A Job that an operation runs as a hook.
@@ -339,6 +345,7 @@ impl OperationFacts {
     fn from_json(state: &Value) -> Result<Self, Unreadable> {
         let sync = at(state, "/operation/sync");
         let started_at = state["startedAt"].as_str().and_then(|t| t.parse().ok());
+        let resources = at(state, "/syncResult/resources");
         let result = match &state["syncResult"] {
             Value::Null => None,
             result => Some(Resolved {
@@ -366,7 +373,10 @@ impl OperationFacts {
                 revisions: revisions(sync, "operation.sync.revisions")?,
             },
             result,
-            hooks: hook_jobs(at(state, "/syncResult/resources")),
+            hooks: hook_jobs(resources),
+            post_sync: list_of(resources)
+                .iter()
+                .any(|resource| text_of(resource, "hookType") == "PostSync"),
         })
     }
 
@@ -375,6 +385,10 @@ impl OperationFacts {
     pub fn goes_on(&self) -> bool {
         matches!(self.phase, Phase::Running | Phase::Terminating)
     }
+}
+
+fn list_of(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
 }
 
 fn text_of<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -408,8 +422,7 @@ fn revisions(holder: &Value, path: &'static str) -> Result<Vec<String>, Unreadab
 }
 
 fn comparison_errors(conditions: &Value) -> Vec<String> {
-    let conditions = conditions.as_array().map_or(&[][..], Vec::as_slice);
-    conditions
+    list_of(conditions)
         .iter()
         .filter(|c| {
             matches!(
@@ -443,7 +456,6 @@ fn optional_text(value: &Value, path: &'static str) -> Result<Option<String>, Un
 
 /// What is no Job or no hook is passed over, and so is what is incomplete.
 fn hook_jobs(resources: &Value) -> Vec<HookJob> {
-    let resources = resources.as_array().map_or(&[][..], Vec::as_slice);
     let hook = |resource: &Value| {
         let of = |key: &str| resource[key].as_str().filter(|text| !text.is_empty());
         let is_job = of("group") == Some("batch") && of("kind") == Some("Job");
@@ -459,7 +471,7 @@ fn hook_jobs(resources: &Value) -> Vec<HookJob> {
             },
         })
     };
-    resources.iter().filter_map(hook).collect()
+    list_of(resources).iter().filter_map(hook).collect()
 }
 
 fn optional_time(value: &Value, path: &'static str) -> Result<Option<Timestamp>, Unreadable> {

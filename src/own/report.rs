@@ -18,8 +18,8 @@ use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, NewRun};
 use crate::evidence::service::{Reporter, Subject};
 use crate::evidence::verdict::Verdict;
-use crate::identity::{self, Caller};
-use crate::names::{AppRef, PodRef};
+use crate::identity::Caller;
+use crate::names::AppRef;
 use crate::planner;
 use crate::respond::Rejection;
 use crate::store::{SnapshotOf, StoredRun};
@@ -39,6 +39,7 @@ pub(super) async fn open(
     let application = new.application_ref();
     draft.facts(vec![application.clone()], json!({ "suite": new.suite }));
     let key = idempotency_key(head)?;
+    let at = app.clock.now();
     // Read afresh: which commit runs is the whole point.
     let json = read(app, &application).await?;
     let planned = planner::about(app, caller, ACTION, &json)?;
@@ -57,16 +58,18 @@ pub(super) async fn open(
     }
     let (environment, component) = placed(app, &planned, &application)?;
     let facts = planner::gate_facts(&json)?;
-    let pod = pod_of(caller);
+    let pod = caller.pod();
     let claims = Claims {
         commits: new.commits.as_deref(),
         pod: pod.as_ref(),
     };
-    let binding =
-        binding::bind(&facts, claims, &environment.varies).map_err(|error| Rejection::Report {
+    let binding = binding::bind(&facts, claims, &environment.varies, at).map_err(|error| {
+        Rejection::Report {
             code: error.code(),
             sentence: error.to_string(),
-        })?;
+            passes: error.passes(),
+        }
+    })?;
     let subject = Subject {
         application: planned.facts.app.clone(),
         environment: environment.name.clone(),
@@ -85,20 +88,6 @@ async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {
         .application(application, None, Refresh::None)
         .await;
     answer.map_err(|error| planner::refused(application, &error))
-}
-
-fn pod_of(caller: &Caller) -> Option<PodRef> {
-    match &caller.subject {
-        identity::Subject::KubernetesAccount {
-            namespace,
-            pod: Some(pod),
-            ..
-        } => Some(PodRef {
-            namespace: namespace.clone(),
-            name: pod.clone(),
-        }),
-        _ => None,
-    }
 }
 
 fn idempotency_key(head: &Parts) -> Result<Option<&str>, Rejection> {

@@ -4,6 +4,7 @@
 //! question, its order and its sentences are those of opening a run: who may not report learns what a
 //! refused report tells, and neither which commits run nor how long the suite takes.
 
+use jiff::Timestamp;
 use tokio::time::{Instant, timeout_at};
 
 use super::interface::{Asked, Check, MAX_EXPECTED_SECONDS, Subject};
@@ -12,6 +13,7 @@ use crate::argocd::client::{self, Refresh};
 use crate::evidence::binding::{self, Claims};
 use crate::evidence::service;
 use crate::evidence::verdict::Verdict;
+use crate::gate::AppFacts;
 use crate::identity::{self, Caller};
 use crate::names::{Commit, Component, EnvironmentName, Suite};
 use crate::own;
@@ -98,22 +100,40 @@ async fn may(
         return Err(Fault(error.to_string(), mend));
     }
     let facts = planner::gate_facts(&json).map_err(|_| unusable())?;
-    let bound =
-        binding::bind(&facts, Claims::default(), &environment.varies).map_err(|refusal| {
-            let mend = "a run could not be opened now: sync or refresh the application, then test";
-            Fault(refusal.to_string(), mend.to_owned())
-        })?;
-    let commits: Vec<&str> = bound.commits.iter().map(Commit::short).collect();
-    let commits = commits.join(" and ");
-    let about = match bound.operation {
-        Some(_) => format!("a run is about the operation that goes on, at {commits}"),
-        None => format!("no operation is going on: a run is about what is deployed, {commits}"),
-    };
+    let about = about(caller, &facts, &environment.varies, app.clock.now())?;
     let detail = format!(
         "may report `{}` for {application} in {}; {about}",
         asked.suite, environment.name
     );
     Ok((detail, component, environment.name.clone()))
+}
+
+/// What a run that began `at` this time would be about.
+fn about(
+    caller: &Caller,
+    facts: &AppFacts,
+    varies: &[String],
+    at: Timestamp,
+) -> Result<String, Fault> {
+    let pod = caller.pod();
+    let claims = Claims {
+        commits: None,
+        pod: pod.as_ref(),
+    };
+    let bound = match binding::bind(facts, claims, varies, at) {
+        Ok(bound) => bound,
+        Err(refusal) if refusal.passes() => return Ok(format!("a run has to wait: {refusal}")),
+        Err(refusal) => {
+            let mend = "a run could not be opened now: sync or refresh the application, then test";
+            return Err(Fault(refusal.to_string(), mend.to_owned()));
+        }
+    };
+    let commits: Vec<&str> = bound.commits.iter().map(Commit::short).collect();
+    let commits = commits.join(" and ");
+    Ok(match bound.operation {
+        Some(_) => format!("a run is about the operation that goes on, at {commits}"),
+        None => format!("no operation is going on: a run is about what is deployed, {commits}"),
+    })
 }
 
 /// What to do where no role would help.

@@ -157,6 +157,31 @@ async fn a_run_of_somebody_else_cannot_be_added_to() {
 }
 
 #[tokio::test]
+async fn a_run_waits_until_there_is_something_to_test() {
+    let world = World::new().await;
+    begin_staging(&world).await;
+    world
+        .outside
+        .argocd
+        .change("checkout-staging", |application| {
+            application["status"]["operationState"]["syncResult"]["resources"] = json!([]);
+        });
+    let (token, body) = (
+        world.outside.tests(),
+        crate::world::new_run("checkout-staging"),
+    );
+    let opening = body.to_string();
+    let early = world
+        .gate
+        .rest("POST", "/syncgate/v1/runs", &token, &opening)
+        .await;
+    assert_eq!((early.status, early.header("retry-after")), (409, "1"));
+    assert_eq!(early.json()["code"], "not-rolled-out");
+    world.outside.argocd.finish("checkout-staging", "Succeeded");
+    assert_eq!(world.gate.post_run(&token, &body).await.status, 201);
+}
+
+#[tokio::test]
 async fn a_run_is_of_the_commit_that_argo_cd_rolls_out_whatever_the_reporter_says() {
     let world = World::new().await;
     begin_staging(&world).await;

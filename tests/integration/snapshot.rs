@@ -34,8 +34,7 @@ fn is_ill(argocd: &ArgoCd) {
         let source = application["spec"]["source"].clone();
         application["status"]["history"] =
             json!([{ "id": 0, "revision": SECOND, "source": source }]);
-        application["status"]["operationState"]["syncResult"] =
-            json!({ "revision": FIRST, "source": source });
+        application["status"]["operationState"]["syncResult"]["revision"] = json!(FIRST);
         application["status"]["health"] = json!({ "status": "Degraded" });
     });
 }

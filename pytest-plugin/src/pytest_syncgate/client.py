@@ -26,6 +26,7 @@ _LONGEST_RETRY_AFTER = 30.0
 #: A token of a kind that is sent to the gate, perhaps by an xdist worker; its parts are base64url (RFC 7515).
 _JWT = re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]*)?")
 _PASSING_STATUS = (408, 425, 429)
+_CONFLICT = 409
 
 
 class GateError(Exception):
@@ -37,11 +38,15 @@ class GateAwayError(GateError):
 
 
 class GateRefusedError(GateError):
-    """The gate said no, and asking again would not change that."""
+    """The gate said no, and asking again would not change that, or has not for as long as it was asked."""
 
-    def __init__(self, status: int, problem: Json) -> None:
-        """Keep the facts of an RFC 9457 problem document (empty if the answer was not one)."""
+    def __init__(self, status: int, problem: Json, *, passes: bool = False) -> None:
+        """Keep the facts of an RFC 9457 problem document (empty if the answer was not one).
+
+        `passes`: the gate says that it might say yes a little later.
+        """
         self.status = status
+        self.passes = passes
         self.code = _string(problem, "code")
         self.next = problem.get("next")
         detail = _string(problem, "detail") or _string(problem, "title") or "no reason given"
@@ -117,7 +122,7 @@ class GateClient:
         try:
             self._post(f"/syncgate/v1/runs/{quote(run.id, safe='')}/attempts", body, patience)
         except GateRefusedError as refusal:
-            if refusal.status != 409 or refusal.next != sequence + 1:
+            if refusal.status != _CONFLICT or refusal.next != sequence + 1:
                 raise
 
     def finish(self, run: Run, body: Json, patience: Patience) -> Json:
@@ -140,7 +145,7 @@ class GateClient:
         """Send until there is an answer that settles it, or patience is over."""
         delay = _FIRST_DELAY
         while True:
-            pause = 0.0
+            pause, refusal = 0.0, None
             try:
                 token = self._credential.token()
                 self._sent_tokens.add(token)
@@ -149,17 +154,22 @@ class GateClient:
                 self._met = True
                 if answer.status == 401 and self._credential.token() != token:
                     continue  # replaced between our reading it and the gate's judging it
-                if answer.status < 500 and answer.status not in _PASSING_STATUS and not self._is_foreign(answer):
+                waits = answer.status == _CONFLICT and "retry-after" in answer.headers
+                passes = waits or answer.status >= 500 or answer.status in _PASSING_STATUS
+                if not passes and not self._is_foreign(answer):
                     value = self._settle(answer)
                     self._proved = True
                     return value
-                trouble = f"it answers {GateRefusedError(answer.status, _problem(answer))}"
+                refusal = GateRefusedError(answer.status, _problem(answer), passes=waits)
+                trouble = f"it answers {refusal}"
                 pause = _retry_after(answer)
             except (TransportError, CredentialError) as error:
                 trouble = str(error)
                 if isinstance(error, CertificateError) and not self._met:
                     raise self._away(trouble) from None  # a mistake in the settings, and not one that passes
             if not patience.wait(max(delay * random.uniform(0.5, 1.0), pause)):  # noqa: S311 (jitter)
+                if refusal is not None and refusal.passes:
+                    raise refusal
                 raise self._away(trouble)
             delay = min(delay * 2, _LONGEST_DELAY)
 

@@ -50,4 +50,8 @@ def advice(error: GateError, settings: Settings, source: str) -> str | None:
         )
     if error.status == 404:
         return "the gate does not know that application, or the URL is not the gate's"
+    if error.passes:
+        return (
+            "run the tests in a PostSync hook, or once the application is synced (SYNCGATE_RETRY_SECONDS waits longer)"
+        )
     return "correct the settings that the gate names"

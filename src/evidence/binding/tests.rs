@@ -10,7 +10,11 @@ fn varies() -> Vec<String> {
 }
 
 fn bound(app: &Value) -> Result<Binding, &'static str> {
-    bind(&facts(app), Claims::default(), &varies()).map_err(|refusal| refusal.code())
+    opened(app, Claims::default()).map_err(|refusal| refusal.code())
+}
+
+fn opened(app: &Value, claims: Claims<'_>) -> Result<Binding, Refusal> {
+    bind(&facts(app), claims, &varies(), OPENED.parse().unwrap())
 }
 
 fn running(commit: &str) -> Value {
@@ -87,7 +91,70 @@ fn a_moving_revision_of_an_operation_is_what_argo_cd_made_of_it() {
         by_name,
         &[("/status/operationState/syncResult", Value::Null)],
     );
-    assert_eq!(bound(&unresolved), Err("unpinned"));
+    assert_eq!(bound(&unresolved), Err("not-rolled-out"));
+}
+
+#[test]
+fn before_all_is_rolled_out_only_its_own_hooks_may_speak() {
+    let resources = "/status/operationState/syncResult/resources";
+    let hook = |kind: &str| {
+        json!([{
+            "group": "batch", "kind": "Job", "namespace": "shop", "name": "tests", "hookType": kind,
+            "hookPhase": "Running",
+        }])
+    };
+    let pod = |name: &str| PodRef {
+        namespace: "shop".into(),
+        name: name.into(),
+    };
+    let from = |app: &Value, pod: Option<&PodRef>| {
+        let claims = Claims {
+            pod,
+            ..Claims::default()
+        };
+        opened(app, claims).map(|binding| binding.commits)
+    };
+    let at = |commit| Ok(vec![Commit::parse(commit).unwrap()]);
+    let application = || "argocd/checkout-staging".to_owned();
+    let early = Err(Refusal::NotRolledOut {
+        application: application(),
+    });
+    assert!(
+        Refusal::NotRolledOut {
+            application: application()
+        }
+        .passes()
+    );
+    for begun in [Value::Null, json!([]), hook("PreSync"), hook("Sync")] {
+        let app = changed(running(B), &[(resources, begun.clone())]);
+        assert_eq!(from(&app, None), early);
+        assert_eq!(from(&app, Some(&pod("ci-7x2p4"))), early);
+        let its_own = begun.as_array().is_some_and(|hooks| !hooks.is_empty());
+        let said = from(&app, Some(&pod("tests-7x2p4")));
+        assert_eq!(said, if its_own { at(B) } else { early.clone() });
+    }
+    let rolled_out = changed(running(B), &[(resources, hook("PostSync"))]);
+    assert_eq!(from(&rolled_out, None), at(B));
+    assert_eq!(from(&rolled_out, Some(&pod("ci-7x2p4"))), at(B));
+}
+
+#[test]
+fn a_run_waits_for_the_end_of_the_second_in_which_the_last_operation_started() {
+    let mut ended = single();
+    operation(&mut ended, "Succeeded", A);
+    let at = |time: &str| {
+        let bound = bind(
+            &facts(&ended),
+            Claims::default(),
+            &varies(),
+            time.parse().unwrap(),
+        );
+        bound
+            .map(|_| ())
+            .map_err(|refusal| (refusal.code(), refusal.passes()))
+    };
+    assert_eq!(at("2026-11-23T14:00:00.999Z"), Err(("just-ended", true)));
+    assert_eq!(at("2026-11-23T14:00:01Z"), Ok(()));
 }
 
 #[test]
@@ -157,7 +224,7 @@ fn claims_must_agree() {
             commits: Some(&commits),
             ..Claims::default()
         };
-        bind(&facts(app), claims, &varies()).map_err(|refusal| refusal.code())
+        opened(app, claims).map_err(|refusal| refusal.code())
     };
     assert!(claim(&running(B), &[B]).is_ok());
     assert_eq!(claim(&running(B), &[A]), Err("other-commit"));
@@ -171,8 +238,7 @@ fn claims_must_agree() {
 const OPENED: &str = "2026-11-23T15:00:00.7Z";
 
 fn settled(before: &Value, after: &Value) -> Settled {
-    let opened_at = OPENED.parse().unwrap();
-    settle(&bound(before).unwrap(), opened_at, &facts(after))
+    settle(&bound(before).unwrap(), &facts(after))
 }
 
 fn void(settled: Settled) -> String {
@@ -323,27 +389,12 @@ fn what_the_comparison_does_not_show_ends_a_run_outside_an_operation_too() {
 /// Argo CD's times have whole seconds: what began in the second of the opening may be another
 /// operation than the one that was seen then.
 #[test]
-fn an_operation_of_the_second_of_the_opening_or_later_ends_the_run() {
-    for (started, counts) in [
-        ("2026-11-23T14:59:59Z", true),
-        ("2026-11-23T15:00:00Z", false),
-        ("2026-11-23T15:00:01Z", false),
-    ] {
-        let mut app = single();
-        operation(&mut app, "Succeeded", A);
-        set(&mut app, "/status/operationState/startedAt", json!(started));
-        assert_eq!(settled(&app, &app) == Settled::Counts, counts, "{started}");
-    }
-}
-
-#[test]
 fn a_run_of_which_nothing_is_known_at_its_beginning_does_not_count() {
     let binding = Binding {
         since: None,
         ..bound(&single()).unwrap()
     };
-    let opened_at = OPENED.parse().unwrap();
-    assert!(void(settle(&binding, opened_at, &facts(&single()))).contains("not known"));
+    assert!(void(settle(&binding, &facts(&single()))).contains("not known"));
 }
 
 /// After a rollback, Argo CD says for a while that the application is in sync with what it was.
@@ -418,15 +469,11 @@ fn tests_of_a_hook_before_the_sync_say_nothing_about_what_it_rolls_out() {
             pod: Some(&pod),
             ..Claims::default()
         };
-        let binding = bind(&facts(&running(B)), claims, &varies()).unwrap();
+        let binding = opened(&running(B), claims).unwrap();
         for (phase, otherwise) in [("Running", Settled::Wait), ("Succeeded", Settled::Counts)] {
             let mut app = single();
             operation(&mut app, phase, B);
-            let settled = settle(
-                &binding,
-                OPENED.parse().unwrap(),
-                &facts(&with_hooks(app, &hooks)),
-            );
+            let settled = settle(&binding, &facts(&with_hooks(app, &hooks)));
             let expected = if before_sync {
                 Settled::BeforeSync
             } else {

@@ -197,7 +197,7 @@ fn batches_of(attempts: Vec<Attempt>) -> Vec<Vec<Attempt>> {
     batches
 }
 
-/// Asks again while the gate is away.
+/// Asks again while the gate is away, or says that it cannot take a report on yet.
 struct Patience {
     gate: String,
     time: Duration,
@@ -243,8 +243,12 @@ impl Patience {
         let why = crate::telemetry::chain(error);
         let left = left.as_secs();
         if !self.bar.is_hidden() {
+            let trouble = match error {
+                client::Error::Refused { detail, .. } => detail,
+                _ => "no answer",
+            };
             self.bar
-                .set_message(format!("- no answer, trying for {left} s more"));
+                .set_message(format!("- {trouble}; trying for {left} s more"));
         } else if pause == PAUSES.0 {
             let mut err = std::io::stderr().lock();
             let _ = writeln!(err, "syncgate: {why}; trying for {left} s more");

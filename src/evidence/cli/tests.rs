@@ -112,7 +112,7 @@ async fn open(
         commits: new.commits.as_deref(),
         ..Claims::default()
     };
-    match bind(&facts(&single()), claims, &[]) {
+    match bind(&facts(&single()), claims, &[], clock().now()) {
         Err(refusal) => {
             let problem =
                 serde_json::json!({"detail": refusal.to_string(), "code": refusal.code()});

@@ -209,7 +209,7 @@ impl Runs {
         let Some(binding) = binding_of(&stored.run) else {
             return Settled::Void("the run is bound to no commits".to_owned());
         };
-        let settled = settle(&binding, stored.run.received_at, now);
+        let settled = settle(&binding, now);
         let (Settled::Counts, Some(bound)) = (&settled, &binding.operation) else {
             return settled;
         };

@@ -200,7 +200,7 @@ impl World {
             pod: Some(&pod),
             ..Claims::default()
         };
-        let binding = bind(&facts(app), claims, &varies()).unwrap();
+        let binding = bind(&facts(app), claims, &varies(), self.clock.now()).unwrap();
         self.runs
             .open(self.reporter(), key, new_run(attempts), &subject(), binding)
             .await
@@ -611,7 +611,15 @@ async fn a_key_gives_its_run_again_and_no_other() {
     assert_eq!(before("k-0", "integration").await, Ok(None));
     assert_eq!(before("k-1", "smoke").await, Err("key-reused"));
     assert_eq!(before("a key", "smoke").await, Err("invalid"));
-    let binding = || bind(&facts(&single()), Claims::default(), &varies()).unwrap();
+    let binding = || {
+        bind(
+            &facts(&single()),
+            Claims::default(),
+            &varies(),
+            world.clock.now(),
+        )
+        .unwrap()
+    };
     let mut other = new_run(&passing());
     other.suite = Suite::parse("smoke").unwrap();
     let here = subject();

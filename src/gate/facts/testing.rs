@@ -45,13 +45,16 @@ pub(crate) fn multi() -> Value {
     app
 }
 
-/// Gives `app`, which has one source, an operation in `phase` that rolls out `commit`.
+/// Gives `app`, which has one source, an operation in `phase` that has rolled out `commit` and come to a hook
+/// after it, which is no Job.
 pub(crate) fn operation(app: &mut Value, phase: &str, commit: &str) {
     let source = app["spec"]["source"].clone();
     app["status"]["operationState"] = json!({
         "phase": phase, "startedAt": STARTED,
         "operation": {"sync": {"revision": commit, "source": source}},
-        "syncResult": {"revision": commit, "source": source},
+        "syncResult": {"revision": commit, "source": source, "resources": [
+            {"group": "argoproj.io", "kind": "Workflow", "namespace": "shop", "name": "tell", "hookType": "PostSync"},
+        ]},
     });
 }
 

@@ -466,9 +466,16 @@ impl ArgoCd {
                 let revision = revision.map_or(newest["revision"].clone(), Value::from);
                 json!({"source": spec["source"], "revision": revision})
             };
+            let mut result = sync.clone();
+            // It comes at once to the hook that tests.
+            result["resources"] = json!([{
+                "group": "batch", "version": "v1", "kind": "Job", "namespace": spec["destination"]["namespace"],
+                "name": "tests", "hookType": "PostSync", "hookPhase": "Running",
+            }]);
             let operation = json!({"sync": sync, "info": infos});
-            application["status"]["operationState"] =
-                json!({"phase": "Running", "startedAt": now(), "operation": operation});
+            application["status"]["operationState"] = json!({
+                "phase": "Running", "startedAt": now(), "operation": operation, "syncResult": result,
+            });
             application["operation"] = operation;
         });
         let answer = self.application(&name);

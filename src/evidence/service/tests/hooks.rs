@@ -60,7 +60,7 @@ impl World {
             pod: Some(&pod),
             ..Claims::default()
         };
-        let binding = bind(&facts(app), claims, &varies()).unwrap();
+        let binding = bind(&facts(app), claims, &varies(), self.clock.now()).unwrap();
         let new = new_run(attempts);
         self.runs
             .open(self.reporter(), None, new, &subject(), binding)

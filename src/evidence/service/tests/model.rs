@@ -113,7 +113,7 @@ impl Told {
             pod: Some(&pod),
             ..Claims::default()
         };
-        let binding = bind(&now, claims, &varies()).unwrap();
+        let binding = bind(&now, claims, &varies(), self.clock.now()).unwrap();
         let subject = Subject {
             component: self.component.clone(),
             ..subject()

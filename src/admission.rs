@@ -37,7 +37,7 @@ use crate::intent;
 use crate::listener::Connection;
 use crate::names::{AppRef, DecisionId};
 
-pub use again::{follow, settled, withdrawn};
+pub use again::{follow, let_through, settled, withdrawn};
 
 /// Where the API server asks.
 const PATH: &str = "/validate";

@@ -4,6 +4,7 @@
 //! code. Every command that talks to a gate takes its address and credential in the same way
 //! ([`GateOptions`]).
 
+mod break_glass;
 mod evidence;
 mod line;
 mod log;
@@ -28,6 +29,9 @@ const CONFIGURATION: u8 = 64;
 /// One command.
 #[derive(Subcommand)]
 pub enum Command {
+    /// Emergencies: roll out what has not been tested, and see what tests are owed
+    #[command(subcommand, after_long_help = break_glass::EXAMPLES, after_help = break_glass::EXAMPLES)]
+    BreakGlass(break_glass::BreakGlassCommand),
     /// Tell the story with stand-ins: a sync is refused, tests are reported, the sync goes through
     ///
     /// Needs nothing: it starts the real gate over a small stand-in of Argo CD and a token issuer,
@@ -99,6 +103,7 @@ pub fn run(command: Command) -> ExitCode {
     match command {
         Command::Demo(options) => runtime.block_on(serve::demo(options)),
         Command::Evidence(command) => runtime.block_on(evidence::run(command)),
+        Command::BreakGlass(command) => runtime.block_on(break_glass::run(command)),
         Command::Line(command) => runtime.block_on(line::run(command)),
         Command::Log(command) => runtime.block_on(log::run(command)),
         Command::Policy(command) => policy::run(command),

@@ -28,6 +28,7 @@ pub use sections::{
 
 use reader::Table;
 
+use crate::break_glass;
 use crate::evidence::dsse::Signer;
 use crate::freeze::Freeze;
 
@@ -58,6 +59,8 @@ pub struct Config {
     pub signers: Vec<Signer>,
     /// When environments take no change.
     pub freezes: Vec<Freeze>,
+    /// How long a break-glass is good for, and how soon its tests are due.
+    pub break_glass: break_glass::Terms,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -171,6 +174,7 @@ impl Config {
         let signers = signers::read(&mut root, base, problems);
         let environments = environments::read(&mut root, &signers, problems);
         let freezes = freezes::read(&mut root, &environments, problems);
+        let break_glass = sections::break_glass(&mut root, problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, &environments, problems);
@@ -190,6 +194,7 @@ impl Config {
             environments,
             signers,
             freezes,
+            break_glass,
             workloads,
             git,
             receivers,

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::argocd::operation::{Effect, Operation};
 use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
+use crate::break_glass;
 use crate::failpoint;
 use crate::forward::{Ending, OnEnd, StreamEnd};
 use crate::hold::Holds;
@@ -23,7 +24,7 @@ use crate::listener::Connection;
 use crate::names::DecisionId;
 use crate::notify;
 use crate::planner::Plan;
-use crate::policy::{Answer, Denial, Permitted, Policies};
+use crate::policy::{Answer, Denial, GlassWord, Permitted, Policies};
 use crate::record::{
     Door, Durability, OpenRecord, Opening, Outcome, Planned, UpstreamStatus, Word,
 };
@@ -139,6 +140,7 @@ impl Draft {
                 "force": request.is_forced(),
                 "prune": request.prunes(),
                 "local": request.is_local(),
+                "break_glass": request.info(break_glass::INFO),
             });
         }
         if let CallBody::Rollback(request) = &call.body {
@@ -175,6 +177,9 @@ impl Draft {
             .filter(|p| p.plan.is_some() || p.finding.is_some());
         self.opening.planned = planned
             .map(|p| Planned {
+                break_glass: Some(p.glass(plan, holds))
+                    .filter(|glass| *glass != GlassWord::None)
+                    .map(|glass| glass.word().to_owned()),
                 application: p.facts.app.clone(),
                 action: p.action.to_owned(),
                 changes: p.changes.iter().map(ToString::to_string).collect(),

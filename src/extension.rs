@@ -64,6 +64,7 @@ pub(crate) async fn call(
         action: EXTENSION,
         applications: vec![planned],
         administers: Vec::new(),
+        justification: None,
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     send(

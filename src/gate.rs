@@ -21,6 +21,8 @@ pub use facts::{
     AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
 };
 pub(crate) use facts::{commit_of, target_revision};
+#[cfg(test)]
+pub(crate) use find::tests as finding;
 pub use find::{EvidenceFor, MatchBy, Requirement, RunFacts, Standing, Withdrawn, find};
 pub use plan::{AskedRevisions, Place, plan, recorded};
 pub use sentence::{MAX_LENGTH, Refused, sentence};

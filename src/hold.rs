@@ -1,4 +1,5 @@
-//! What holds an environment: freezes that are in force, and a line that somebody has stopped.
+//! What holds an environment: freezes that are in force, and a line that somebody has stopped; and what an
+//! emergency lets through nevertheless.
 //!
 //! In: environments, and the time. Out: [`Holds`], for policies, records and refusals. Looked up anew
 //! for each decision about a deploy, and for nothing else; so a stop takes effect at once wherever the
@@ -13,10 +14,12 @@ use jiff::{Timestamp, Zoned};
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
+use crate::break_glass::{self, BreakGlass};
 use crate::freeze::{self, Freeze};
+use crate::gate::ApplicationPlan;
 use crate::names::FreezeName;
 use crate::planner::Plan;
-use crate::policy::Deploying;
+use crate::policy::{Deploying, GlassWord};
 use crate::respond::Rejection;
 use crate::store::Stop;
 
@@ -66,9 +69,13 @@ impl Cause {
     }
 }
 
-/// What holds each of several environments.
+/// What holds each of several environments, and what has been let through by break-glass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Holds(BTreeMap<String, Hold>);
+pub struct Holds {
+    environments: BTreeMap<String, Hold>,
+    broken: Vec<BreakGlass>,
+    now: Timestamp,
+}
 
 impl Hold {
     /// Whether nothing does.
@@ -118,13 +125,19 @@ impl Holds {
             freezes: Vec::new(),
             stopped: None,
         };
-        self.0.get(environment).unwrap_or(&NOTHING)
+        self.environments.get(environment).unwrap_or(&NOTHING)
+    }
+
+    /// What policies see in `context.break_glass` of what `plan` rolls out.
+    #[must_use]
+    pub fn glass(&self, plan: Option<&ApplicationPlan>) -> GlassWord {
+        break_glass::word(&self.broken, plan, self.now)
     }
 
     /// Everything that holds something, to be known again.
     #[must_use]
     pub fn causes(&self) -> BTreeSet<Cause> {
-        let all = self.0.iter();
+        let all = self.environments.iter();
         all.flat_map(|(environment, hold)| hold.causes(environment))
             .collect()
     }
@@ -172,7 +185,12 @@ pub async fn look_up(app: &App, environments: BTreeSet<String>) -> Result<Holds,
             holds.insert(environment, hold);
         }
     }
-    Ok(Holds(holds))
+    let broken = app.store.break_glasses_in_force(now).await;
+    Ok(Holds {
+        environments: holds,
+        broken: broken.map_err(|error| unknown(&error))?,
+        now,
+    })
 }
 
 fn in_force(

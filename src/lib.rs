@@ -16,6 +16,7 @@ pub mod surface;
 // Who asks
 pub mod identity;
 // What it is about and what the gate finds
+pub mod break_glass;
 pub mod evidence;
 pub mod freeze;
 pub mod gate;

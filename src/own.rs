@@ -34,6 +34,7 @@ use crate::respond::{Form, Rejection, ok_json};
 use crate::store::{DecisionFilter, RunFilter, RunId, Seq, SnapshotOf};
 
 mod attestation;
+mod break_glass;
 mod line;
 mod report;
 mod snapshot;
@@ -41,12 +42,15 @@ mod withdraw;
 
 /// How many entries or runs a list gives unless asked for fewer.
 const LIST: u32 = 100;
-const RUNS: &str = "GET, POST";
+const BOTH: &str = "GET, POST";
 const GET: &str = "GET";
 const POST: &str = "POST";
 
 /// What is asked for, by method and path.
 enum Page {
+    BreakGlass,
+    ListBreakGlass,
+    ShowBreakGlass(String),
     FinishRun(String),
     ListLines,
     ListLog,
@@ -70,6 +74,9 @@ impl Page {
         let rest = path.strip_prefix("/syncgate/v1/").unwrap_or_default();
         let segments: Vec<&str> = rest.split('/').collect();
         let (allowed, page) = match segments.as_slice() {
+            ["break-glass"] if method == Method::POST => (BOTH, Self::BreakGlass),
+            ["break-glass"] => (BOTH, Self::ListBreakGlass),
+            ["break-glass", decision] => (GET, Self::ShowBreakGlass((*decision).to_owned())),
             ["lines"] => (GET, Self::ListLines),
             ["lines", line, "start"] => (POST, Self::StartLine((*line).to_owned())),
             ["lines", line, "stop"] => (POST, Self::StopLine((*line).to_owned())),
@@ -77,8 +84,8 @@ impl Page {
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
             ["log", decision, "snapshot"] => (GET, Self::ShowLogSnapshot((*decision).to_owned())),
             ["preflight"] => (POST, Self::Preflight),
-            ["runs"] if method == Method::POST => (RUNS, Self::OpenRun),
-            ["runs"] => (RUNS, Self::ListRuns),
+            ["runs"] if method == Method::POST => (BOTH, Self::OpenRun),
+            ["runs"] => (BOTH, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
             ["runs", run, "attestation"] => (GET, Self::ShowAttestation((*run).to_owned())),
             ["runs", run, "attempts"] => (POST, Self::ReportAttempts((*run).to_owned())),
@@ -88,7 +95,8 @@ impl Page {
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
-                                /syncgate/v1/preflight, /syncgate/v1/lines and /syncgate/v1/log";
+                                /syncgate/v1/preflight, /syncgate/v1/lines, /syncgate/v1/break-glass \
+                                and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -117,6 +125,8 @@ impl Page {
             Self::FinishRun(_) | Self::OpenRun | Self::ReportAttempts(_) => {
                 ("Run.report", Effect::Report)
             }
+            Self::BreakGlass => (crate::break_glass::OPEN, Effect::Deploy),
+            Self::ListBreakGlass | Self::ShowBreakGlass(_) => ("BreakGlass.read", Effect::Read),
             Self::ListLines => ("Line.read", Effect::Read),
             Self::StartLine(_) => ("Line.start", Effect::Write),
             Self::StopLine(_) => ("Line.stop", Effect::Write),
@@ -198,6 +208,9 @@ async fn answered(
             },
         })?;
     match page {
+        Page::BreakGlass => Box::pin(break_glass::open(app, draft, &caller, &body)).await,
+        Page::ListBreakGlass => break_glass::list(app, draft, &caller).await,
+        Page::ShowBreakGlass(decision) => break_glass::show(app, draft, &caller, &decision).await,
         Page::ListLines => line::list(app, draft, &caller).await,
         Page::StartLine(line) => line::start(app, draft, &caller, &line, &body).await,
         Page::StopLine(line) => line::stop(app, draft, &caller, &line, &body).await,

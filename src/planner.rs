@@ -29,6 +29,7 @@ use crate::argocd::client::{self, Refresh};
 use crate::argocd::operation::Effect;
 use crate::argocd::request::{AppTarget, Body, Call, Retry};
 use crate::argocd::table::Handling;
+use crate::break_glass;
 use crate::config::Environment;
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, ApplicationPlan, Finding, Gap, GapKind};
@@ -37,7 +38,8 @@ use crate::identity::Caller;
 use crate::json;
 use crate::names::AppRef;
 use crate::policy::{
-    ApplicationFacts, Context, Deploying, FindingWord, Mode, Moves, Question, Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, FindingWord, GlassWord, Mode, Moves, Question, Resource,
+    SyncOptions,
 };
 use crate::respond::Rejection;
 
@@ -53,6 +55,9 @@ pub struct Plan {
     pub applications: Vec<Planned>,
     /// Actions on Argo CD itself that the call comes to.
     pub administers: Vec<&'static str>,
+    /// Why it should be let through although something is missing, if the caller says that this is an
+    /// emergency: [`crate::break_glass`].
+    pub justification: Option<String>,
 }
 
 /// Whether what would be rolled out ran before.
@@ -118,13 +123,35 @@ impl Planned {
         }
     }
 
-    fn deploying(&self, holds: &Holds) -> Option<Deploying> {
+    /// Whether it asks to be let through by the justification of `plan`: only what is pinned, from Git, and held
+    /// to its rules.
+    #[must_use]
+    pub fn breaks(&self, plan: &Plan) -> bool {
+        plan.justification.is_some() && self.can_break() && self.mode == Mode::Enforce
+    }
+
+    fn can_break(&self) -> bool {
+        let whole = self.sync.is_none_or(|it| !it.local && !it.dry_run);
+        whole && self.plan.is_some() && self.finding.is_some()
+    }
+
+    /// Whether it is an emergency.
+    #[must_use]
+    pub fn glass(&self, plan: &Plan, holds: &Holds) -> GlassWord {
+        if self.breaks(plan) {
+            return GlassWord::Asked;
+        }
+        holds.glass(self.plan.as_ref().filter(|_| self.can_break()))
+    }
+
+    fn deploying(&self, plan: &Plan, holds: &Holds) -> Option<Deploying> {
         let hold = holds.of(&self.facts.environment);
         let freezes = hold.freezes.iter().map(|frozen| frozen.name.to_string());
         Deploying::belongs_to(self.action).then(|| Deploying {
             moves: self.moves(),
             freezes: freezes.collect(),
             stopped: hold.stopped.is_some(),
+            break_glass: self.glass(plan, holds),
         })
     }
 }
@@ -159,7 +186,7 @@ impl Plan {
                     .map_or(FindingWord::None, FindingWord::from),
                 mode: planned.mode,
                 sync: planned.sync,
-                deploy: planned.deploying(holds),
+                deploy: planned.deploying(self, holds),
                 ..Context::plain(now, wire)
             },
         };
@@ -180,7 +207,9 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         Body::ApplicationSet(_) | Body::ApplicationSetDelete(_)
     );
     if is_set || call.effect() == Effect::Deploy {
-        return calls::plan(app, caller, call).await;
+        let mut plan = calls::plan(app, caller, call).await?;
+        plan.justification = justification(call)?;
+        return Ok(plan);
     }
     // A list or watch that names an application is still a list: what it carries is filtered.
     let is_list = call.operation.row().handling == Handling::Filter;
@@ -200,6 +229,19 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         action,
         applications,
         administers: Vec::new(),
+        justification: None,
+    })
+}
+
+/// Why a sync is an emergency, if it says so.
+fn justification(call: &Call) -> Result<Option<String>, Rejection> {
+    let said = match &call.body {
+        Body::Sync(request) => request.info(break_glass::INFO),
+        _ => None,
+    };
+    let read = said.map(break_glass::justification).transpose();
+    read.map_err(|problem| Rejection::BadRequest {
+        sentence: format!("the info `{}` {problem}", break_glass::INFO),
     })
 }
 
@@ -249,6 +291,7 @@ pub async fn admitted(
             .map_or("ApplicationService.Update", |first| first.action),
         applications,
         administers: planning.administers.into_iter().collect(),
+        justification: None,
     })
 }
 
@@ -259,6 +302,7 @@ pub fn administers(action: &'static str) -> Plan {
         action,
         applications: Vec::new(),
         administers: Vec::new(),
+        justification: None,
     }
 }
 
@@ -280,6 +324,7 @@ pub async fn screen(app: &App, caller: &Caller, call: &Call) -> Result<Option<Pl
         action: call.operation.name(),
         applications: vec![planned],
         administers: Vec::new(),
+        justification: None,
     }))
 }
 

@@ -42,8 +42,8 @@ pub use load::{Policies, Written};
 pub use permit::{Grounds, Permitted};
 pub use problem::{Fault, LoadError, Problem};
 pub use question::{
-    AMBIGUOUS, ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Mode, Moves,
-    Question, Resource, SyncOptions, UNASSIGNED,
+    AMBIGUOUS, ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, GlassWord, Mode,
+    Moves, Question, Resource, SyncOptions, UNASSIGNED,
 };
 pub use report::{Report, check, test};
 pub use source::{File, Source};

@@ -17,6 +17,7 @@ use serde_json::Value;
 use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Operation;
+use crate::break_glass;
 use crate::deployed::{operation_of, rolls_out, whole};
 use crate::gate::{AppFacts, Phase};
 use crate::json;
@@ -48,6 +49,12 @@ pub async fn run(app: Arc<App>) {
         }
         if let Err(error) = round(&app).await {
             tracing::warn!(error = crate::telemetry::chain(&error), "could not settle");
+        }
+        if let Err(error) = break_glass::settle(&app).await {
+            tracing::warn!(
+                error = crate::telemetry::chain(&error),
+                "could not tell what is owed"
+            );
         }
     }
 }

@@ -32,6 +32,7 @@ use self::writer::Writer;
 
 mod attempts;
 mod attestations;
+mod break_glasses;
 mod codec;
 mod counts;
 mod deployments;

@@ -53,6 +53,7 @@ pub(crate) async fn open(
         action: ACTION,
         applications: vec![planned],
         administers: Vec::new(),
+        justification: None,
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;

@@ -133,6 +133,13 @@ pub fn withdrawn(app: &App) {
     app.admission.plans.forget();
 }
 
+/// Tells the door that `application` was let through by break-glass: what was denied before is tried again.
+pub fn let_through(app: &App, application: &AppRef) {
+    if app.config.admission.is_some() {
+        app.admission.again.planned(application.clone());
+    }
+}
+
 /// Tells the door that `run` is settled. One that counts may turn a denial into a permission.
 pub async fn settled(app: &App, run: RunId, counts: Counts) {
     if counts != Counts::Now || app.config.admission.is_none() {

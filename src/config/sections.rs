@@ -9,6 +9,7 @@ use url::Url;
 use super::environments::Environment;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
+use crate::break_glass::Terms;
 use crate::names::{EnvironmentName, Role};
 use crate::notify::{Kind, Template};
 use crate::outbound::is_loopback;
@@ -16,6 +17,9 @@ use crate::pattern::Pattern;
 
 /// How long a stop waits for calls under way unless the file says otherwise.
 const DEFAULT_DRAIN: SignedDuration = SignedDuration::from_secs(30);
+
+/// The longest time for which a break-glass may let anything through.
+const LONGEST_EXCEPTION: SignedDuration = SignedDuration::from_hours(24);
 
 /// The public listener.
 #[derive(Clone, Debug)]
@@ -569,4 +573,21 @@ fn each<T>(
         }
     }
     out
+}
+
+/// The section `[break_glass]`.
+pub(super) fn break_glass(root: &mut Table, problems: &mut Problems) -> Terms {
+    let usual = Terms::default();
+    let Some(mut table) = root.table("break_glass", problems) else {
+        return usual;
+    };
+    let terms = Terms {
+        expires: table.duration("expires", problems).unwrap_or(usual.expires),
+        due: table.duration("due", problems).unwrap_or(usual.due),
+    };
+    if terms.expires > LONGEST_EXCEPTION {
+        problems.add(table.key("expires"), "is longer than a day");
+    }
+    table.finish(problems);
+    terms
 }

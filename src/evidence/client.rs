@@ -24,6 +24,8 @@ use url::Url;
 use super::run::{
     Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
 };
+use crate::break_glass::BreakGlass;
+use crate::break_glass::interface::{Break, BreakGlasses};
 use crate::hold::interface::{Line, Lines, StartLine, StopLine};
 use crate::names::{DecisionId, EnvironmentName};
 use crate::outbound;
@@ -263,6 +265,40 @@ impl Client {
             None,
         )
         .await
+    }
+
+    /// Breaks the glass for a sync to come. Asked once: it would be broken twice.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn break_glass(&self, asked: &Break) -> Result<BreakGlass, Error> {
+        let url = format!("{}/syncgate/v1/break-glass", self.base);
+        let body = serde_json::to_vec(asked).map_err(|source| Error::BadAnswer {
+            url: url.clone(),
+            source,
+        })?;
+        let reply = self
+            .ask_once(&Method::POST, &url, body.into(), None)
+            .await?;
+        read_answer(&url, &reply)
+    }
+
+    /// What was let through by break-glass, as far as the caller may see it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn break_glasses(&self) -> Result<BreakGlasses, Error> {
+        let path = "/syncgate/v1/break-glass";
+        self.ask(&Method::GET, path, Bytes::new(), None).await
+    }
+
+    /// The one that a decision opened.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn break_glass_of(&self, decision: DecisionId) -> Result<BreakGlass, Error> {
+        let path = format!("/syncgate/v1/break-glass/{decision}");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
     }
 
     /// The lines of the environments, and their freezes.

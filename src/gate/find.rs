@@ -337,4 +337,4 @@ fn clock_time(at: Timestamp, now: Timestamp) -> String {
 }
 
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;

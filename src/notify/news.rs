@@ -15,6 +15,10 @@ use crate::store::NewNotice;
 /// The kinds of events, by the words of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
+    /// Somebody rolls out in an emergency what has not been tested.
+    BreakGlassOpened,
+    /// The tests that such a rollout owes have not passed in time.
+    BreakGlassOverdue,
     /// The gate refused to roll something out, for want of evidence or by policy.
     DeployRefused,
     /// An operation of Argo CD that no decision explains.
@@ -25,7 +29,9 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [
+    pub const ALL: [Self; 5] = [
+        Self::BreakGlassOpened,
+        Self::BreakGlassOverdue,
         Self::DeployRefused,
         Self::OperationUnexplained,
         Self::RunFailed,
@@ -35,6 +41,8 @@ impl Kind {
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
+            Self::BreakGlassOpened => "break-glass.opened",
+            Self::BreakGlassOverdue => "break-glass.overdue",
             Self::DeployRefused => "deploy.refused",
             Self::OperationUnexplained => "operation.unexplained",
             Self::RunFailed => "run.failed",
@@ -45,6 +53,8 @@ impl Kind {
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
+            Self::BreakGlassOpened => "Break-glass",
+            Self::BreakGlassOverdue => "Break-glass overdue",
             Self::DeployRefused => "Refused",
             Self::OperationUnexplained => "Unexplained operation",
             Self::RunFailed => "Tests failed",
@@ -225,6 +235,6 @@ mod tests {
             assert_eq!(Kind::parse(kind.word()), Ok(kind));
         }
         let error = Kind::parse("deploy.failed").unwrap_err();
-        assert!(error.contains("`deploy.failed` is not an event; use deploy.refused, "));
+        assert!(error.contains("`deploy.failed` is not an event; use break-glass.opened, "));
     }
 }

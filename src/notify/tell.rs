@@ -9,11 +9,12 @@ use serde_json::json;
 
 use super::news::{Kind, News};
 use crate::app::App;
+use crate::break_glass::BreakGlass;
 use crate::digest;
 use crate::evidence::run::Counts;
 use crate::evidence::verdict::Verdict;
 use crate::record::Opening;
-use crate::store::{self, StoredRun};
+use crate::store::{self, NewNotice, StoredRun};
 use crate::telemetry::chain;
 
 /// For how long the same refusal is not told again.
@@ -70,6 +71,78 @@ pub(crate) async fn refused(
             tracing::error!(%decision, error = chain(&error), "nobody can be told of a refusal");
         }
     }
+}
+
+/// What is to be told of `glass`, which is being opened.
+#[must_use]
+pub(crate) fn break_glass_opened(app: &App, glass: &BreakGlass) -> Vec<NewNotice> {
+    let text = format!(
+        "{} broke the glass for {} until {}: {}",
+        glass.by,
+        applications(glass),
+        glass.expires_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+        glass.justification
+    );
+    let news = of_break_glass(app, glass, Kind::BreakGlassOpened, text);
+    news.map_or(Vec::new(), |news| {
+        news.notices(app.config.url.as_str(), &app.config.receivers)
+    })
+}
+
+/// What is to be told of `glass`, whose tests are overdue, for the `nth` time.
+#[must_use]
+pub(crate) fn break_glass_overdue(app: &App, glass: &BreakGlass, nth: u32) -> Vec<NewNotice> {
+    let owing: Vec<String> = glass.owing().map(|s| s.application.to_string()).collect();
+    let text = format!(
+        "the tests of {} are missing, which {} rolled out by break-glass ({}); they were due at {}",
+        owing.join(", "),
+        glass.by,
+        glass.justification,
+        glass.due_at.strftime("%Y-%m-%d %H:%M:%SZ"),
+    );
+    let news = of_break_glass(app, glass, Kind::BreakGlassOverdue, text);
+    news.map_or(Vec::new(), |news| {
+        let news = News {
+            id: format!("{}-overdue-{nth}", glass.decision),
+            at: app.clock.now(),
+            ..news
+        };
+        news.notices(app.config.url.as_str(), &app.config.receivers)
+    })
+}
+
+fn applications(glass: &BreakGlass) -> String {
+    let names: Vec<String> = glass
+        .scope
+        .iter()
+        .map(|s| s.application.to_string())
+        .collect();
+    names.join(", ")
+}
+
+fn of_break_glass(app: &App, glass: &BreakGlass, kind: Kind, text: String) -> Option<News> {
+    let plans = || glass.scope.iter().map(|scope| &scope.plan);
+    let mut environments: Vec<String> = plans().map(|plan| plan.environment.to_string()).collect();
+    environments.sort_unstable();
+    environments.dedup();
+    let commits = plans().flat_map(|plan| plan.sources.iter().map(|s| s.commit.to_string()));
+    Some(News {
+        kind,
+        id: glass.decision.to_string(),
+        at: glass.at,
+        application: glass.scope.first()?.application.clone(),
+        environments,
+        commits: commits.collect(),
+        text,
+        see: app.link(glass.decision),
+        facts: json!({
+            "by": glass.by,
+            "justification": glass.justification,
+            "expires_at": glass.expires_at,
+            "due_at": glass.due_at,
+            "applications": glass.scope.iter().map(|s| s.application.to_string()).collect::<Vec<_>>(),
+        }),
+    })
 }
 
 /// Tells of the runs that have ended badly since this was last asked.

@@ -62,6 +62,7 @@ pub(super) async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan
         action: call.operation.name(),
         applications,
         administers: planning.administers.into_iter().collect(),
+        justification: None,
     })
 }
 

@@ -434,12 +434,13 @@ fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     fields
 }
 
-fn deploying(deploy: &Deploying) -> [(&'static str, Fact); 3] {
+fn deploying(deploy: &Deploying) -> [(&'static str, Fact); 4] {
     let freezes = deploy.freezes.iter().cloned().collect();
     [
         ("moves", Fact::Text(deploy.moves.word().into())),
         ("freezes", Fact::Texts(freezes)),
         ("stopped", Fact::Flag(deploy.stopped)),
+        ("break_glass", Fact::Text(deploy.break_glass.word().into())),
     ]
 }
 

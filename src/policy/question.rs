@@ -136,6 +136,8 @@ pub struct Deploying {
     pub freezes: BTreeSet<String>,
     /// Whether somebody has stopped the line.
     pub stopped: bool,
+    /// Whether it is asked for, or let through, in an emergency.
+    pub break_glass: GlassWord,
 }
 
 impl Deploying {
@@ -192,6 +194,31 @@ impl Moves {
             Self::Back => "back",
             Self::Forward => "forward",
             Self::Nothing => "nothing",
+        }
+    }
+}
+
+/// Whether a deploy is an emergency.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GlassWord {
+    /// The request itself comes with a justification.
+    Asked,
+    /// It is none.
+    #[default]
+    None,
+    /// Somebody broke the glass for exactly this, and that has not expired.
+    Open,
+}
+
+impl GlassWord {
+    /// The word that policies see in `context.break_glass`.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::None => "none",
+            Self::Open => "open",
         }
     }
 }

@@ -39,8 +39,12 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 13] = [
+const SHIPPED_POLICIES: [(&str, &str); 14] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
+    (
+        "break-glass.cedar",
+        include_str!("../../policies/break-glass.cedar"),
+    ),
     (
         "endpoints.cedar",
         include_str!("../../policies/endpoints.cedar"),
@@ -84,10 +88,14 @@ const SHIPPED_POLICIES: [(&str, &str); 13] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 13] = [
+const SHIPPED_CASES: [(&str, &str); 14] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
+    ),
+    (
+        "break-glass.cases.json",
+        include_str!("../../policies/break-glass.cases.json"),
     ),
     (
         "endpoints.cases.json",

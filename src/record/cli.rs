@@ -65,9 +65,24 @@ fn cells(entry: &LogEntry) -> [String; COLUMNS.len()] {
             .map_or_else(nobody, |caller| printable(&caller.display)),
         printable(&opening.operation),
         applications(opening),
-        opening.word.word().into(),
+        word(opening),
         outcome.unwrap_or_else(|| "still open".into()),
     ]
+}
+
+/// Why a call was to be let through in an emergency.
+fn emergency(opening: &Opening) -> Option<&str> {
+    opening.request.get("break_glass")?.as_str()
+}
+
+/// What was decided; an exception must not look like any other permission.
+fn word(opening: &Opening) -> String {
+    let word = opening.word.word();
+    if emergency(opening).is_some() {
+        format!("{word} BREAK-GLASS")
+    } else {
+        word.to_owned()
+    }
 }
 
 /// One record as a story: who wanted what, what would have been rolled out, what was found and
@@ -89,6 +104,9 @@ pub fn render_entry(entry: &LogEntry) -> String {
         ),
     );
     story.line("application", &applications(opening));
+    if let Some(why) = emergency(opening) {
+        story.line("BREAK-GLASS", &printable(why));
+    }
     for planned in &opening.planned {
         story.plan(planned);
     }

@@ -174,6 +174,9 @@ pub struct Planned {
     /// Where that would take the application (`forward`); empty in entries from before it was told.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub moves: String,
+    /// Whether it was an emergency: `asked` or `open`, as policies see it in `context.break_glass`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<String>,
     /// What held its environment.
     #[serde(default, skip_serializing_if = "Hold::is_none")]
     pub held: Hold,

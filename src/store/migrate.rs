@@ -23,6 +23,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0008_lines.sql"),
     include_str!("migrations/0009_told.sql"),
     include_str!("migrations/0010_snapshots.sql"),
+    include_str!("migrations/0011_break_glass.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

@@ -16,14 +16,14 @@ use crate::world::{Call, FIRST, Outside, SECOND, Said, Wire, World, eventually, 
 
 /// A clock that tests set forward, in seconds.
 #[derive(Clone, Default)]
-struct Ahead(Arc<AtomicI64>);
+pub(crate) struct Ahead(Arc<AtomicI64>);
 
 impl Ahead {
-    fn by(&self, seconds: i64) {
+    pub(crate) fn by(&self, seconds: i64) {
         self.0.store(seconds, Ordering::SeqCst);
     }
 
-    fn clock(&self) -> Clock {
+    pub(crate) fn clock(&self) -> Clock {
         let (system, ahead) = (Clock::system(), Arc::clone(&self.0));
         Clock::from_fn(move || {
             system.now() + SignedDuration::from_secs(ahead.load(Ordering::SeqCst))

@@ -21,6 +21,7 @@ mod wires;
 mod admission;
 #[cfg(test)]
 mod attested;
+mod break_glass;
 #[cfg(test)]
 mod changes;
 #[cfg(test)]

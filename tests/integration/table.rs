@@ -10,13 +10,14 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 14] = [
+const OWN: [(&str, &str); 15] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
     ("ArgoCd.Webhook", "write"),
     ("Endpoint.read", "reach"),
     ("Endpoint.write", "reach"),
+    ("BreakGlass.read", "read"),
     ("Line.read", "read"),
     ("Line.start", "write"),
     ("Line.stop", "write"),

@@ -8,11 +8,11 @@ use crate::names::AppRef;
 
 const NOW: &str = "2026-11-23T16:00:00Z";
 
-pub(in crate::gate) fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     NOW.parse().unwrap()
 }
 
-pub(in crate::gate) fn commit(digit: char) -> Commit {
+pub(crate) fn commit(digit: char) -> Commit {
     Commit::parse(digit.to_string().repeat(40)).unwrap()
 }
 
@@ -25,7 +25,7 @@ fn environment(name: &str) -> EnvironmentName {
 }
 
 /// `checkout` at commit `a…` in prod.
-pub(in crate::gate) fn plan() -> ApplicationPlan {
+pub(crate) fn plan() -> ApplicationPlan {
     ApplicationPlan {
         application: AppRef {
             namespace: None,
@@ -45,7 +45,7 @@ pub(in crate::gate) fn plan() -> ApplicationPlan {
     }
 }
 
-pub(in crate::gate) fn requirement() -> Requirement {
+pub(crate) fn requirement() -> Requirement {
     Requirement {
         suite: Suite::parse("integration").unwrap(),
         environment: environment("staging"),

@@ -10,8 +10,8 @@ use super::super::decide::Verdict;
 use super::super::facts::Kind;
 use super::super::load::Policies;
 use super::super::question::{
-    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, Mode, Moves, Question,
-    Resource, SyncOptions,
+    ApplicationFacts, Context, Deploying, EndpointFacts, FindingWord, GlassWord, Mode, Moves,
+    Question, Resource, SyncOptions,
 };
 use super::CaseError;
 use crate::identity::{Caller, Subject};
@@ -120,6 +120,7 @@ struct ShortContext {
     moves: Option<Moves>,
     freezes: BTreeSet<String>,
     stopped: bool,
+    break_glass: Option<GlassWord>,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -283,7 +284,8 @@ impl ShortContext {
     /// What is rolled out moves forward, unless the case says otherwise. What a case says of an action
     /// that has no such facts is kept, so that it does not fit the schema.
     fn deploying(&self, action: &str) -> Option<Deploying> {
-        let says = self.moves.is_some() || self.stopped || !self.freezes.is_empty();
+        let held = self.stopped || !self.freezes.is_empty();
+        let says = held || self.moves.is_some() || self.break_glass.is_some();
         let moves = match self.finding {
             None | Some(FindingWord::None) => Moves::Nothing,
             Some(FindingWord::Incumbent) => Moves::Back,
@@ -293,6 +295,7 @@ impl ShortContext {
             moves: self.moves.unwrap_or(moves),
             freezes: self.freezes.clone(),
             stopped: self.stopped,
+            break_glass: self.break_glass.unwrap_or_default(),
         })
     }
 

@@ -334,6 +334,7 @@ fn held<'a>(
         moves,
         freezes: freezes.iter().map(ToString::to_string).collect(),
         stopped,
+        ..Deploying::default()
     });
     question
 }

@@ -67,6 +67,7 @@ fn what_policies_name_can_be_compared_with_the_configuration() {
         [
             "argocd-controller",
             "argocd-server",
+            "break-glass",
             "cluster-admin",
             "engineer",
             "freeze-passer",

@@ -60,6 +60,7 @@ fn planned() -> Planned {
             }],
         }),
         moves: "forward".into(),
+        break_glass: None,
         held: Hold::default(),
     }
 }

@@ -53,6 +53,7 @@ fn permit() -> Opening {
             plan: Some(plan()),
             finding: Some(Finding::Exempt),
             moves: "forward".into(),
+            break_glass: None,
             held: crate::hold::Hold::default(),
         }],
         word: Word::Permit,
@@ -127,6 +128,7 @@ fn what_is_no_permit_of_a_rollout_covers_nothing() {
         ("no permit", "/word", json!("deny")),
         ("no permit", "/word", json!("alarm")),
         ("starts nothing", "/effect", json!("read")),
+        ("starts nothing", "/operation", json!("BreakGlass.open")),
         ("another kind", "/request/dry_run", json!(true)),
         ("another application", "/planned", json!([])),
         (

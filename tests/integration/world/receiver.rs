@@ -67,6 +67,11 @@ impl Receiver {
         World::with(outside, |config| config.receivers.push(receiver)).await
     }
 
+    /// The section that tells this receiver everything.
+    pub(crate) fn section(&self) -> String {
+        format!("[[notify]]\nurl = \"http://{}/hook\"\n", self.address)
+    }
+
     pub(crate) async fn gets(&self, count: usize) -> Vec<(HeaderMap, Value)> {
         eventually("messages", || async {
             let got = self.got.lock().unwrap();

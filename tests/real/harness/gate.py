@@ -29,6 +29,7 @@ _ROLES = (
     ("platform-admin", "platform"),
     ("security", "security"),
     ("freeze-passer", "on-call"),
+    ("break-glass", "on-call"),
 )
 
 

@@ -127,12 +127,14 @@ impl Planned {
     /// to its rules.
     #[must_use]
     pub fn breaks(&self, plan: &Plan) -> bool {
-        plan.justification.is_some() && self.can_break() && self.mode == Mode::Enforce
+        plan.justification.is_some() && self.can_break()
     }
 
-    fn can_break(&self) -> bool {
+    /// Whether it could be let through in an emergency at all.
+    #[must_use]
+    pub fn can_break(&self) -> bool {
         let whole = self.sync.is_none_or(|it| !it.local && !it.dry_run);
-        whole && self.plan.is_some() && self.finding.is_some()
+        whole && self.mode == Mode::Enforce && self.plan.is_some() && self.finding.is_some()
     }
 
     /// Whether it is an emergency.

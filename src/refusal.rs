@@ -3,7 +3,7 @@
 //! A refusal that tests could turn into a yes names the application, the commit, the suite and the
 //! newest commit that would pass. Any other says who may not do what, and what it would take, and
 //! nothing about tests: they would not help. Where the environment is held, who could go on otherwise
-//! reads by what, until when and why, and who may pass.
+//! reads by what, until when and why, and who may pass. Who may break the glass reads how.
 
 use jiff::Timestamp;
 
@@ -14,11 +14,13 @@ use crate::hold::Holds;
 use crate::identity::Caller;
 use crate::names::AppRef;
 use crate::planner::{self, Plan, Planned};
-use crate::policy::{Context, Denial, DenialCode, Question, Resource};
+use crate::policy::{Context, Decision, Denial, DenialCode, GlassWord, Question, Resource, decide};
 use crate::respond::Rejection;
 
 /// How many refused applications are named.
 const NAMED: usize = 5;
+/// How long a refusal may be that also tells how to break the glass: its line stays below 1,000 characters.
+const ROOM: usize = 700;
 
 /// The refusal of `plan`. An application that `caller` may not see is not told of.
 #[must_use]
@@ -28,14 +30,47 @@ pub fn of(
     caller: &Caller,
     denial: &Denial,
 ) -> Rejection {
-    if denial.code == DenialCode::Held {
-        return held(app.clock.now(), (plan, holds), denial);
+    let refusal = if denial.code == DenialCode::Held {
+        held(app.clock.now(), (plan, holds), denial)
+    } else {
+        let mut all = plan.applications.iter();
+        let hidden = all.find(|planned| !may_see(app, caller, planned));
+        worded(plan, caller, denial, hidden)
+    };
+    let way_out = emergency(app, (plan, holds), caller).unwrap_or_default();
+    match refusal {
+        Rejection::Evidence { sentence } if sentence.len() <= ROOM => Rejection::Evidence {
+            sentence: sentence + &way_out,
+        },
+        Rejection::Held {
+            sentence,
+            retry_after,
+        } if sentence.len() <= ROOM => Rejection::Held {
+            sentence: sentence + &way_out,
+            retry_after,
+        },
+        other => other,
     }
-    let hidden = plan
-        .applications
-        .iter()
-        .find(|planned| !may_see(app, caller, planned));
-    worded(plan, caller, denial, hidden)
+}
+
+/// How a sync would go through in an emergency, for whom it would.
+fn emergency(app: &App, (plan, holds): (&Plan, &Holds), caller: &Caller) -> Option<String> {
+    let first = plan.applications.first()?;
+    if plan.action != Operation::ApplicationSync.name() || plan.justification.is_some() {
+        return None;
+    }
+    let mut questions = plan.questions(caller, "rest", app.clock.now(), holds);
+    for (planned, question) in plan.applications.iter().zip(&mut questions) {
+        let deploy = question.context.deploy.as_mut();
+        if let Some(deploy) = deploy.filter(|_| planned.can_break()) {
+            deploy.break_glass = GlassWord::Asked;
+        }
+    }
+    let decision = decide(&app.policies.current(), &questions, ());
+    matches!(decision, Decision::Allow(_)).then(|| {
+        let name = &first.facts.app.name;
+        format!("; in an emergency: argocd app sync {name} --info break-glass=WHY")
+    })
 }
 
 /// The refusal of `plan`, for a caller who has its objects in hand.

@@ -70,6 +70,22 @@ async fn who_may_not_break_it_or_does_not_say_why_rolls_out_nothing() {
     }
     assert!(world.outside.argocd.forwarded().is_empty());
     assert!(listed(&world, &rita).await.is_empty());
+    // Only who may is told how.
+    let way_out =
+        "; in an emergency: argocd app sync checkout-prod --info break-glass=WHY. decision ";
+    for (token, may) in [(&gina, true), (&rita, false)] {
+        let said = world
+            .gate
+            .ask(Wire::Rest, token, &Call::sync("checkout-prod"))
+            .await;
+        assert_eq!(said.code(), 9, "{said:?}");
+        assert_eq!(
+            said.sentence().contains(way_out),
+            may,
+            "{}",
+            said.sentence()
+        );
+    }
 }
 
 #[tokio::test]

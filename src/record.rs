@@ -31,7 +31,7 @@ pub use self::entry::{
 pub use self::merkle::{leaf_hash, node_hash, root};
 pub use self::recorder::{Durability, OpenRecord, Recorder, UnfinishedEntry};
 pub use self::verify::{BadEntry, Flaw, Verified, Verifier, verify_rows};
-pub use self::view::{LogEntry, LogList, list, show};
+pub use self::view::{End, LogEntry, LogList, OPERATION_END, end_of, list, show};
 use crate::store::{self, Seq};
 
 /// Why something could not be recorded, or a record not be read.

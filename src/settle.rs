@@ -3,9 +3,11 @@
 //!
 //! A loop reads the applications that something waits for, until their operation has ended; Argo CD
 //! forgets an operation at the next one, so the loop is quick; how hook Jobs ended is also taken from the
-//! index's watch ([`follow`]), which misses no end while it is up. A sync that is about to be decided does
+//! index's watch ([`follow`]), which misses no end while it is up. The end of each permitted operation is an entry of the
+//! log, with that of its hooks (`end`). A sync that is about to be decided does
 //! not wait for the loop's next round ([`before_look_up`]).
 
+mod end;
 mod hooks;
 
 use std::sync::Arc;
@@ -136,10 +138,7 @@ async fn settle_runs(app: &App, application: &AppRef) -> Result<(), hooks::Error
     Ok(())
 }
 
-async fn settle_deployment(
-    app: &App,
-    mut deployment: DeploymentRow,
-) -> Result<(), crate::store::Error> {
+async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(), hooks::Error> {
     let began = deployment.decision.made_at();
     let age = began
         .map(|began| app.clock.now().duration_since(began))
@@ -153,7 +152,8 @@ async fn settle_deployment(
         Ok(application) => application,
         Err(Error::NoSuchApplication(_)) if age > LOST_AFTER => {
             deployment.state = DeploymentState::Lost;
-            return app.store.upsert_deployment(deployment).await;
+            end::put_on_record(app, &deployment, &Value::Null).await?;
+            return Ok(app.store.upsert_deployment(deployment).await?);
         }
         Err(error) => {
             let error = crate::telemetry::chain(&error);
@@ -192,6 +192,7 @@ async fn settle_deployment(
             snapshot::want(app, of, deployment.application.clone());
         }
         deployment.state = next;
+        end::put_on_record(app, &deployment, application).await?;
         app.store.upsert_deployment(deployment).await?;
     }
     Ok(())

@@ -7,9 +7,10 @@
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
+use serde_json::Value;
 
 use super::entry::{CallerFacts, Opening, Outcome, Planned, Reached, UpstreamStatus};
-use super::view::LogEntry;
+use super::view::{End, LogEntry};
 use crate::gate::{Finding, Gap};
 use crate::names::{Commit, Role};
 
@@ -70,6 +71,36 @@ fn cells(entry: &LogEntry) -> [String; COLUMNS.len()] {
     ]
 }
 
+/// How one operation ended, with each of its hooks.
+fn ended(end: &End) -> String {
+    let text = |value: &Value, key: &str| {
+        let text = value.get(key).and_then(Value::as_str);
+        text.filter(|text| !text.is_empty()).map(printable)
+    };
+    let with = |words: String, message: Option<String>| match message {
+        Some(message) => format!("{words}: {message}"),
+        None => words,
+    };
+    let state = text(&end.facts, "state").unwrap_or_else(|| "unknown".into());
+    let application = printable(&end.application.to_string());
+    let mut story = with(
+        format!("{application} {state}"),
+        text(&end.facts, "message"),
+    );
+    for hook in end
+        .facts
+        .get("hooks")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
+        let of = |key| text(hook, key).unwrap_or_default();
+        let words = format!("; {} {} {}", of("kind"), of("job"), of("phase"));
+        story.push_str(&with(words, text(hook, "message")));
+    }
+    story
+}
+
 /// Why a call was to be let through in an emergency.
 fn emergency(opening: &Opening) -> Option<&str> {
     opening.request.get("break_glass")?.as_str()
@@ -126,6 +157,9 @@ pub fn render_entry(entry: &LogEntry) -> String {
                 story.line("detail", &printable(detail));
             }
         }
+    }
+    for end in &entry.ends {
+        story.line("ended", &ended(end));
     }
     if let Some(snapshot) = &entry.snapshot {
         story.line("snapshot", &printable(snapshot));

@@ -1,10 +1,12 @@
 //! Records as the API and `--output json` give them.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::Error;
 use super::entry::{Closing, Entry, Opening};
-use crate::names::DecisionId;
+use crate::names::{AppRef, DecisionId};
 use crate::store::{DecisionFilter, Seq, Store, StoredEntry};
 
 /// One record: `GET /syncgate/v1/log/{decision}`.
@@ -21,6 +23,31 @@ pub struct LogEntry {
     /// Where it can be read what the application was like when the sync that it permitted failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<String>,
+    /// How the operations ended that it permitted, as far as they have; only where one record is shown.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ends: Vec<End>,
+}
+
+/// How an operation ended.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct End {
+    /// The entry about it.
+    pub decision: DecisionId,
+    /// Of which application it was.
+    pub application: AppRef,
+    /// What was seen of it: `state` (`succeeded`, `failed`, `lost`), `phase`, `message`, `hooks` and more.
+    pub facts: Value,
+}
+
+/// What the record calls the end of a permitted operation.
+pub const OPERATION_END: &str = "Operation.End";
+
+/// The entry about the end of what `permitted_by` has let be done to `application`, once there is one.
+#[must_use]
+pub fn end_of(permitted_by: DecisionId, application: &AppRef) -> DecisionId {
+    let named = format!("{OPERATION_END} {permitted_by} {application}");
+    let at = permitted_by.made_at().unwrap_or(Timestamp::UNIX_EPOCH);
+    DecisionId::of_seen(at, &named)
 }
 
 /// Records, newest first: `GET /syncgate/v1/log`.
@@ -47,10 +74,36 @@ pub async fn list(store: &Store, filter: DecisionFilter) -> Result<LogList, Erro
 /// # Errors
 /// As [`list`].
 pub async fn show(store: &Store, decision: DecisionId) -> Result<Option<LogEntry>, Error> {
-    match store.entry_by_decision(decision).await? {
-        (Some(opening), closing) => entry_of(&opening, closing.as_ref()),
-        (None, _) => Ok(None),
+    let mut entry = match store.entry_by_decision(decision).await? {
+        (Some(opening), closing) => entry_of(&opening, closing.as_ref())?,
+        (None, _) => None,
+    };
+    if let Some(entry) = &mut entry {
+        entry.ends = ends(store, &entry.opening).await?;
     }
+    Ok(entry)
+}
+
+async fn ends(store: &Store, opening: &Opening) -> Result<Vec<End>, Error> {
+    let mut ends = Vec::new();
+    for plan in opening
+        .planned
+        .iter()
+        .filter_map(|planned| planned.plan.as_ref())
+    {
+        let decision = end_of(opening.decision, &plan.application);
+        let (Some(stored), _) = store.entry_by_decision(decision).await? else {
+            continue;
+        };
+        if let Entry::Open(end) = Entry::decode(&stored)? {
+            ends.push(End {
+                decision,
+                application: plan.application.clone(),
+                facts: end.request,
+            });
+        }
+    }
+    Ok(ends)
 }
 
 /// Absent when the row of an opening holds something else.
@@ -74,5 +127,6 @@ fn entry_of(
         opening: *read,
         closing,
         snapshot: None,
+        ends: Vec::new(),
     }))
 }

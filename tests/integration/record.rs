@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::{Value, json};
 use syncgate::record::{self, Outcome, UpstreamStatus, Word};
 use syncgate::store::{DecisionFilter, Store};
 
-use crate::world::{Call, Wire, World};
+use crate::world::{Call, Wire, World, eventually};
 
 #[tokio::test]
 async fn a_deploy_arrives_only_after_its_opening_entry_is_on_disk() {
@@ -192,4 +193,98 @@ async fn every_request_is_in_the_log_once_with_its_caller() {
     let caller = |entry: &record::LogEntry| entry.opening.caller.clone().unwrap().unique;
     let alice = format!("{}#alice", world.outside.issuer.people());
     assert!(log.entries.iter().all(|entry| caller(entry) == alice));
+}
+
+/// The ends of permitted operations that are on record, newest first.
+async fn ends(world: &World, count: usize) -> Vec<Value> {
+    let (path, sam) = (
+        "/syncgate/v1/log?operation=Operation.End",
+        world.outside.sam(),
+    );
+    eventually("ends", || async {
+        let log = world.gate.rest("GET", path, &sam, "").await.json();
+        let entries = log.get("entries")?.as_array()?.clone();
+        let requests = entries
+            .iter()
+            .filter_map(|entry| entry.pointer("/opening/request"));
+        let requests: Vec<Value> = requests.cloned().collect();
+        (requests.len() >= count).then_some(requests)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn the_end_of_a_permitted_operation_is_on_record_with_its_hooks() {
+    let world = World::new().await;
+    let (alice, call) = (world.outside.alice(), Call::sync("checkout-staging"));
+    let first = world.gate.ask(Wire::Rest, &alice, &call).await;
+    assert_eq!(first.code(), 0, "{first:?}");
+    world
+        .outside
+        .argocd
+        .change("checkout-staging", |application| {
+            let state = &mut application["status"]["operationState"];
+            state["phase"] = json!("Failed");
+            state["message"] = json!("one or more hooks failed");
+            state["finishedAt"] = state["startedAt"].clone();
+            state["syncResult"]["resources"][0]["hookPhase"] = json!("Failed");
+            state["syncResult"]["resources"][0]["message"] = json!("backoff limit exceeded");
+        });
+    let [failed] = &ends(&world, 1).await[..] else {
+        panic!("one end")
+    };
+    assert_eq!(failed["permitted_by"], first.decision().to_string());
+    assert_eq!(
+        (&failed["state"], &failed["phase"]),
+        (&json!("failed"), &json!("Failed"))
+    );
+    assert_eq!(failed["message"], "one or more hooks failed");
+    let hook = json!({
+        "kind": "PostSync", "job": "shop-staging/tests", "phase": "Failed",
+        "message": "backoff limit exceeded",
+    });
+    assert_eq!(failed["hooks"], json!([hook]));
+    let permit = record::show(&world.app.store, first.decision())
+        .await
+        .unwrap()
+        .unwrap();
+    let [end] = &permit.ends[..] else {
+        panic!("one end")
+    };
+    assert_eq!(&end.facts, failed);
+    let told = record::cli::render_entry(&permit);
+    let line = "checkout-staging failed: one or more hooks failed; PostSync shop-staging/tests Failed: \
+                backoff limit exceeded";
+    assert!(told.contains(line), "{told}");
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_saw_is_lost() {
+    let world = World::new().await;
+    let (alice, call) = (world.outside.alice(), Call::sync("checkout-staging"));
+    let said = world.gate.ask(Wire::Rest, &alice, &call).await;
+    assert_eq!(said.code(), 0, "{said:?}");
+    eventually("it runs", || async {
+        let rows = world.app.store.pending_deployments().await.unwrap();
+        let runs = rows
+            .iter()
+            .any(|row| row.decision == said.decision() && row.started_at.is_some());
+        runs.then_some(())
+    })
+    .await;
+    world
+        .outside
+        .argocd
+        .change("checkout-staging", |application| {
+            let state = &mut application["status"]["operationState"];
+            state["startedAt"] = json!("2100-01-01T00:00:00Z");
+            state["operation"]["info"] = json!([]);
+            state["operation"]["sync"]["revision"] = json!("f".repeat(40));
+            state["syncResult"]["revision"] = json!("f".repeat(40));
+        });
+    let ends = ends(&world, 1).await;
+    let [lost] = &ends[..] else { panic!("one end") };
+    assert_eq!(lost["state"], "lost");
+    assert_eq!(lost["permitted_by"], said.decision().to_string());
+    assert_eq!(lost["hooks"], "lost");
 }

@@ -19,6 +19,7 @@ fn entry(opening: Opening, outcome: Option<Outcome>) -> LogEntry {
         opening,
         closing,
         snapshot: None,
+        ends: Vec::new(),
     }
 }
 

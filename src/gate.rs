@@ -18,7 +18,7 @@ mod worth;
 #[cfg(test)]
 pub(crate) use facts::testing;
 pub use facts::{
-    AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable,
+    AppFacts, HookJob, OperationFacts, Phase, Resolved, Sources, SyncStatus, Unreadable, hook_jobs,
 };
 pub(crate) use facts::{commit_of, target_revision};
 #[cfg(test)]

@@ -28,6 +28,7 @@ use crate::record::{Opening, Reached};
 use crate::snapshot;
 use crate::store::{DeploymentRow, DeploymentState, SnapshotOf};
 
+use self::end::Seen;
 pub use self::hooks::follow;
 
 /// How many applications are read at a time.
@@ -152,7 +153,7 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
         Ok(application) => application,
         Err(Error::NoSuchApplication(_)) if age > LOST_AFTER => {
             deployment.state = DeploymentState::Lost;
-            end::put_on_record(app, &deployment, &Value::Null).await?;
+            end::put_on_record(app, &deployment, Seen::Nowhere).await?;
             return Ok(app.store.upsert_deployment(deployment).await?);
         }
         Err(error) => {
@@ -161,29 +162,8 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
             return Ok(());
         }
     };
-    let application = &application;
-    let ours = is_of(&deployment, application);
-    let facts = AppFacts::from_json(application).ok();
-    let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
-    let pending = !json::at(application, "/operation").is_null();
-    let next = match operation {
-        Some(operation) if ours && !pending => {
-            deployment.started_at = Some(operation.started_at);
-            match operation.phase {
-                // What ran must be what was permitted, whatever the operation says about itself.
-                Phase::Succeeded if ran_as_permitted(&deployment, application) => {
-                    DeploymentState::Succeeded
-                }
-                Phase::Succeeded => DeploymentState::Lost,
-                Phase::Error | Phase::Failed => DeploymentState::Failed,
-                Phase::Running | Phase::Terminating => DeploymentState::Running,
-            }
-        }
-        // Another operation has taken its place, or it never began.
-        _ if !ours && (deployment.state == DeploymentState::Running || age > LOST_AFTER) => {
-            DeploymentState::Lost
-        }
-        _ => return Ok(()),
+    let Some((next, seen)) = how_far(&mut deployment, &application, age) else {
+        return Ok(());
     };
     if next != deployment.state {
         tracing::info!(decision = %deployment.decision, application = %deployment.application, state = ?next, "deployment");
@@ -192,10 +172,48 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
             snapshot::want(app, of, deployment.application.clone());
         }
         deployment.state = next;
-        end::put_on_record(app, &deployment, application).await?;
+        end::put_on_record(app, &deployment, seen).await?;
         app.store.upsert_deployment(deployment).await?;
     }
     Ok(())
+}
+
+/// How far `deployment`, of this age, has come by what `application` tells, and what told that; none where that is
+/// nothing new.
+fn how_far<'a>(
+    deployment: &mut DeploymentRow,
+    application: &'a Value,
+    age: jiff::SignedDuration,
+) -> Option<(DeploymentState, Seen<'a>)> {
+    let ours = is_of(deployment, application);
+    let facts = AppFacts::from_json(application).ok();
+    let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
+    let pending = !json::at(application, "/operation").is_null();
+    match operation {
+        Some(operation) if ours && !pending => {
+            deployment.started_at = Some(operation.started_at);
+            let state = match operation.phase {
+                // What ran must be what was permitted, whatever the operation says about itself.
+                Phase::Succeeded if ran_as_permitted(deployment, application) => {
+                    DeploymentState::Succeeded
+                }
+                Phase::Succeeded => DeploymentState::Lost,
+                Phase::Error | Phase::Failed => DeploymentState::Failed,
+                Phase::Running | Phase::Terminating => DeploymentState::Running,
+            };
+            let seen = Seen::State(json::at(application, "/status/operationState"));
+            Some((state, seen))
+        }
+        // Another operation has taken its place, or it never began.
+        _ if !ours && (deployment.state == DeploymentState::Running || age > LOST_AFTER) => {
+            let Some((entry, started_at)) = end::in_history(deployment, application) else {
+                return Some((DeploymentState::Lost, Seen::Nowhere));
+            };
+            deployment.started_at = Some(started_at);
+            Some((DeploymentState::Succeeded, Seen::History(entry)))
+        }
+        _ => None,
+    }
 }
 
 /// Whether the operation of `application` is the deployment's: it carries its decision, or, where Argo CD or

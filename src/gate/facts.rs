@@ -454,8 +454,10 @@ fn optional_text(value: &Value, path: &'static str) -> Result<Option<String>, Un
     }
 }
 
-/// What is no Job or no hook is passed over, and so is what is incomplete.
-fn hook_jobs(resources: &Value) -> Vec<HookJob> {
+/// The Jobs among `resources` (`syncResult.resources`) that are hooks. What is no Job or no hook is passed over, and so
+/// is what is incomplete.
+#[must_use]
+pub fn hook_jobs(resources: &Value) -> Vec<HookJob> {
     let hook = |resource: &Value| {
         let of = |key: &str| resource[key].as_str().filter(|text| !text.is_empty());
         let is_job = of("group") == Some("batch") && of("kind") == Some("Job");

@@ -1,14 +1,16 @@
 //! The end of a permitted operation, on record.
 //!
-//! In: a deployment that has ended, and the last reading of its application. Out: one entry of the log, linked to the
-//! decision that permitted it: how the operation ended, and each of its hook Jobs, which Argo CD forgets at the next
-//! one. What could not be seen is told as lost, never as passed.
+//! In: a deployment that has ended, and what tells of its end. Out: one entry of the log, linked to the decision that
+//! permitted it: how the operation ended, and each of its hook Jobs, which Argo CD forgets at the next one. What passed
+//! while nobody looked is rebuilt from Argo CD's history and says so; hooks that were not seen are lost, never passed.
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::argocd::operation::Effect;
-use crate::gate::{AppFacts, HookJob, Phase};
+use crate::deployed::rolls_out;
+use crate::gate::{HookJob, Phase, hook_jobs};
 use crate::json;
 use crate::record::{self, Door, Opening, Word};
 use crate::store::{DeploymentRow, DeploymentState};
@@ -16,12 +18,50 @@ use crate::store::{DeploymentRow, DeploymentState};
 /// Characters of what Argo CD says of the end, at most.
 const MAX_MESSAGE: usize = 512;
 
-/// Puts the end of `deployment` on record, as `application` tells it (null where it is gone); nothing while it goes on.
-/// The same entry however often a crash lets it be written.
+/// What tells of an end.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Seen<'a> {
+    /// An entry of the application's history, of which there is one for each operation that ended well.
+    History(&'a Value),
+    /// Nothing.
+    Nowhere,
+    /// The operation state of the application.
+    State(&'a Value),
+}
+
+/// The entry of the history of `application` that `deployment` has left, and when its operation started.
+pub(super) fn in_history<'a>(
+    deployment: &DeploymentRow,
+    application: &'a Value,
+) -> Option<(&'a Value, Timestamp)> {
+    if json::text(application, "/metadata/uid") != deployment.uid {
+        return None;
+    }
+    let made_at = deployment.decision.made_at()?;
+    let is_it = |started: Timestamp| match deployment.started_at {
+        Some(known) => started == known,
+        // Argo CD tells whole seconds.
+        None => started.as_second() >= made_at.as_second(),
+    };
+    let newest_first = json::at(application, "/status/history")
+        .as_array()?
+        .iter()
+        .rev();
+    let of_what = newest_first
+        .filter(|entry| rolls_out(&deployment.commits, &deployment.source_digest, entry));
+    let mut begun = of_what.filter_map(|entry| {
+        let started = json::text(entry, "/deployStartedAt").parse().ok()?;
+        Some((entry, started))
+    });
+    begun.find(|(_, started)| is_it(*started))
+}
+
+/// Puts the end of `deployment` on record, as `seen`; nothing while it goes on. The same entry however often a crash
+/// lets it be written.
 pub(super) async fn put_on_record(
     app: &App,
     deployment: &DeploymentRow,
-    application: &Value,
+    seen: Seen<'_>,
 ) -> Result<(), record::Error> {
     if matches!(
         deployment.state,
@@ -41,11 +81,11 @@ pub(super) async fn put_on_record(
         Word::Note,
     );
     entry.applications = vec![deployment.application.clone()];
-    entry.request = facts(deployment, application);
+    entry.request = facts(deployment, seen);
     app.recorder.note(entry).await.map(drop)
 }
 
-fn facts(deployment: &DeploymentRow, application: &Value) -> Value {
+fn facts(deployment: &DeploymentRow, seen: Seen<'_>) -> Value {
     let mut facts = json!({
         "permitted_by": deployment.decision,
         "environment": deployment.environment,
@@ -54,32 +94,26 @@ fn facts(deployment: &DeploymentRow, application: &Value) -> Value {
         "state": deployment.state,
         "hooks": "lost",
     });
-    if deployment.state == DeploymentState::Lost {
-        return facts;
-    }
-    let state = json::at(application, "/status/operationState");
-    let message: String = json::text(state, "/message")
-        .chars()
-        .take(MAX_MESSAGE)
-        .collect();
-    json::set(&mut facts, "/phase", json::at(state, "/phase").clone());
-    json::set(&mut facts, "/message", json!(message));
-    json::set(
-        &mut facts,
-        "/started_at",
-        json::at(state, "/startedAt").clone(),
-    );
-    json::set(
-        &mut facts,
-        "/finished_at",
-        json::at(state, "/finishedAt").clone(),
-    );
-    let known = AppFacts::from_json(application)
-        .ok()
-        .and_then(|facts| facts.operation);
-    if let Some(operation) = known {
-        let hooks: Vec<Value> = operation.hooks.iter().map(hook).collect();
-        json::set(&mut facts, "/hooks", json!(hooks));
+    let mut tell = |key: &str, value: Value| json::set(&mut facts, key, value);
+    match seen {
+        Seen::Nowhere => {}
+        Seen::History(entry) => {
+            tell("/reconstructed", json!(true));
+            tell("/started_at", json::at(entry, "/deployStartedAt").clone());
+            tell("/finished_at", json::at(entry, "/deployedAt").clone());
+        }
+        Seen::State(state) => {
+            let message = json::text(state, "/message").chars();
+            let message: String = message.take(MAX_MESSAGE).collect();
+            tell("/phase", json::at(state, "/phase").clone());
+            tell("/message", json!(message));
+            tell("/started_at", json::at(state, "/startedAt").clone());
+            tell("/finished_at", json::at(state, "/finishedAt").clone());
+            if deployment.state != DeploymentState::Lost {
+                let hooks = hook_jobs(json::at(state, "/syncResult/resources"));
+                tell("/hooks", json!(hooks.iter().map(hook).collect::<Vec<_>>()));
+            }
+        }
     }
     facts
 }

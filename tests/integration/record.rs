@@ -288,3 +288,43 @@ async fn an_end_that_nobody_saw_is_lost() {
     assert_eq!(lost["permitted_by"], said.decision().to_string());
     assert_eq!(lost["hooks"], "lost");
 }
+
+#[tokio::test]
+async fn an_end_that_passed_while_the_gate_was_away_is_rebuilt_from_the_history() {
+    let world = World::new().await;
+    let (alice, call) = (world.outside.alice(), Call::sync("checkout-staging"));
+    let said = world.gate.ask(Wire::Rest, &alice, &call).await;
+    assert_eq!(said.code(), 0, "{said:?}");
+    eventually("it runs", || async {
+        let rows = world.app.store.pending_deployments().await.unwrap();
+        rows.iter()
+            .any(|row| row.started_at.is_some())
+            .then_some(())
+    })
+    .await;
+    let outside = world.stop().await;
+    outside.argocd.change("checkout-staging", |application| {
+        let state = application["status"]["operationState"].clone();
+        let sync = &state["operation"]["sync"];
+        application["status"]["history"] = json!([{
+            "id": 1, "revision": sync["revision"], "source": sync["source"],
+            "deployStartedAt": state["startedAt"], "deployedAt": "2100-01-01T00:00:00Z",
+        }]);
+        let state = &mut application["status"]["operationState"];
+        state["startedAt"] = json!("2100-01-01T00:00:01Z");
+        state["operation"]["info"] = json!([]);
+        state["operation"]["sync"]["revision"] = json!("f".repeat(40));
+    });
+    let world = World::over(outside).await;
+    let ends = ends(&world, 1).await;
+    let [end] = &ends[..] else { panic!("one end") };
+    assert_eq!(end["permitted_by"], said.decision().to_string());
+    assert_eq!(
+        (&end["state"], &end["reconstructed"]),
+        (&json!("succeeded"), &json!(true))
+    );
+    assert_eq!(
+        (&end["hooks"], &end["finished_at"]),
+        (&json!("lost"), &json!("2100-01-01T00:00:00Z"))
+    );
+}

@@ -8,9 +8,10 @@ import re
 import shlex
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from harness.cluster import decision_of, revision_of
+from harness.processes import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,6 +138,19 @@ def test_failing_tests_keep_a_commit_out_of_prod(
         run = gate.json("evidence", "list", "--commit", commit, token=people.token("sam"))["runs"][0]
         assert run["result"]["verdict"] == "failed"
         assert run["result"]["tests"]["failed"] == 1
+        # What let the sync through tells how it ended.
+        decision = decision_of(kubernetes.application("checkout-staging"))
+
+        def ended() -> list[dict[str, Any]]:
+            shown = gate.json("log", "show", decision, token=people.token("sam"))
+            return list(shown.get("ends", []))
+
+        eventually("the end of the sync is on record", ended)
+        [end] = ended()
+        assert (end["facts"]["state"], end["facts"]["phase"]) == ("failed", "Failed")
+        [hook] = end["facts"]["hooks"]
+        assert (hook["kind"], hook["job"]) == ("PostSync", "shop-staging/checkout-integration")
+        assert hook["phase"] == "Failed"
 
         said = rita.run("app", "sync", "checkout-prod").refused()
         wanted = rf"checkout@{commit[:7]} has no passing 'integration' run in staging \(last: failed .*1 test.*\).*"

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::evidence::cli as evidence_cli;
-use crate::evidence::client::Gate;
+use crate::evidence::client::{self, Gate};
 
 /// Exit code: refused, failed, not verified.
 const NO: u8 = 1;
@@ -123,6 +123,17 @@ fn complain(code: u8, sentence: &str) -> ExitCode {
     let mut out = std::io::stderr().lock();
     let _ = writeln!(out, "syncgate: {sentence}");
     ExitCode::from(code)
+}
+
+/// Tells what a gate answered, or why it did not, and gives the exit code.
+fn ended(told: Result<String, client::Error>) -> ExitCode {
+    match told {
+        Ok(text) => {
+            say(&text);
+            ExitCode::SUCCESS
+        }
+        Err(error) => complain(error.exit_status(), &crate::telemetry::chain(&error)),
+    }
 }
 
 impl GateOptions {

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use jiff::Timestamp;
 
 use super::{BreakGlass, Scope};
+use crate::record::cli::{printable, time};
 
 const RED: &str = "\x1b[1;31m";
 const PLAIN: &str = "\x1b[0m";
@@ -78,13 +79,4 @@ fn scope(scope: &Scope) -> String {
         plan.environment,
         commits.join("+")
     ))
-}
-
-fn time(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
-}
-
-/// What others wrote, without what steers a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

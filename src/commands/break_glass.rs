@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{GateOptions, Output, complain, say};
+use super::{GateOptions, Output, ended};
 use crate::break_glass::cli;
 use crate::break_glass::interface::Break;
 use crate::clock::Clock;
@@ -92,13 +92,7 @@ pub(super) async fn run(command: BreakGlassCommand) -> ExitCode {
         Ok(gate) => gate,
         Err(code) => return code,
     };
-    match told(&gate, command, output).await {
-        Ok(text) => {
-            say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => complain(error.exit_status(), &crate::telemetry::chain(&error)),
-    }
+    ended(told(&gate, command, output).await)
 }
 
 async fn told(gate: &Gate, command: BreakGlassCommand, output: Output) -> Result<String, Error> {

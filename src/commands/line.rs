@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{GateOptions, Output, complain, say};
+use super::{GateOptions, Output, ended};
 use crate::evidence::client::{Client, Error, Gate};
 use crate::hold::cli;
 use crate::hold::interface::{StartLine, StopLine};
@@ -86,13 +86,7 @@ pub(super) async fn run(command: LineCommand) -> ExitCode {
         Ok(gate) => gate,
         Err(code) => return code,
     };
-    match told(&gate, command, output).await {
-        Ok(text) => {
-            say(&text);
-            ExitCode::SUCCESS
-        }
-        Err(error) => complain(error.exit_status(), &crate::telemetry::chain(&error)),
-    }
+    ended(told(&gate, command, output).await)
 }
 
 async fn told(gate: &Gate, command: LineCommand, output: Output) -> Result<String, Error> {

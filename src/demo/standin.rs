@@ -238,7 +238,6 @@ fn error(code: u16, message: &str) -> Value {
     json!({"error": message, "code": code, "message": message})
 }
 
-/// As Argo CD answers for an application that is not there.
 /// The test Job of `application` as a result of its operation.
 fn hooks(application: &Value, phase: &str) -> Value {
     json!([{
@@ -248,6 +247,7 @@ fn hooks(application: &Value, phase: &str) -> Value {
     }])
 }
 
+/// As Argo CD answers for an application that is not there.
 fn no_such_application() -> Answer {
     Answer::Json(StatusCode::FORBIDDEN, error(7, "permission denied"))
 }

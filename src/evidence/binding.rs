@@ -213,9 +213,10 @@ impl Refusal {
     }
 }
 
-/// Finds out what a run that begins now is about; `facts` were read after `at`, by the gate's clock. `varies` are the fields that the
-/// environment leaves out of the promotion digest. While an operation goes on, tests see what it rolls out only from
-/// its hooks: another reporter has to wait until those that run after all else have begun, or until its end.
+/// Finds out what a run that begins now is about; `facts` were read after `at`, by the gate's clock. `varies` are
+/// the fields that the environment leaves out of the promotion digest. While an operation goes on, tests see what it
+/// rolls out only from its hooks: another reporter has to wait until those that run after all else have begun, or until
+/// its end.
 ///
 /// # Errors
 /// [`Refusal`] when the commits cannot be told, or the reporter claims others.

@@ -317,12 +317,12 @@ fn outcome(outcome: &Outcome) -> String {
 }
 
 /// To the second, in UTC; sorts as text.
-fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%SZ").to_string()
 }
 
 /// `text` with every character that could steer a terminal or turn the reading order written out.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         let steers = c.is_control()

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use syncgate::record::{self, Outcome, UpstreamStatus, Word};
 use syncgate::store::{DecisionFilter, Store};
 
-use crate::world::{Call, Wire, World, eventually};
+use crate::world::{Call, Said, Wire, World, eventually};
 
 #[tokio::test]
 async fn a_deploy_arrives_only_after_its_opening_entry_is_on_disk() {
@@ -258,9 +258,8 @@ async fn the_end_of_a_permitted_operation_is_on_record_with_its_hooks() {
     assert!(told.contains(line), "{told}");
 }
 
-#[tokio::test]
-async fn an_end_that_nobody_saw_is_lost() {
-    let world = World::new().await;
+/// A sync of `checkout-staging` whose operation the gate has seen to run.
+async fn seen_running(world: &World) -> Said {
     let (alice, call) = (world.outside.alice(), Call::sync("checkout-staging"));
     let said = world.gate.ask(Wire::Rest, &alice, &call).await;
     assert_eq!(said.code(), 0, "{said:?}");
@@ -272,6 +271,13 @@ async fn an_end_that_nobody_saw_is_lost() {
         runs.then_some(())
     })
     .await;
+    said
+}
+
+#[tokio::test]
+async fn an_end_that_nobody_saw_is_lost() {
+    let world = World::new().await;
+    let said = seen_running(&world).await;
     world
         .outside
         .argocd
@@ -292,16 +298,7 @@ async fn an_end_that_nobody_saw_is_lost() {
 #[tokio::test]
 async fn an_end_that_passed_while_the_gate_was_away_is_rebuilt_from_the_history() {
     let world = World::new().await;
-    let (alice, call) = (world.outside.alice(), Call::sync("checkout-staging"));
-    let said = world.gate.ask(Wire::Rest, &alice, &call).await;
-    assert_eq!(said.code(), 0, "{said:?}");
-    eventually("it runs", || async {
-        let rows = world.app.store.pending_deployments().await.unwrap();
-        rows.iter()
-            .any(|row| row.started_at.is_some())
-            .then_some(())
-    })
-    .await;
+    let said = seen_running(&world).await;
     let outside = world.stop().await;
     outside.argocd.change("checkout-staging", |application| {
         let state = application["status"]["operationState"].clone();

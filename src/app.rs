@@ -30,6 +30,7 @@ use crate::notify;
 use crate::outbound;
 use crate::policy;
 use crate::record::Recorder;
+use crate::rollout::{self, Kubernetes};
 use crate::snapshot;
 use crate::store::{self, Store};
 
@@ -114,6 +115,8 @@ pub struct App {
     pub index: Index,
     /// Resolves names in repositories.
     pub git: Git,
+    /// The Kubernetes API, where rollouts may be taken back.
+    pub kubernetes: Option<Kubernetes>,
     /// Test runs.
     pub runs: Runs,
     /// What the requests at the admission door share.
@@ -143,21 +146,16 @@ impl App {
         let tasks = TaskTracker::new();
         let policies =
             policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
-        policy::watch(
-            &config.policies,
-            policies.clone(),
-            &tasks,
-            stop.soft.clone(),
-        )
-        .map_err(Error::Watch)?;
+        let (folder, soft) = (&config.policies, stop.soft.clone());
+        policy::watch(folder, policies.clone(), &tasks, soft).map_err(Error::Watch)?;
         let identity = Identity::new(identity_config(&config)?, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
         let token =
             UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
         let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
-        let tls = outbound::client_config(&url, ca.as_deref())
-            .map_err(|error| Error::Upstream(error.into()))?;
+        let tls = outbound::client_config(&url, ca.as_deref());
+        let tls = tls.map_err(|error| Error::Upstream(error.into()))?;
         let argocd =
             Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
         let upstream = UpstreamConfig {
@@ -181,6 +179,7 @@ impl App {
             notices: tokio::sync::Notify::new(),
             snapshots,
             locks: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+            kubernetes: config.rollback.clone().map(Kubernetes::new),
             config,
             clock,
             identity,
@@ -215,6 +214,7 @@ impl App {
             .spawn(crate::settle::follow(Arc::clone(self), told.ended));
         self.tasks
             .spawn(crate::unexplained::follow(Arc::clone(self), told.changed));
+        self.tasks.spawn(rollout::run(Arc::clone(self)));
         self.tasks.spawn(sender.run(Arc::clone(self)));
         self.tasks.spawn(snapshot::follow(Arc::clone(self), wanted));
         let stop = self.stop.soft.clone();
@@ -237,6 +237,12 @@ impl App {
     #[must_use]
     pub fn has_admission_door(&self) -> bool {
         self.config.admission.is_some()
+    }
+
+    /// The link to a rollout, for people.
+    #[must_use]
+    pub fn rollout_link(&self, decision: crate::names::DecisionId) -> String {
+        format!("{}syncgate/v1/rollouts/{decision}", self.config.url)
     }
 
     /// The link to a decision, for people.

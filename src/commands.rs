@@ -10,6 +10,7 @@ mod line;
 mod log;
 mod policy;
 mod preflight;
+mod rollout;
 mod serve;
 
 use std::io::Write as _;
@@ -54,6 +55,9 @@ pub enum Command {
     /// Asks the gate whether it knows the caller, whether the token lives long enough, the clocks agree,
     /// the caller may report for the application, and each endpoint answers. Takes two seconds at most.
     Preflight(preflight::PreflightOptions),
+    /// What was rolled out together: show, sync, take back
+    #[command(subcommand, after_long_help = rollout::EXAMPLES, after_help = rollout::EXAMPLES)]
+    Rollout(rollout::RolloutCommand),
     /// Run the gate
     Serve(serve::ServeOptions),
 }
@@ -108,6 +112,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Log(command) => runtime.block_on(log::run(command)),
         Command::Policy(command) => policy::run(command),
         Command::Preflight(options) => runtime.block_on(preflight::run(options)),
+        Command::Rollout(command) => runtime.block_on(rollout::run(command)),
         Command::Serve(options) => runtime.block_on(serve::serve(options)),
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod endpoints;
 mod environments;
 mod freezes;
 mod reader;
+mod rollback;
 mod secret;
 mod sections;
 mod signers;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 pub use admission::Admission;
 pub use endpoints::{Endpoint, Inject, Place};
 pub use environments::{Applications, Assignment, ComponentRule, Environment, Traits, fits};
+pub use rollback::Rollback;
 pub use secret::Secret;
 pub use sections::{
     Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping, ServerTls,
@@ -61,6 +63,8 @@ pub struct Config {
     pub freezes: Vec<Freeze>,
     /// How long a break-glass is good for, and how soon its tests are due.
     pub break_glass: break_glass::Terms,
+    /// How the gate takes rollouts back; absent: it only proposes to.
+    pub rollback: Option<Rollback>,
     /// Which workload reports the tests of which applications.
     pub workloads: Vec<Workload>,
     /// Repositories in which the gate may resolve names itself.
@@ -175,6 +179,7 @@ impl Config {
         let environments = environments::read(&mut root, &signers, problems);
         let freezes = freezes::read(&mut root, &environments, problems);
         let break_glass = sections::break_glass(&mut root, problems);
+        let rollback = rollback::read(&mut root, base, admission.as_ref(), problems);
         let workloads = sections::workloads(&mut root, &issuers, problems);
         let git = sections::git(&mut root, base, problems);
         let receivers = sections::receivers(&mut root, base, &environments, problems);
@@ -195,6 +200,7 @@ impl Config {
             signers,
             freezes,
             break_glass,
+            rollback,
             workloads,
             git,
             receivers,

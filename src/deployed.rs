@@ -81,6 +81,7 @@ fn deployment(decision: DecisionId, planned: &Planned) -> Option<DeploymentRow> 
         source_digest: plan.source_digest.clone(),
         started_at: None,
         state: DeploymentState::Permitted,
+        ran: None,
     })
 }
 
@@ -103,6 +104,9 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
     let Some((commits, source_digest)) = last(&known) else {
         return Ok(());
     };
+    let entry = json::at(application, "/status/history")
+        .as_array()
+        .and_then(|entries| entries.last());
     let row = DeploymentRow {
         decision: DecisionId::new(app.clock.now()),
         // As plans name it.
@@ -114,8 +118,20 @@ pub async fn baseline(app: &App, application: &Value) -> Result<(), store::Error
         source_digest,
         started_at: None,
         state: DeploymentState::Succeeded,
+        ran: entry.map(ran),
     };
     app.store.upsert_deployment(row).await
+}
+
+/// Sources and revisions of `holder`, an entry of the history or the result of a sync: from them the same can be
+/// rolled out again.
+pub(crate) fn ran(holder: &Value) -> Value {
+    let keys = ["source", "sources", "revision", "revisions"];
+    let given = keys.into_iter().filter_map(|key| {
+        let value = holder.get(key).filter(|value| !value.is_null())?;
+        Some((key.to_owned(), value.clone()))
+    });
+    Value::Object(given.collect())
 }
 
 /// Whether exactly these commits and parameters were permitted and ran in this environment, and no
@@ -240,7 +256,8 @@ pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value>
 /// Ends an operation that is not what was checked, on record as the gate's own act.
 async fn undo(app: &App, decision: DecisionId, application: &AppRef, why: &str) -> Rejection {
     tracing::error!(%decision, %application, why, "not what was permitted");
-    let outcome = match terminate(app, decision, application).await {
+    let checked = "the operation is not what was checked";
+    let outcome = match terminate(app, decision, application, checked).await {
         Ok(()) => "was terminated",
         Err(error) => {
             tracing::error!(%decision, %application, error = format!("{error:#}"), "not terminated");
@@ -253,10 +270,19 @@ async fn undo(app: &App, decision: DecisionId, application: &AppRef, why: &str) 
     }
 }
 
-async fn terminate(app: &App, cause: DecisionId, application: &AppRef) -> anyhow::Result<()> {
-    let mut draft = Draft::of_controller(app, Operation::ApplicationTerminateOperation);
-    let why =
-        json!({ "because": "the operation is not what was checked", "of": cause.to_string() });
+/// Ends the operation of `application` because of `cause`, in words `because`, on record as the gate's own act.
+///
+/// # Errors
+/// It cannot be put on record, or Argo CD does not end it.
+pub(crate) async fn terminate(
+    app: &App,
+    cause: DecisionId,
+    application: &AppRef,
+    because: &str,
+) -> anyhow::Result<()> {
+    let operation = Operation::ApplicationTerminateOperation;
+    let mut draft = Draft::of_controller(app, operation.name(), operation.effect());
+    let why = json!({ "because": because, "of": cause.to_string() });
     draft.facts(vec![application.clone()], why);
     let record = draft
         .open(app, Word::Permit, Durability::BeforeProceeding)

@@ -12,7 +12,7 @@ use http::Response;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::operation::Effect;
 use crate::argocd::request::{Body as CallBody, Call};
 use crate::body::Body;
 use crate::break_glass;
@@ -86,9 +86,9 @@ impl Draft {
 
     /// A draft of something that the gate does by itself.
     #[must_use]
-    pub fn of_controller(app: &App, operation: Operation) -> Self {
+    pub fn of_controller(app: &App, operation: &str, effect: Effect) -> Self {
         let mut draft = Self::new(app, Door::Controller, None);
-        draft.operation(operation.name(), operation.effect(), Form::Own, "own");
+        draft.operation(operation, effect, Form::Own, "own");
         draft
     }
 

@@ -65,6 +65,8 @@ pub(crate) async fn call(
         applications: vec![planned],
         administers: Vec::new(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     send(

@@ -12,6 +12,11 @@ pub const BEFORE_FORWARD: &str = "before-forward";
 /// The upstream has answered, the closing entry is not written.
 pub const AFTER_FORWARD: &str = "after-forward";
 
+/// The operation of a rollback is decided on and stored as asked for, and not written.
+pub const BEFORE_ROLLBACK: &str = "before-rollback";
+/// It is written; nothing says so yet.
+pub const AFTER_ROLLBACK: &str = "after-rollback";
+
 /// Waits here if the test asked for `place`, until its file is removed.
 #[cfg(feature = "failpoints")]
 pub async fn reach(place: &str) {

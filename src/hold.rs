@@ -1,5 +1,5 @@
-//! What holds an environment: freezes that are in force, and a line that somebody has stopped; and what an
-//! emergency lets through nevertheless.
+//! What holds an environment: freezes that are in force, and a line that somebody has stopped; what an
+//! emergency lets through nevertheless, and what was rolled back.
 //!
 //! In: environments, and the time. Out: [`Holds`], for policies, records and refusals. Looked up anew
 //! for each decision about a deploy, and for nothing else; so a stop takes effect at once wherever the
@@ -17,10 +17,11 @@ use crate::app::App;
 use crate::break_glass::{self, BreakGlass};
 use crate::freeze::{self, Freeze};
 use crate::gate::ApplicationPlan;
-use crate::names::FreezeName;
+use crate::names::{AppRef, FreezeName};
 use crate::planner::Plan;
 use crate::policy::{Deploying, GlassWord};
 use crate::respond::Rejection;
+use crate::rollout::{self, Pinned};
 use crate::store::Stop;
 
 /// What holds one environment; nothing, mostly.
@@ -74,6 +75,8 @@ impl Cause {
 pub struct Holds {
     environments: BTreeMap<String, Hold>,
     broken: Vec<BreakGlass>,
+    /// What rollbacks have taken applications away from.
+    rolled_back: Vec<(AppRef, Pinned)>,
     now: Timestamp,
 }
 
@@ -134,6 +137,15 @@ impl Holds {
         break_glass::word(&self.broken, plan, self.now)
     }
 
+    /// Whether a rollback has taken `application` away from just this.
+    #[must_use]
+    pub fn is_rolled_back(&self, application: &AppRef, plan: Option<&ApplicationPlan>) -> bool {
+        plan.is_some_and(|plan| {
+            let mut all = self.rolled_back.iter();
+            all.any(|(one, pinned)| one == application && *pinned == Pinned::of(plan))
+        })
+    }
+
     /// Everything that holds something, to be known again.
     #[must_use]
     pub fn causes(&self) -> BTreeSet<Cause> {
@@ -150,8 +162,26 @@ impl Holds {
 pub async fn of_plan(app: &App, plan: &Plan) -> Result<Holds, Rejection> {
     let deploys = plan.applications.iter();
     let deploys = deploys.filter(|planned| Deploying::belongs_to(planned.action));
-    let environments = deploys.map(|planned| planned.facts.environment.clone());
-    look_up(app, environments.collect()).await
+    let environments = deploys.clone();
+    let environments = environments.map(|planned| planned.facts.environment.clone());
+    let mut holds = look_up(app, environments.collect()).await?;
+    for planned in deploys {
+        let Some(would_run) = &planned.plan else {
+            continue;
+        };
+        let (application, would_run) = (&planned.facts.app, Pinned::of(would_run));
+        let is_rolled_back = rollout::is_rolled_back(&app.store, application, &would_run).await;
+        if is_rolled_back.map_err(|error| unknown(&error))? {
+            holds.rolled_back.push((application.clone(), would_run));
+        }
+    }
+    Ok(holds)
+}
+
+fn unknown(error: &dyn std::error::Error) -> Rejection {
+    let error = crate::telemetry::chain(error);
+    tracing::error!(error, "cannot tell what holds an environment");
+    Rejection::Internal
 }
 
 /// What holds these environments now.
@@ -162,11 +192,6 @@ pub async fn look_up(app: &App, environments: BTreeSet<String>) -> Result<Holds,
     if environments.is_empty() {
         return Ok(Holds::default());
     }
-    let unknown = |error: &dyn std::error::Error| {
-        let error = crate::telemetry::chain(error);
-        tracing::error!(error, "cannot tell what holds an environment");
-        Rejection::Internal
-    };
     let stopped = app.store.stopped_lines().await;
     let mut stopped: BTreeMap<String, Stop> = stopped
         .map_err(|error| unknown(&error))?
@@ -189,6 +214,7 @@ pub async fn look_up(app: &App, environments: BTreeSet<String>) -> Result<Holds,
     Ok(Holds {
         environments: holds,
         broken: broken.map_err(|error| unknown(&error))?,
+        rolled_back: Vec::new(),
         now,
     })
 }

@@ -162,7 +162,9 @@ impl Identity {
         let subject = kubernetes::user(user).ok_or_else(|| BadUser(Quoted::new(user)))?;
         let groups = match subject {
             Subject::KubernetesUser { .. } => groups,
-            Subject::KubernetesAccount { .. } | Subject::OidcUser { .. } => BTreeSet::new(),
+            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::OidcUser { .. } => {
+                BTreeSet::new()
+            }
         };
         Ok(Caller {
             roles: roles::roles_of(&subject, issuer, &groups, &self.roles),
@@ -274,6 +276,8 @@ pub struct Caller {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Subject {
+    /// This gate, in what it does by itself.
+    Gate,
     /// A Kubernetes service account, by a projected token.
     KubernetesAccount {
         /// Its namespace.
@@ -300,11 +304,24 @@ pub enum Subject {
 }
 
 impl Caller {
+    /// The gate at `url`, where it acts by itself at `now`.
+    #[must_use]
+    pub fn gate(url: &url::Url, now: Timestamp) -> Self {
+        Self {
+            subject: Subject::Gate,
+            issuer: url.to_string(),
+            groups: BTreeSet::new(),
+            roles: BTreeSet::new(),
+            expires_at: now,
+        }
+    }
+
     /// What people call this caller: the e-mail, else the subject; a user or service account
     /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.subject {
+            Subject::Gate => "syncgate".to_owned(),
             Subject::KubernetesAccount {
                 namespace, name, ..
             } => {
@@ -321,7 +338,7 @@ impl Caller {
     #[must_use]
     pub fn unique(&self) -> String {
         match &self.subject {
-            Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => {
+            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => {
                 format!("{}#{}", self.issuer, self.display())
             }
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
@@ -357,6 +374,7 @@ impl fmt::Debug for Caller {
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Gate => f.write_str("Gate"),
             Self::KubernetesAccount {
                 namespace, name, ..
             } => {

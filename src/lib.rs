@@ -42,6 +42,7 @@ mod terminal;
 pub mod deployed;
 pub mod intent;
 pub mod notify;
+pub mod rollout;
 pub mod settle;
 pub mod snapshot;
 pub mod unexplained;

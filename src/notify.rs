@@ -31,6 +31,7 @@ use crate::app::App;
 use crate::config::{Receiver, Secret};
 use crate::digest;
 use crate::outbound;
+use crate::rollout;
 use crate::store::{self, Notice};
 use crate::telemetry::chain;
 
@@ -138,11 +139,11 @@ impl Sender {
                 }
             }
         };
-        stop.run_until_cancelled_owned(sending).await;
+        stop.run_until_cancelled_owned(Box::pin(sending)).await;
     }
 
     /// Sends what is due; gives how long nothing else is, or nothing when nothing waits.
-    async fn round(&self, app: &App) -> Result<Option<Duration>, store::Error> {
+    async fn round(&self, app: &App) -> Result<Option<Duration>, rollout::Error> {
         tell::runs(app).await?;
         let due = app.store.due_notices(app.clock.now(), ROUND).await?;
         let sent: Vec<Result<(), store::Error>> = stream::iter(due)

@@ -1,5 +1,5 @@
-//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, the lines of environments, and the
-//! log.
+//! The gate's own API under `/syncgate/v1/`: test runs, their preflight, the lines of environments, rollouts,
+//! and the log.
 //!
 //! In: requests with the same credentials as Argo CD's API. Out: JSON, or RFC 9457 problem details.
 //! Every call is a Cedar decision with a record, like any other. Cookies are not taken for what
@@ -37,6 +37,7 @@ mod attestation;
 mod break_glass;
 mod line;
 mod report;
+mod rollout;
 mod snapshot;
 mod withdraw;
 
@@ -48,24 +49,30 @@ const POST: &str = "POST";
 
 /// What is asked for, by method and path.
 enum Page {
+    AbandonRollback(String),
     BreakGlass,
     ListBreakGlass,
     ShowBreakGlass(String),
     FinishRun(String),
     ListLines,
     ListLog,
+    ListRollouts,
     ListRuns,
+    OpenRollout,
     OpenRun,
     Preflight,
     ReportAttempts(String),
+    ResumeRollback(String),
     ShowAttestation(String),
     ShowLog(String),
     ShowLogSnapshot(String),
+    ShowRollout(String),
     ShowRun(String),
     ShowRunSnapshot(String),
     ShowStatement(String),
     StartLine(String),
     StopLine(String),
+    TakeBack(String),
     WithdrawRun(String),
 }
 
@@ -84,6 +91,14 @@ impl Page {
             ["log", decision] => (GET, Self::ShowLog((*decision).to_owned())),
             ["log", decision, "snapshot"] => (GET, Self::ShowLogSnapshot((*decision).to_owned())),
             ["preflight"] => (POST, Self::Preflight),
+            ["rollouts"] if method == Method::POST => (BOTH, Self::OpenRollout),
+            ["rollouts"] => (BOTH, Self::ListRollouts),
+            ["rollouts", rollout] => (GET, Self::ShowRollout((*rollout).to_owned())),
+            ["rollouts", rollout, "abandon"] => {
+                (POST, Self::AbandonRollback((*rollout).to_owned()))
+            }
+            ["rollouts", rollout, "resume"] => (POST, Self::ResumeRollback((*rollout).to_owned())),
+            ["rollouts", rollout, "rollback"] => (POST, Self::TakeBack((*rollout).to_owned())),
             ["runs"] if method == Method::POST => (BOTH, Self::OpenRun),
             ["runs"] => (BOTH, Self::ListRuns),
             ["runs", run] => (GET, Self::ShowRun((*run).to_owned())),
@@ -95,8 +110,8 @@ impl Page {
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
-                                /syncgate/v1/preflight, /syncgate/v1/lines, /syncgate/v1/break-glass \
-                                and /syncgate/v1/log";
+                                /syncgate/v1/preflight, /syncgate/v1/lines, /syncgate/v1/rollouts, \
+                                /syncgate/v1/break-glass and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -130,6 +145,10 @@ impl Page {
             Self::ListLines => ("Line.read", Effect::Read),
             Self::StartLine(_) => ("Line.start", Effect::Write),
             Self::StopLine(_) => ("Line.stop", Effect::Write),
+            Self::AbandonRollback(_) => ("Rollout.abandon", Effect::Write),
+            Self::ListRollouts | Self::ShowRollout(_) => ("Rollout.read", Effect::Read),
+            Self::OpenRollout => (crate::rollout::OPEN, Effect::Deploy),
+            Self::ResumeRollback(_) | Self::TakeBack(_) => (crate::rollout::ASK, Effect::Deploy),
             Self::Preflight => (preflight::ACTION, Effect::Read),
             Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
@@ -224,6 +243,16 @@ async fn answered(
         Page::ShowRunSnapshot(run) => snapshot::of_run(app, draft, &caller, &run).await,
         Page::ShowAttestation(run) => attestation::show(app, draft, &caller, &run).await,
         Page::ShowStatement(run) => show_statement(app, draft, &caller, &run).await,
+        Page::ListRollouts => rollout::list(app, draft, &caller, &head).await,
+        Page::ShowRollout(decision) => rollout::show(app, draft, &caller, &decision).await,
+        Page::OpenRollout => Box::pin(rollout::open(app, draft, &caller, &body)).await,
+        Page::TakeBack(decision) => {
+            Box::pin(rollout::take_back(app, draft, &caller, &decision, &body)).await
+        }
+        Page::ResumeRollback(decision) => {
+            Box::pin(rollout::resume(app, draft, &caller, &decision)).await
+        }
+        Page::AbandonRollback(decision) => rollout::abandon(app, draft, &caller, &decision).await,
         Page::OpenRun => Box::pin(report::open(app, draft, &caller, &head, &body)).await,
         Page::ReportAttempts(run) => {
             Box::pin(report::attempts(app, draft, &caller, &run, &body)).await

@@ -33,7 +33,7 @@ use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{break_glass, deployed, endpoint, extension, filtered, local, own, terminal};
+use crate::{break_glass, deployed, endpoint, extension, filtered, local, own, rollout, terminal};
 
 /// The longest message of somebody who is not signed in.
 const ANONYMOUS_BYTES: usize = 64 << 10;
@@ -356,6 +356,7 @@ async fn send(
     let deploys = effect == Effect::Deploy;
     if deploys {
         deployed::permitted(app, decision, plan).await?;
+        rollout::begun(app, decision, caller, plan).await?;
         break_glass::open(app, decision, caller, plan).await?;
     }
     let record = draft.open(app, word, durability).await?;

@@ -18,6 +18,7 @@ mod about;
 mod calls;
 mod contents;
 mod pin;
+mod returning;
 mod rollout;
 mod write;
 
@@ -36,7 +37,7 @@ use crate::gate::{self, ApplicationPlan, Finding, Gap, GapKind};
 use crate::hold::Holds;
 use crate::identity::Caller;
 use crate::json;
-use crate::names::AppRef;
+use crate::names::{AppRef, DecisionId};
 use crate::policy::{
     ApplicationFacts, Context, Deploying, FindingWord, GlassWord, Mode, Moves, Question, Resource,
     SyncOptions,
@@ -44,6 +45,8 @@ use crate::policy::{
 use crate::respond::Rejection;
 
 pub use about::{about, environment, facts, gate_facts, gone};
+pub use contents::Listed;
+pub use returning::returning;
 use rollout::{At, Planning};
 use write::Write;
 
@@ -58,6 +61,10 @@ pub struct Plan {
     /// Why it should be let through although something is missing, if the caller says that this is an
     /// emergency: [`crate::break_glass`].
     pub justification: Option<String>,
+    /// The rollout to which the caller says that it belongs: [`crate::rollout`].
+    pub rollout: Option<DecisionId>,
+    /// The applications whose manifests lie in what is rolled out, whatever is done to them; some perhaps twice.
+    pub listed: Vec<Listed>,
 }
 
 /// Whether what would be rolled out ran before.
@@ -107,6 +114,9 @@ pub struct Planned {
     pub writes: Vec<String>,
     /// Whether Argo CD resolves its target revision itself.
     pub moving: bool,
+    /// The sync waves of the manifests by which a parent's rollout leads to it, from the top of the tree; none
+    /// for what is called.
+    pub wave: Vec<i64>,
 }
 
 impl Planned {
@@ -154,6 +164,7 @@ impl Planned {
             freezes: freezes.collect(),
             stopped: hold.stopped.is_some(),
             break_glass: self.glass(plan, holds),
+            rolled_back: holds.is_rolled_back(&self.facts.app, self.plan.as_ref()),
         })
     }
 }
@@ -211,6 +222,7 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
     if is_set || call.effect() == Effect::Deploy {
         let mut plan = calls::plan(app, caller, call).await?;
         plan.justification = justification(call)?;
+        plan.rollout = crate::rollout::joined(app, caller, call).await?;
         return Ok(plan);
     }
     // A list or watch that names an application is still a list: what it carries is filtered.
@@ -232,6 +244,8 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
         applications,
         administers: Vec::new(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     })
 }
 
@@ -294,6 +308,8 @@ pub async fn admitted(
         applications,
         administers: planning.administers.into_iter().collect(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     })
 }
 
@@ -305,6 +321,8 @@ pub fn administers(action: &'static str) -> Plan {
         applications: Vec::new(),
         administers: Vec::new(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     }
 }
 
@@ -327,6 +345,8 @@ pub async fn screen(app: &App, caller: &Caller, call: &Call) -> Result<Option<Pl
         applications: vec![planned],
         administers: Vec::new(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     }))
 }
 

@@ -246,6 +246,7 @@ fn verb(action: &str) -> String {
             "action on a resource".to_owned()
         }
         Some(("ApplicationService", "TerminateOperation")) => "termination".to_owned(),
+        Some(("Rollout", method)) => method.to_owned(),
         Some(("ApplicationService", "UpdateSpec")) => "update".to_owned(),
         Some(("ApplicationService" | "Application", method)) => method.to_lowercase(),
         _ => action.to_owned(),

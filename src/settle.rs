@@ -25,6 +25,7 @@ use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
 use crate::record::{Opening, Reached};
+use crate::rollout;
 use crate::snapshot;
 use crate::store::{DeploymentRow, DeploymentState, SnapshotOf};
 
@@ -172,8 +173,15 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
             snapshot::want(app, of, deployment.application.clone());
         }
         deployment.state = next;
+        if next == DeploymentState::Succeeded {
+            deployment.ran = seen.ran();
+        }
         end::put_on_record(app, &deployment, seen).await?;
-        app.store.upsert_deployment(deployment).await?;
+        let state = json::at(&application, "/status/operationState");
+        // Before, since a crash must not lose it; and after, since a run that fails in between waits for this end.
+        rollout::deploy_ended(app, &deployment, state).await?;
+        app.store.upsert_deployment(deployment.clone()).await?;
+        rollout::deploy_ended(app, &deployment, state).await?;
     }
     Ok(())
 }

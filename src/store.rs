@@ -1,4 +1,4 @@
-//! What is kept: the log, test runs, deployments, intents, stopped lines, judged operations, messages
+//! What is kept: the log, test runs, deployments, rollouts, intents, stopped lines, judged operations, messages
 //! that wait. `SQLite` in one file.
 //!
 //! In: rows ([`rows`]). Out: rows, newest first, and for every write the certainty that it is on
@@ -45,6 +45,7 @@ mod migrate;
 mod notices;
 mod operations;
 mod readers;
+mod rollouts;
 pub mod rows;
 mod runs;
 mod snapshots;

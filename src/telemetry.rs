@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Write as _;
 
-use metrics::{Unit, describe_counter, describe_histogram};
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
@@ -103,12 +103,21 @@ fn describe() {
             "Attempts to send a message to a receiver, by result (taken, failed, given-up)",
         ),
         (
+            "syncgate_rollbacks_total",
+            "Rollbacks, by what became of them (proposed, running, verified, superseded, stuck)",
+        ),
+        (
             "syncgate_unexplained_operations_total",
             "Operations of Argo CD that no decision explains, by environment",
         ),
     ] {
         describe_counter!(name, text);
     }
+    describe_gauges();
+    describe_histograms();
+}
+
+fn describe_histograms() {
     for (name, text) in [
         (
             "syncgate_decision_seconds",
@@ -132,6 +141,18 @@ fn describe() {
         ),
     ] {
         describe_histogram!(name, Unit::Seconds, text);
+    }
+}
+
+fn describe_gauges() {
+    for (name, text) in [
+        (
+            "syncgate_break_glass_open",
+            "Emergencies whose tests are owed",
+        ),
+        ("syncgate_rollbacks_running", "Rollbacks that go on"),
+    ] {
+        describe_gauge!(name, text);
     }
 }
 

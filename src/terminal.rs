@@ -54,6 +54,8 @@ pub(crate) async fn open(
         applications: vec![planned],
         administers: Vec::new(),
         justification: None,
+        rollout: None,
+        listed: Vec::new(),
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;

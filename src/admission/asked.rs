@@ -19,7 +19,7 @@ use super::review::{Kind, Review, Told, Verb};
 use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::body;
-use crate::config::Admission;
+use crate::config::{Admission, ServiceAccount};
 use crate::deployed;
 use crate::digest::{canonical_json, sha256_hex};
 use crate::draft::Draft;
@@ -35,6 +35,7 @@ use crate::policy::{Decision, Denial, DenialCode, decide};
 use crate::record::Word;
 use crate::refusal;
 use crate::respond::{self, About, Form, Rejection};
+use crate::rollout::{self, Pinned};
 
 /// How policies and records call this door.
 const WIRE: &str = "admission";
@@ -114,7 +115,12 @@ impl Asked {
         if !change.concerns(is_argocd) {
             return Ok(Told::default());
         }
-        if is_argocd && let Some(intended) = self.intended(change).await? {
+        let is_gate = self.is_gate(&caller);
+        if (is_argocd || is_gate)
+            && let Some(intended) = self.intended(change).await?
+            // What others were let do is not the gate's to write.
+            && (is_argocd || deployed::operation_of(after, intended).is_some())
+        {
             draft.facts(vec![application], self.about(change, Some(intended)));
             return self.recorded(draft, Word::Answer, Vec::new()).await;
         }
@@ -163,17 +169,14 @@ impl Asked {
     }
 
     fn is_argocd(&self, caller: &Caller) -> bool {
-        let Subject::KubernetesAccount {
-            namespace, name, ..
-        } = &caller.subject
-        else {
-            return false;
-        };
-        let mut accounts = self.door.argocd.iter();
-        accounts.any(|account| {
-            (&account.issuer, &account.namespace, &account.name)
-                == (&caller.issuer, namespace, name)
-        })
+        self.door.argocd.iter().any(|it| is_account(it, caller))
+    }
+
+    /// Whether this gate writes, which starts nothing but what it has decided on.
+    fn is_gate(&self, caller: &Caller) -> bool {
+        let own = self.app.config.rollback.as_ref();
+        let own = own.and_then(|rollback| rollback.account.as_ref());
+        own.is_some_and(|account| is_account(account, caller))
     }
 
     fn application(&self) -> AppRef {
@@ -220,6 +223,10 @@ impl Asked {
         let uid = Some(text("/metadata/uid")).filter(|uid| !uid.is_empty());
         let valid = SignedDuration::try_from(intent::VALID).unwrap_or(SignedDuration::ZERO);
         let not_before = self.app.clock.now() - valid;
+        if change.starts && self.is_rolled_back().await? {
+            // It was let through, and has failed since.
+            return Ok(None);
+        }
         let mut decision = None;
         for digest in digests {
             let found = self.app.store.intent(
@@ -242,6 +249,20 @@ impl Asked {
             }
         }
         Ok(decision)
+    }
+
+    /// Whether a rollback has taken the application away from what the write starts.
+    async fn is_rolled_back(&self) -> Result<bool, Rejection> {
+        let start = Start::of_operation(&self.review.after);
+        let Some(started) = start.as_ref().and_then(Pinned::started_by) else {
+            return Ok(false);
+        };
+        let asked = rollout::is_rolled_back(&self.app.store, &self.application(), &started).await;
+        asked.map_err(|error| {
+            let error = crate::telemetry::chain(&error);
+            tracing::error!(error, "cannot read rollouts");
+            Rejection::Internal
+        })
     }
 
     /// What the write would roll out, if that is known in time.
@@ -291,6 +312,7 @@ impl Asked {
                 draft.permitted(&permitted);
                 if !self.review.dry_run {
                     deployed::permitted(&self.app, draft.decision(), plan).await?;
+                    rollout::begun(&self.app, draft.decision(), caller, plan).await?;
                 }
                 let Some(denial) = permitted.observed() else {
                     return self.recorded(draft, Word::Permit, Vec::new()).await;
@@ -352,6 +374,16 @@ impl Asked {
             warnings,
         })
     }
+}
+
+fn is_account(account: &ServiceAccount, caller: &Caller) -> bool {
+    let Subject::KubernetesAccount {
+        namespace, name, ..
+    } = &caller.subject
+    else {
+        return false;
+    };
+    (&account.issuer, &account.namespace, &account.name) == (&caller.issuer, namespace, name)
 }
 
 /// What tells the planning of one write from that of another.

@@ -144,7 +144,7 @@ template = "not-there"
 "#,
     );
     for line in [
-        "notify[0].events[1]: `run.odd` is not an event; use break-glass.opened, break-glass.overdue, deploy.refused, operation.unexplained, run.failed",
+        "notify[0].events[1]: `run.odd` is not an event; use break-glass.opened, break-glass.overdue, deploy.refused, operation.unexplained, rollback.ended, rollback.proposed, rollback.started, rollback.stuck, run.failed",
         "notify[0].environments[0]: `nowhere` is not an environment of this file",
         "notify[0].format: `mail` is not a format; use `cloudevents` or `slack`",
         "notify[0].template: is for the format `slack` only",

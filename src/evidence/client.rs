@@ -19,18 +19,21 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 
 use super::run::{
     Acknowledged, AttemptBatch, Finish, Finished, NewRun, Opened, Withdraw, WithdrawnRun,
 };
+use crate::argocd::path::encode_into;
 use crate::break_glass::BreakGlass;
 use crate::break_glass::interface::{Break, BreakGlasses};
 use crate::hold::interface::{Line, Lines, StartLine, StopLine};
-use crate::names::{DecisionId, EnvironmentName};
+use crate::names::{AppRef, DecisionId, EnvironmentName};
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
 use crate::record::{LogEntry, LogList};
+use crate::rollout::interface::{self as rollout, RolloutView, Rollouts};
 use crate::snapshot::Snapshot;
 
 use super::statement::Statement;
@@ -272,15 +275,84 @@ impl Client {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn break_glass(&self, asked: &Break) -> Result<BreakGlass, Error> {
-        let url = format!("{}/syncgate/v1/break-glass", self.base);
-        let body = serde_json::to_vec(asked).map_err(|source| Error::BadAnswer {
-            url: url.clone(),
-            source,
-        })?;
-        let reply = self
-            .ask_once(&Method::POST, &url, body.into(), None)
-            .await?;
-        read_answer(&url, &reply)
+        self.post_once("/syncgate/v1/break-glass", asked).await
+    }
+
+    /// The newest rollouts that match `query` (pairs of the interface's parameters), as far as the caller may see them.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn rollouts(&self, query: &[(&str, String)]) -> Result<Rollouts, Error> {
+        let mut text = url::form_urlencoded::Serializer::new(String::new());
+        text.extend_pairs(query);
+        let path = format!("/syncgate/v1/rollouts?{}", text.finish());
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// The rollout of a decision.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn rollout(&self, decision: DecisionId) -> Result<RolloutView, Error> {
+        let path = format!("/syncgate/v1/rollouts/{decision}");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// Says that a parent and its children are about to be synced together. Asked once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn open_rollout(&self, asked: &rollout::Open) -> Result<RolloutView, Error> {
+        self.post_once("/syncgate/v1/rollouts", asked).await
+    }
+
+    /// Has a rollout taken back. Asked once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn take_back(
+        &self,
+        decision: DecisionId,
+        asked: &rollout::TakeBack,
+    ) -> Result<RolloutView, Error> {
+        let path = format!("/syncgate/v1/rollouts/{decision}/rollback");
+        self.post_once(&path, asked).await
+    }
+
+    /// Has a rollback that is stuck go on. Asked once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn resume_rollback(&self, decision: DecisionId) -> Result<RolloutView, Error> {
+        let path = format!("/syncgate/v1/rollouts/{decision}/resume");
+        self.post_once(&path, &()).await
+    }
+
+    /// Ends a rollback where it is. Asked once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn abandon_rollback(&self, decision: DecisionId) -> Result<RolloutView, Error> {
+        let path = format!("/syncgate/v1/rollouts/{decision}/abandon");
+        self.post_once(&path, &()).await
+    }
+
+    /// An application, as Argo CD has it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn application(&self, application: &AppRef) -> Result<Value, Error> {
+        let path = of_argocd(application, "");
+        self.ask(&Method::GET, &path, Bytes::new(), None).await
+    }
+
+    /// Has Argo CD sync an application, by the JSON of its request. Asked once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn sync(&self, application: &AppRef, request: &Value) -> Result<Value, Error> {
+        self.post_once(&of_argocd(application, "/sync"), request)
+            .await
     }
 
     /// What was let through by break-glass, as far as the caller may see it.
@@ -367,6 +439,23 @@ impl Client {
             source,
         })?;
         self.ask(&Method::POST, path, body.into(), key).await
+    }
+
+    /// As [`post`](Self::post), for what must not be done twice.
+    async fn post_once<B: Serialize + Sync, T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &B,
+    ) -> Result<T, Error> {
+        let url = format!("{}{path}", self.base);
+        let body = serde_json::to_vec(body).map_err(|source| Error::BadAnswer {
+            url: url.clone(),
+            source,
+        })?;
+        let reply = self
+            .ask_once(&Method::POST, &url, body.into(), None)
+            .await?;
+        read_answer(&url, &reply)
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -457,12 +546,25 @@ fn read_answer<T: DeserializeOwned>(url: &str, reply: &Reply) -> Result<T, Error
     })
 }
 
-/// Problem details (RFC 9457), or what else the answer holds.
+/// The path of an application in Argo CD's API.
+fn of_argocd(application: &AppRef, rest: &str) -> String {
+    let mut path = "/api/v1/applications/".to_owned();
+    encode_into(&mut path, &application.name);
+    path.push_str(rest);
+    if let Some(namespace) = &application.namespace {
+        path.push_str("?appNamespace=");
+        encode_into(&mut path, namespace);
+    }
+    path
+}
+
+/// Problem details (RFC 9457), what Argo CD's API says, or what else the answer holds.
 fn refusal(reply: &Reply) -> Error {
     let status = reply.status;
     let problem: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |field: &str| problem.get(field)?.as_str().map(str::to_owned);
     let said = text("detail").or_else(|| text("title"));
+    let said = said.or_else(|| text("message"));
     let detail = said.unwrap_or_else(|| format!("status {status} without a reason"));
     Error::Refused {
         status,

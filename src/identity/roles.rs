@@ -88,6 +88,7 @@ impl RoleMapping {
 
     fn matches(&self, subject: &Subject, issuer: &str, groups: &BTreeSet<String>) -> bool {
         match subject {
+            Subject::Gate => false,
             Subject::KubernetesAccount {
                 namespace, name, ..
             } => self

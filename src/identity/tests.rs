@@ -174,7 +174,7 @@ async fn what_issuers_write_differently_is_understood() {
     let world = World::new().await;
     let email = |caller: &Caller| match &caller.subject {
         Subject::OidcUser { email, .. } => email.clone(),
-        Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => None,
+        Subject::Gate | Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => None,
     };
     // One group as text, fractions of seconds, flags as text, Keycloak's mark of an ID token.
     let token = world.person(|claims| {

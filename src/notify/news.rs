@@ -23,17 +23,29 @@ pub enum Kind {
     DeployRefused,
     /// An operation of Argo CD that no decision explains.
     OperationUnexplained,
+    /// A rollout was taken back.
+    RollbackEnded,
+    /// A rollout should be taken back, and waits for a person.
+    RollbackProposed,
+    /// A rollout is being taken back.
+    RollbackStarted,
+    /// A rollout could not be taken back: somebody must look.
+    RollbackStuck,
     /// Tests have failed, or were refused as evidence.
     RunFailed,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 9] = [
         Self::BreakGlassOpened,
         Self::BreakGlassOverdue,
         Self::DeployRefused,
         Self::OperationUnexplained,
+        Self::RollbackEnded,
+        Self::RollbackProposed,
+        Self::RollbackStarted,
+        Self::RollbackStuck,
         Self::RunFailed,
     ];
 
@@ -45,6 +57,10 @@ impl Kind {
             Self::BreakGlassOverdue => "break-glass.overdue",
             Self::DeployRefused => "deploy.refused",
             Self::OperationUnexplained => "operation.unexplained",
+            Self::RollbackEnded => "rollback.ended",
+            Self::RollbackProposed => "rollback.proposed",
+            Self::RollbackStarted => "rollback.started",
+            Self::RollbackStuck => "rollback.stuck",
             Self::RunFailed => "run.failed",
         }
     }
@@ -57,6 +73,10 @@ impl Kind {
             Self::BreakGlassOverdue => "Break-glass overdue",
             Self::DeployRefused => "Refused",
             Self::OperationUnexplained => "Unexplained operation",
+            Self::RollbackEnded => "Rolled back",
+            Self::RollbackProposed => "Rollback proposed",
+            Self::RollbackStarted => "Rolling back",
+            Self::RollbackStuck => "Rollback stuck",
             Self::RunFailed => "Tests failed",
         }
     }

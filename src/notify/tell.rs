@@ -14,7 +14,8 @@ use crate::digest;
 use crate::evidence::run::Counts;
 use crate::evidence::verdict::Verdict;
 use crate::record::Opening;
-use crate::store::{self, NewNotice, StoredRun};
+use crate::rollout::{self, Rollback, Rollout, State};
+use crate::store::{NewNotice, StoredRun};
 use crate::telemetry::chain;
 
 /// For how long the same refusal is not told again.
@@ -111,6 +112,93 @@ pub(crate) fn break_glass_overdue(app: &App, glass: &BreakGlass, nth: u32) -> Ve
     })
 }
 
+/// What is to be told of `rollout`, whose rollback has just begun, or ended, or is proposed.
+#[must_use]
+pub(crate) fn rollback(app: &App, rollout: &Rollout) -> Vec<NewNotice> {
+    let Some(rollback) = &rollout.rollback else {
+        return Vec::new();
+    };
+    let Some((kind, text)) = told_of(rollout, rollback) else {
+        return Vec::new();
+    };
+    let environments = rollout.environments();
+    let commits = rollout
+        .members
+        .iter()
+        .filter_map(|member| member.to.as_ref());
+    let commits = commits.flat_map(|to| to.commits.iter().map(ToString::to_string));
+    let now = app.clock.now();
+    let news = News {
+        kind,
+        // The same rollback may be stuck, resumed and stuck again.
+        id: format!(
+            "{}-{}-{}",
+            rollout.decision,
+            kind.word(),
+            now.as_millisecond()
+        ),
+        at: now,
+        application: rollout.application.clone(),
+        environments: environments.iter().map(ToString::to_string).collect(),
+        commits: commits.collect(),
+        text,
+        see: app.rollout_link(rollout.decision),
+        facts: json!({
+            "rollout": rollout.decision,
+            "state": rollback.state,
+            "because": rollback.because,
+            "by": rollback.by.as_ref().map(crate::identity::Caller::display),
+            "steps": rollback.steps.iter().map(|step| json!({
+                "application": step.application.to_string(),
+                "state": step.state,
+                "commits": step.target.as_ref().map(|target| &target.pinned.commits),
+                "note": step.note,
+            })).collect::<Vec<_>>(),
+        }),
+    };
+    news.notices(app.config.url.as_str(), &app.config.receivers)
+}
+
+/// What people read of a rollback; nothing of one that somebody has ended.
+fn told_of(rollout: &Rollout, rollback: &Rollback) -> Option<(Kind, String)> {
+    let failing = &rollback.because.application;
+    let what = format!("the rollout of {} at {}", rollout.application, rollout.at);
+    let because = format!("{failing}: {}", rollback.because.text);
+    let way_out = format!("syncgate rollout show {}", rollout.decision);
+    Some(match rollback.state {
+        State::Abandoned => return None,
+        State::Proposed => (
+            Kind::RollbackProposed,
+            format!(
+                "{what} should be taken back ({because}), and is not by itself: {}; {way_out}",
+                rollback.why
+            ),
+        ),
+        State::Running => (
+            Kind::RollbackStarted,
+            format!("{what} is being taken back ({because})"),
+        ),
+        State::Stuck => (
+            Kind::RollbackStuck,
+            format!(
+                "{what} could not be taken back ({because}): {}; {way_out}",
+                rollback.why
+            ),
+        ),
+        State::Superseded => (
+            Kind::RollbackEnded,
+            format!(
+                "{what} was taken back ({because}), but for what was synced meanwhile: {}",
+                rollback.why
+            ),
+        ),
+        State::Verified => (
+            Kind::RollbackEnded,
+            format!("{what} was taken back ({because}); what runs again has passed"),
+        ),
+    })
+}
+
 fn applications(glass: &BreakGlass) -> String {
     let names: Vec<String> = glass
         .scope
@@ -149,10 +237,12 @@ fn of_break_glass(app: &App, glass: &BreakGlass, kind: Kind, text: String) -> Op
 ///
 /// # Errors
 /// [`store::Error`]; the rest is told the next time.
-pub(super) async fn runs(app: &App) -> Result<(), store::Error> {
+pub(super) async fn runs(app: &App) -> Result<(), rollout::Error> {
     loop {
         let ended = app.store.untold_runs(ROUND).await?;
         for stored in &ended {
+            // What a failure calls for is begun before it counts as told, so that a crash does not lose it.
+            rollout::run_failed(app, stored).await?;
             let news = failed(app, stored);
             let notices = news.map_or(Vec::new(), |news| {
                 news.notices(app.config.url.as_str(), &app.config.receivers)

@@ -49,6 +49,7 @@ pub fn about(
         spec_retry,
         writes: Vec::new(),
         moving: false,
+        wave: Vec::new(),
     })
 }
 
@@ -84,6 +85,7 @@ pub fn gone(
         spec_retry: None,
         writes: Vec::new(),
         moving: false,
+        wave: Vec::new(),
     }
 }
 

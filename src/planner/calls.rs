@@ -63,6 +63,8 @@ pub(super) async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan
         applications,
         administers: planning.administers.into_iter().collect(),
         justification: None,
+        rollout: None,
+        listed: planning.listed,
     })
 }
 

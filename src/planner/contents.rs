@@ -26,6 +26,8 @@ use crate::policy::{
 use crate::respond::Rejection;
 
 const GROUP: &str = "argoproj.io";
+/// The annotation with the order in which a sync applies manifests.
+const WAVE: &str = "argocd.argoproj.io/sync-wave";
 /// How many children are read at a time.
 const AT_ONCE: usize = 16;
 
@@ -54,6 +56,14 @@ impl Contents {
             ..Self::default()
         }
     }
+}
+
+/// An application whose manifest lies in a rollout.
+pub struct Listed {
+    /// What policies know of it, by its manifest.
+    pub facts: ApplicationFacts,
+    /// The sync waves of the manifests that lead to it, from the top of the tree.
+    pub wave: Vec<i64>,
 }
 
 /// The objects of Argo CD, by their manifests.
@@ -135,10 +145,19 @@ impl Planning<'_> {
             .collect();
         let live_ones: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
         for (manifest, live) in objects.applications.iter().zip(live_ones) {
-            children.extend(self.child(manifest, live?).await?);
+            let wave = wave(manifest);
+            self.listed.push(Listed {
+                facts: facts(self.app, manifest).0,
+                wave: self.waves.iter().copied().chain([wave]).collect(),
+            });
+            self.waves.push(wave);
+            let planned = self.child(manifest, live?).await;
+            self.waves.pop();
+            children.extend(led_to(planned?, wave));
         }
         for set in &objects.sets {
-            children.extend(self.set(set).await?);
+            let planned = self.set(set).await?;
+            children.extend(led_to(planned, wave(set)));
         }
         for project in &objects.projects {
             self.project(project).await?;
@@ -417,6 +436,21 @@ fn admits_any_of(project: &Value, namespaces: &BTreeSet<String>) -> bool {
             || namespaces
                 .iter()
                 .any(|namespace| pattern.matches(namespace))
+    })
+}
+
+/// The sync wave of a manifest, as Argo CD reads it: 0 where it has none.
+fn wave(manifest: &Value) -> i64 {
+    let annotations = json::at(manifest, "/metadata/annotations");
+    let given = annotations.get(WAVE).and_then(Value::as_str);
+    given.and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
+/// `planned` of a manifest in this wave.
+fn led_to(planned: Vec<Planned>, wave: i64) -> impl Iterator<Item = Planned> {
+    planned.into_iter().map(move |mut planned| {
+        planned.wave.insert(0, wave);
+        planned
     })
 }
 

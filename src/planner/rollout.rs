@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::Instant;
 
 use super::about::{about, environment, requires_tests, tests_anywhere};
-use super::contents::Contents;
+use super::contents::{Contents, Listed};
 use super::pin::{Commits, pin};
 use super::{Planned, Ran, look_up, unchecked, unplaced, unread};
 use crate::app::App;
@@ -53,6 +53,10 @@ pub(super) struct Planning<'a> {
     pub(super) at: At,
     /// Actions on Argo CD itself that the call also needs.
     pub(super) administers: BTreeSet<&'static str>,
+    /// The applications in what is rolled out, whether anything is done to them or not.
+    pub(super) listed: Vec<Listed>,
+    /// The sync waves that lead to what is looked at.
+    pub(super) waves: Vec<i64>,
     /// From the application that is called to the one that is looked at, as they would be.
     path: Vec<(AppRef, Value)>,
     looked_at: usize,
@@ -91,6 +95,8 @@ impl<'a> Planning<'a> {
             caller,
             at,
             administers: BTreeSet::new(),
+            listed: Vec::new(),
+            waves: Vec::new(),
             path: Vec::new(),
             looked_at: 0,
             until: Instant::now() + TIME,

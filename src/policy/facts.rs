@@ -22,6 +22,7 @@ pub(super) enum Kind {
     Action,
     Application,
     ArgoCd,
+    Controller,
     Endpoint,
     Environment,
     Gate,
@@ -32,12 +33,13 @@ pub(super) enum Kind {
 
 impl Kind {
     pub(super) fn type_name(self) -> &'static EntityTypeName {
-        static NAMES: LazyLock<[EntityTypeName; 9]> = LazyLock::new(|| {
+        static NAMES: LazyLock<[EntityTypeName; 10]> = LazyLock::new(|| {
             #[expect(clippy::expect_used, reason = "constants, every one used by each test")]
             [
                 "Action",
                 "Application",
                 "ArgoCd",
+                "Controller",
                 "Endpoint",
                 "Environment",
                 "Gate",
@@ -51,6 +53,7 @@ impl Kind {
             action,
             application,
             argocd,
+            controller,
             endpoint,
             environment,
             gate,
@@ -62,6 +65,7 @@ impl Kind {
             Self::Action => action,
             Self::Application => application,
             Self::ArgoCd => argocd,
+            Self::Controller => controller,
             Self::Endpoint => endpoint,
             Self::Environment => environment,
             Self::Gate => gate,
@@ -289,12 +293,16 @@ fn entity_json(uid: &EntityUid) -> Value {
 
 fn principal(question: &Question<'_>) -> Thing {
     let caller = question.caller;
+    if caller.subject == Subject::Gate {
+        return singleton(Kind::Controller.uid("syncgate"));
+    }
     let groups = Fact::Texts(caller.groups.iter().cloned().collect());
     let mut attributes = vec![
         ("issuer", Fact::Text(caller.issuer.clone())),
         ("groups", groups),
     ];
     let kind = match &caller.subject {
+        Subject::Gate => Kind::Controller,
         Subject::KubernetesAccount {
             namespace, name, ..
         } => {
@@ -414,6 +422,7 @@ fn application(app: &ApplicationFacts) -> Thing {
 fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     let context: &Context = &question.context;
     let scheme = match &question.caller.subject {
+        Subject::Gate => "gate",
         Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",
         Subject::OidcUser { .. } => "oidc",
     };
@@ -434,13 +443,14 @@ fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     fields
 }
 
-fn deploying(deploy: &Deploying) -> [(&'static str, Fact); 4] {
+fn deploying(deploy: &Deploying) -> [(&'static str, Fact); 5] {
     let freezes = deploy.freezes.iter().cloned().collect();
     [
         ("moves", Fact::Text(deploy.moves.word().into())),
         ("freezes", Fact::Texts(freezes)),
         ("stopped", Fact::Flag(deploy.stopped)),
         ("break_glass", Fact::Text(deploy.break_glass.word().into())),
+        ("rolled_back", Fact::Flag(deploy.rolled_back)),
     ]
 }
 

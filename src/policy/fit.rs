@@ -33,8 +33,8 @@ pub(super) fn problems(policies: &Policies) -> Vec<Problem> {
     };
     let mut told = BTreeSet::new();
     let mut problems = Vec::new();
-    for (action, person, resource) in requests(&shipped) {
-        let Some(message) = unfit(policies, &caller(person), &action, resource) else {
+    for (action, kind, resource) in requests(&shipped) {
+        let Some(message) = unfit(policies, &caller(kind), &action, resource) else {
             continue;
         };
         if told.insert(message.clone()) && problems.len() < MAX_TOLD {
@@ -77,8 +77,8 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
     Some(refusal.errors.join(", "))
 }
 
-/// Every kind of request that `schema` admits, sorted: action, whether a person asks, resource.
-fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
+/// Every kind of request that `schema` admits, sorted: action, caller, resource.
+fn requests(schema: &Schema) -> Vec<(String, Kind, Kind)> {
     let kind = |name: &EntityTypeName| {
         let kinds = [
             Kind::Application,
@@ -94,10 +94,13 @@ fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
     let mut requests: Vec<_> = schema
         .request_envs()
         .map(|env| {
-            let person = env.principal() == Kind::Person.type_name();
+            let callers = [Kind::Controller, Kind::Person];
+            let caller = callers
+                .into_iter()
+                .find(|kind| kind.type_name() == env.principal());
             (
                 env.action().id().unescaped().to_owned(),
-                person,
+                caller.unwrap_or(Kind::Workload),
                 kind(env.resource()),
             )
         })
@@ -106,21 +109,21 @@ fn requests(schema: &Schema) -> Vec<(String, bool, Kind)> {
     requests
 }
 
-fn caller(person: bool) -> Caller {
+fn caller(kind: Kind) -> Caller {
     let name = || "probe".to_owned();
     Caller {
-        subject: if person {
-            Subject::OidcUser {
+        subject: match kind {
+            Kind::Controller => Subject::Gate,
+            Kind::Person => Subject::OidcUser {
                 subject: name(),
                 email: Some(name()),
                 name: None,
-            }
-        } else {
-            Subject::KubernetesAccount {
+            },
+            _ => Subject::KubernetesAccount {
                 namespace: name(),
                 name: name(),
                 pod: None,
-            }
+            },
         },
         issuer: name(),
         groups: BTreeSet::from([name()]),

@@ -104,7 +104,7 @@ pub struct Context {
     pub wire: &'static str,
     /// What the environment does with a refusal.
     pub mode: Mode,
-    /// How an operation was asked for: of `Sync` and `Rollback`, and of nothing else.
+    /// How an operation was asked for: of `Sync` and of rollbacks, and of nothing else.
     pub sync: Option<SyncOptions>,
     /// Where a deploy goes, and what holds its environment: of what deploys, and of nothing else.
     pub deploy: Option<Deploying>,
@@ -138,6 +138,8 @@ pub struct Deploying {
     pub stopped: bool,
     /// Whether it is asked for, or let through, in an emergency.
     pub break_glass: GlassWord,
+    /// Whether a rollback has taken the application away from just this.
+    pub rolled_back: bool,
 }
 
 impl Deploying {
@@ -160,6 +162,7 @@ impl Deploying {
                 | "ApplicationService.TerminateOperation"
                 | "ApplicationService.Update"
                 | "ApplicationService.UpdateSpec"
+                | "Rollout.rollback"
         )
     }
 
@@ -272,7 +275,12 @@ impl SyncOptions {
     /// Whether requests of `action` carry these options. They always do, or never.
     #[must_use]
     pub fn belong_to(action: &str) -> bool {
-        ["ApplicationService.Rollback", "ApplicationService.Sync"].contains(&action)
+        [
+            "ApplicationService.Rollback",
+            "ApplicationService.Sync",
+            "Rollout.rollback",
+        ]
+        .contains(&action)
     }
 }
 

@@ -39,7 +39,7 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 14] = [
+const SHIPPED_POLICIES: [(&str, &str); 15] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
     (
         "break-glass.cedar",
@@ -76,6 +76,10 @@ const SHIPPED_POLICIES: [(&str, &str); 14] = [
         include_str!("../../policies/release-manager.cedar"),
     ),
     (
+        "rollout.cedar",
+        include_str!("../../policies/rollout.cedar"),
+    ),
+    (
         "security.cedar",
         include_str!("../../policies/security.cedar"),
     ),
@@ -88,7 +92,7 @@ const SHIPPED_POLICIES: [(&str, &str); 14] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 14] = [
+const SHIPPED_CASES: [(&str, &str); 15] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
@@ -132,6 +136,10 @@ const SHIPPED_CASES: [(&str, &str); 14] = [
     (
         "release-manager.cases.json",
         include_str!("../../policies/release-manager.cases.json"),
+    ),
+    (
+        "rollout.cases.json",
+        include_str!("../../policies/rollout.cases.json"),
     ),
     (
         "security.cases.json",

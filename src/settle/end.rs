@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::argocd::operation::Effect;
-use crate::deployed::rolls_out;
+use crate::deployed::{self, rolls_out};
 use crate::gate::{HookJob, Phase, hook_jobs};
 use crate::json;
 use crate::record::{self, Door, Opening, Word};
@@ -27,6 +27,17 @@ pub(super) enum Seen<'a> {
     Nowhere,
     /// The operation state of the application.
     State(&'a Value),
+}
+
+impl Seen<'_> {
+    /// What was carried out, as an entry of the history has it.
+    pub(super) fn ran(self) -> Option<Value> {
+        match self {
+            Self::History(entry) => Some(deployed::ran(entry)),
+            Self::Nowhere => None,
+            Self::State(state) => Some(deployed::ran(json::at(state, "/syncResult"))),
+        }
+    }
 }
 
 /// The entry of the history of `application` that `deployment` has left, and when its operation started.

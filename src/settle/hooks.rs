@@ -20,6 +20,7 @@ use crate::evidence::verdict::ReasonCode;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, DecisionId};
 use crate::record::{self, Door, Opening, Word};
+use crate::rollout;
 use crate::snapshot;
 use crate::store::{self, SnapshotOf};
 use crate::telemetry::chain;
@@ -32,6 +33,8 @@ const DISPUTED: &str = "Run.Disputed";
 pub(super) enum Error {
     #[error("the log cannot be used")]
     Record(#[from] record::Error),
+    #[error("a rollback cannot be begun")]
+    Rollback(#[from] rollout::Error),
     #[error(transparent)]
     Runs(#[from] service::Error),
     #[error("what was permitted cannot be kept")]

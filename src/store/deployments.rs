@@ -3,13 +3,13 @@
 use rusqlite::{Connection, Row, named_params};
 
 use super::codec::{
-    application, from_json, from_text, json, maybe_from_text, maybe_text, plain, text,
+    application, from_json, from_text, json, maybe_from_text, maybe_json, maybe_text, plain, text,
 };
 use super::fault::{Error, Fault};
 use super::log::collect;
 use super::rows::DeploymentRow;
 use super::{MAX_ROWS, Store, capped};
-use crate::names::{Component, EnvironmentName};
+use crate::names::{Component, DecisionId, EnvironmentName};
 
 const READ: &str = "read deployments";
 
@@ -50,6 +50,38 @@ impl Store {
         .await
     }
 
+    /// The newest `limit` deployments of the Application object `uid`, newest first.
+    ///
+    /// # Errors
+    /// As [`deployments`](Self::deployments).
+    pub async fn deployments_of(&self, uid: &str, limit: u32) -> Result<Vec<DeploymentRow>, Error> {
+        let uid = uid.to_owned();
+        self.read(READ, move |db| {
+            let sql = "SELECT * FROM deployment WHERE uid = ?1 ORDER BY seq DESC LIMIT ?2";
+            let mut query = db.prepare_cached(sql)?;
+            collect(query.query((uid, capped(limit)))?, deployment_of)
+        })
+        .await
+    }
+
+    /// What `decision` permitted to roll out of the Application object `uid`, if it did.
+    ///
+    /// # Errors
+    /// As [`deployments`](Self::deployments).
+    pub async fn deployment(
+        &self,
+        decision: DecisionId,
+        uid: &str,
+    ) -> Result<Option<DeploymentRow>, Error> {
+        let key = (decision.to_string(), uid.to_owned());
+        self.read(READ, move |db| {
+            let sql = "SELECT * FROM deployment WHERE decision = ?1 AND uid = ?2";
+            let mut query = db.prepare_cached(sql)?;
+            Ok(collect(query.query(key)?, deployment_of)?.pop())
+        })
+        .await
+    }
+
     /// Deployments that are permitted or running, oldest first, at most [`MAX_ROWS`].
     ///
     /// # Errors
@@ -69,11 +101,12 @@ impl Store {
 fn upsert(db: &Connection, deployment: &DeploymentRow) -> Result<(), Fault> {
     let mut upsert = db.prepare_cached(
         "INSERT INTO deployment (decision, application, application_namespace, uid, environment,
-             component, commits, source_digest, started_at, state)
+             component, commits, source_digest, started_at, state, ran)
          VALUES (:decision, :application, :application_namespace, :uid, :environment,
-             :component, :commits, :source_digest, :started_at, :state)
+             :component, :commits, :source_digest, :started_at, :state, :ran)
          ON CONFLICT (decision, application, application_namespace) DO UPDATE SET
              started_at = coalesce(excluded.started_at, started_at),
+             ran = coalesce(excluded.ran, ran),
              state = excluded.state
          WHERE CASE state WHEN 'permitted' THEN 0 WHEN 'running' THEN 1 ELSE 2 END
             <= CASE excluded.state WHEN 'permitted' THEN 0 WHEN 'running' THEN 1 ELSE 2 END",
@@ -90,6 +123,7 @@ fn upsert(db: &Connection, deployment: &DeploymentRow) -> Result<(), Fault> {
         ":source_digest": deployment.source_digest.as_str(),
         ":started_at": maybe_text("started_at", deployment.started_at.as_ref())?,
         ":state": text("state", &deployment.state)?,
+        ":ran": deployment.ran.as_ref().map(|ran| json("ran", ran)).transpose()?,
     })?;
     Ok(())
 }
@@ -105,5 +139,6 @@ fn deployment_of(row: &Row<'_>) -> Result<DeploymentRow, Fault> {
         source_digest: from_text(row, "source_digest")?,
         started_at: maybe_from_text(row, "started_at")?,
         state: from_text(row, "state")?,
+        ran: maybe_json(row, "ran")?,
     })
 }

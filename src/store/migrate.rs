@@ -24,6 +24,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0009_told.sql"),
     include_str!("migrations/0010_snapshots.sql"),
     include_str!("migrations/0011_break_glass.sql"),
+    include_str!("migrations/0012_rollouts.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

@@ -429,6 +429,8 @@ pub struct DeploymentRow {
     pub started_at: Option<Timestamp>,
     /// How far it has come.
     pub state: DeploymentState,
+    /// What Argo CD carried out: sources and revisions, as an entry of its history has them; only once it ended well.
+    pub ran: Option<serde_json::Value>,
 }
 
 /// How far a deployment has come.

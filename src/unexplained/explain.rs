@@ -21,6 +21,7 @@ use crate::gate::{ApplicationPlan, Finding};
 use crate::json::{at, text};
 use crate::names::{AppRef, Commit, DecisionId};
 use crate::record::{self, Door, Entry, Opening, Planned, Word};
+use crate::rollout;
 use crate::store::{MAX_ROWS, Store};
 
 /// How long after its decision an operation without a remark may begin.
@@ -135,7 +136,8 @@ pub(super) fn covers(opening: &Opening, ran: &Ran, home: &str) -> Result<(), &'s
         return Err("which is no permit");
     }
     let changes_nothing = [Effect::Read.word(), Effect::Report.word()];
-    let starts_nothing = opening.operation == break_glass::OPEN;
+    let starts_nothing = [break_glass::OPEN, rollout::ASK, rollout::OPEN];
+    let starts_nothing = starts_nothing.contains(&opening.operation.as_str());
     if starts_nothing || changes_nothing.contains(&opening.effect.as_str()) {
         return Err("which is about a call that starts nothing");
     }

@@ -46,6 +46,8 @@ mod preflight;
 #[cfg(test)]
 mod race;
 #[cfg(test)]
+mod rollout;
+#[cfg(test)]
 mod table;
 #[cfg(test)]
 mod trees;

@@ -10,7 +10,7 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 15] = [
+const OWN: [(&str, &str); 18] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
@@ -23,6 +23,9 @@ const OWN: [(&str, &str); 15] = [
     ("Line.stop", "write"),
     ("Log.read", "read"),
     ("Preflight.check", "read"),
+    ("Rollout.abandon", "write"),
+    ("Rollout.read", "read"),
+    ("Rollout.rollback", "deploy"),
     ("Run.read", "read"),
     ("Run.report", "report"),
     ("Run.withdraw", "write"),

@@ -150,6 +150,17 @@ impl Outside {
         file
     }
 
+    /// A kubeconfig for the Kubernetes API of the stand-in, `kubeconfig`.
+    pub(crate) fn write_kubeconfig(&self) {
+        let text = serde_json::json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "c",
+            "clusters": [{"name": "c", "cluster": {"server": format!("http://{}", self.address)}}],
+            "users": [{"name": "u", "user": {"token": "of-the-gate"}}],
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        });
+        std::fs::write(self.path().join("kubeconfig"), text.to_string()).unwrap();
+    }
+
     /// A certificate for `localhost` and its key, `cert.pem` and `key.pem`. Gives the first.
     fn write_certificate(&self) -> PathBuf {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
@@ -295,6 +306,7 @@ impl World {
     async fn admitting(lines: &str, edit: impl FnOnce(&mut Config), clock: Clock) -> Self {
         let outside = Outside::start().await;
         let ca = outside.write_certificate();
+        outside.write_kubeconfig();
         outside.write_config("");
         outside.add_config(include_str!("world/admission.toml"));
         let mut config = Config::load(&outside.add_config(lines)).unwrap();

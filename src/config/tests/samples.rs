@@ -9,9 +9,10 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 24] = [
+const NAMED: [&str; 25] = [
     "argocd-token",
     "argocd.crt",
+    "gate.kubeconfig",
     "secrets/alerts-token",
     "secrets/argocd-token",
     "secrets/assertion.key",

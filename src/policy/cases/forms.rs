@@ -78,6 +78,7 @@ struct ShortCaller {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum CallerKind {
+    Gate,
     #[default]
     Person,
     User,
@@ -121,6 +122,7 @@ struct ShortContext {
     freezes: BTreeSet<String>,
     stopped: bool,
     break_glass: Option<GlassWord>,
+    rolled_back: bool,
 }
 
 #[derive(Clone, Copy, Default, Deserialize)]
@@ -222,6 +224,7 @@ impl ShortCaller {
         let issuer = "https://idp.example";
         let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
         let subject = match self.kind {
+            CallerKind::Gate => Subject::Gate,
             CallerKind::Person => Subject::OidcUser {
                 email: Some(format!("{}@example.com", subject())),
                 subject: subject(),
@@ -285,7 +288,7 @@ impl ShortContext {
     /// that has no such facts is kept, so that it does not fit the schema.
     fn deploying(&self, action: &str) -> Option<Deploying> {
         let held = self.stopped || !self.freezes.is_empty();
-        let says = held || self.moves.is_some() || self.break_glass.is_some();
+        let says = held || self.rolled_back || self.moves.is_some() || self.break_glass.is_some();
         let moves = match self.finding {
             None | Some(FindingWord::None) => Moves::Nothing,
             Some(FindingWord::Incumbent) => Moves::Back,
@@ -296,6 +299,7 @@ impl ShortContext {
             freezes: self.freezes.clone(),
             stopped: self.stopped,
             break_glass: self.break_glass.unwrap_or_default(),
+            rolled_back: self.rolled_back,
         })
     }
 

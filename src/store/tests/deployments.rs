@@ -13,6 +13,7 @@ fn deployment(decision: DecisionId, state: DeploymentState) -> DeploymentRow {
         source_digest: digest('1'),
         started_at: None,
         state,
+        ran: None,
     }
 }
 

@@ -21,6 +21,8 @@ use super::argocd::{GATE_TOKEN, Seen, event};
 
 /// What the stand-in says, before it is put on a wire.
 pub(crate) enum Answer {
+    /// The Kubernetes API's word for an object that was changed meanwhile.
+    Conflict,
     /// As Argo CD speaks of what is not there, too.
     Denied,
     /// Applications.
@@ -50,6 +52,13 @@ pub(crate) fn rest(
     events: broadcast::Receiver<Value>,
 ) -> Response<Body> {
     let (status, json) = match answer {
+        Answer::Conflict => {
+            let status = json!({
+                "kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "Conflict",
+                "message": "the object has been modified", "code": 409,
+            });
+            (StatusCode::CONFLICT, status)
+        }
         Answer::Denied => {
             let error =
                 json!({"error": "permission denied", "code": 7, "message": "permission denied"});
@@ -114,7 +123,7 @@ fn watch(seen: &Seen, now: &[Value], events: broadcast::Receiver<Value>) -> Resp
 /// gRPC, or gRPC-Web.
 pub(crate) fn framed(seen: &Seen, answer: Answer) -> Response<Body> {
     let (status, messages) = match answer {
-        Answer::Denied => ("7", Vec::new()),
+        Answer::Conflict | Answer::Denied => ("7", Vec::new()),
         Answer::List(items) => {
             let items = items.iter().map(message).collect();
             ("0", vec![ApplicationList { items }.encode_to_vec()])

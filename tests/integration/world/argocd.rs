@@ -233,6 +233,40 @@ impl ArgoCd {
         });
     }
 
+    /// The operation of `name` ends, since a test Job of it has failed.
+    pub(crate) fn fail(&self, name: &str) {
+        self.change(name, |application| {
+            let state = &mut application["status"]["operationState"];
+            let mut result = state["operation"]["sync"].clone();
+            result["resources"] = json!([{
+                "group": "batch", "version": "v1", "kind": "Job", "name": "tests", "namespace": "shop",
+                "hookType": "PostSync", "hookPhase": "Failed", "message": "Job has reached the limit",
+            }]);
+            state["phase"] = json!("Failed");
+            state["finishedAt"] = json!(now());
+            state["syncResult"] = result;
+        });
+    }
+
+    /// The operations that were written by the Kubernetes API: application, revision, and all of it.
+    pub(crate) fn written(&self) -> Vec<(String, String, Value)> {
+        let state = self.state();
+        let patches = state
+            .seen
+            .iter()
+            .filter(|seen| seen.method == Method::PATCH);
+        let patches = patches.filter(|seen| seen.path.starts_with("/apis/argoproj.io/"));
+        let told = patches.map(|seen| {
+            let path = seen.path.split('?').next().unwrap();
+            let name = path.rsplit('/').next().unwrap().to_owned();
+            let body: Value = serde_json::from_slice(&seen.body).unwrap();
+            let operation = body["operation"].clone();
+            let revision = operation["sync"]["revision"].as_str().unwrap_or_default();
+            (name, revision.to_owned(), operation)
+        });
+        told.collect()
+    }
+
     /// What happens to an application right after the gate has read it afresh, once.
     pub(crate) fn after_refresh(&self, change: impl FnOnce(&mut Value) + Send + 'static) {
         self.state().after_refresh = Some(Box::new(change));
@@ -422,8 +456,60 @@ impl ArgoCd {
                 self.finish(name, "Failed");
                 Answer::Other(json!({}))
             }
+            _ => self.kubernetes(seen, &segments),
+        }
+    }
+
+    fn kubernetes(&self, seen: &Seen, segments: &[&str]) -> Answer {
+        match segments {
+            [
+                "apis",
+                "argoproj.io",
+                "v1alpha1",
+                "namespaces",
+                _,
+                "applications",
+                name,
+            ] if seen.method == Method::PATCH => {
+                self.patch(name, &serde_json::from_slice(&seen.body).unwrap())
+            }
             _ => Answer::Other(json!({})),
         }
+    }
+
+    /// Kubernetes takes an operation, and the controller begins it.
+    fn patch(&self, name: &str, patch: &Value) -> Answer {
+        let change = self.state().before_sync.take();
+        if let Some(change) = change {
+            self.change(name, change);
+        }
+        let same = {
+            let state = self.state();
+            let metadata = &state.applications[name]["metadata"];
+            let named = ["uid", "resourceVersion"];
+            named
+                .iter()
+                .all(|key| patch["metadata"][key] == metadata[key])
+        };
+        if !same {
+            return Answer::Conflict;
+        }
+        if std::mem::take(&mut self.state().denied) {
+            return Answer::Denied;
+        }
+        self.change(name, |application| {
+            let operation = patch["operation"].clone();
+            let mut result = operation["sync"].clone();
+            result["resources"] = json!([{
+                "group": "batch", "version": "v1", "kind": "Job", "name": "tests",
+                "namespace": application["spec"]["destination"]["namespace"],
+                "hookType": "PostSync", "hookPhase": "Running",
+            }]);
+            application["status"]["operationState"] = json!({
+                "phase": "Running", "startedAt": now(), "operation": operation, "syncResult": result,
+            });
+        });
+        Answer::Other(self.application(name))
     }
 
     fn get(&self, name: &str) -> Answer {

@@ -174,6 +174,7 @@ impl Told {
             source_digest: plan.source_digest,
             started_at: None,
             state: DeploymentState::Succeeded,
+            ran: None,
         };
         self.store.upsert_deployment(deployment).await.unwrap();
     }

@@ -253,6 +253,18 @@ pub(crate) fn begun(application: &Value, decision: DecisionId) -> Option<&Value>
     (started.as_second() >= decision.made_at()?.as_second()).then(|| json::at(state, "/operation"))
 }
 
+/// Whether `application` has an operation that Argo CD has not begun yet. One that goes on stays requested until it has
+/// ended.
+pub(crate) fn is_pending(application: &Value) -> bool {
+    let requested = json::at(application, "/operation");
+    let state = json::at(application, "/status/operationState");
+    let goes_on = ["Running", "Terminating"].contains(&json::text(state, "/phase"));
+    let same =
+        || json::without_blanks(requested) == json::without_blanks(json::at(state, "/operation"));
+    let has_begun = goes_on && same();
+    !(requested.is_null() || has_begun)
+}
+
 /// Ends an operation that is not what was checked, on record as the gate's own act.
 async fn undo(app: &App, decision: DecisionId, application: &AppRef, why: &str) -> Rejection {
     tracing::error!(%decision, %application, why, "not what was permitted");

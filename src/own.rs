@@ -24,7 +24,7 @@ use crate::evidence::service;
 use crate::evidence::statement::Statement;
 use crate::evidence::view::RunView;
 use crate::identity::Caller;
-use crate::names::{AppRef, Component};
+use crate::names::{AppRef, Component, is_full_sha};
 use crate::pipeline::{authenticate, finished, sign_in};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
@@ -345,6 +345,7 @@ async fn list_log(
         match key.as_str() {
             "application" => filter.application = Some(value),
             "application_namespace" => filter.application_namespace = Some(value),
+            "commit" => filter.commit = Some(full_sha(&key, value)?),
             "operation" => filter.operation = Some(value),
             "before" => filter.before = Some(Seq(number(&key, &value)?)),
             "limit" => filter.limit = limit(&key, &value)?,
@@ -442,7 +443,13 @@ async fn show_run(
     caller: &Caller,
     run: &str,
 ) -> Result<Response<Body>, Rejection> {
-    let (_, view) = readable(app, draft, caller, run).await?;
+    let (id, mut view) = readable(app, draft, caller, run).await?;
+    let application = AppRef {
+        namespace: view.summary.application_namespace.clone(),
+        name: view.summary.application.clone(),
+    };
+    let rollback = crate::rollout::because_of(app, &application, id).await;
+    view.rollback = rollback.map_err(|error| internal(&error))?;
     answer(app, draft, StatusCode::OK, &view).await
 }
 
@@ -619,6 +626,14 @@ fn number(key: &str, value: &str) -> Result<u64, Rejection> {
     value.parse().map_err(|_| Rejection::BadRequest {
         sentence: format!("`{key}` is not a number"),
     })
+}
+
+fn full_sha(key: &str, value: String) -> Result<String, Rejection> {
+    if is_full_sha(&value) {
+        return Ok(value);
+    }
+    let sentence = format!("`{key}` must be a full commit, 40 hexadecimal digits");
+    Err(Rejection::BadRequest { sentence })
 }
 
 fn limit(key: &str, value: &str) -> Result<u32, Rejection> {

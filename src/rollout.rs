@@ -4,8 +4,8 @@
 //! children of the tree included; and where the tests of one of them fail, a [`Rollback`] of the whole set to the
 //! newest combination that has passed. Whether that goes ahead by itself is for the policies (the caller is the gate
 //! itself, the action [`ROLLBACK`]); what they do not let go ahead is proposed, and a person may start it. Never: a
-//! rollback of a rollback, an operation that was not decided on and recorded, a loop: each application is asked at
-//! most twice, and then it is [`State::Stuck`], loudly.
+//! rollback of a rollback, an operation that was not decided on and recorded, a loop: the turn of each application
+//! comes twice at most, and then it is [`State::Stuck`], loudly.
 //!
 //! | module | does |
 //! |---|---|
@@ -33,7 +33,9 @@ use crate::intent::Start;
 use crate::names::{AppRef, Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
 use crate::store::RunId;
 
-pub use begin::{Error, abandon, asked, deploy_ended, may_resume, resume, run_failed, start};
+pub use begin::{
+    Error, abandon, asked, because_of, deploy_ended, may_resume, resume, run_failed, start,
+};
 pub use controller::run;
 pub use kubernetes::{Error as KubernetesError, Kubernetes};
 pub use set::{begun, is_rolled_back, joined, opened};
@@ -205,8 +207,10 @@ pub struct Step {
     pub target: Option<Target>,
     /// How far it is.
     pub state: StepState,
-    /// How often it was asked for.
+    /// How often its turn came.
     pub tries: u32,
+    /// When its present turn came; absent before.
+    pub began: Option<Timestamp>,
     /// The decision by which it was asked for last.
     pub decision: Option<DecisionId>,
     /// Since when it is as far as it is.

@@ -20,7 +20,7 @@ use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Operation;
 use crate::break_glass;
-use crate::deployed::{operation_of, rolls_out, whole};
+use crate::deployed::{is_pending, operation_of, rolls_out, whole};
 use crate::gate::{AppFacts, Phase};
 use crate::json;
 use crate::names::{AppRef, Component};
@@ -196,7 +196,7 @@ fn how_far<'a>(
     let ours = is_of(deployment, application);
     let facts = AppFacts::from_json(application).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
-    let pending = !json::at(application, "/operation").is_null();
+    let pending = is_pending(application);
     match operation {
         Some(operation) if ours && !pending => {
             deployment.started_at = Some(operation.started_at);

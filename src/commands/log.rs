@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::{GateOptions, NO, Output, complain, say};
 use crate::evidence::client::{Client, Error as GateError};
-use crate::names::DecisionId;
+use crate::names::{DecisionId, is_full_sha};
 use crate::record::{self, LogEntry, LogList, cli};
 use crate::store::{DecisionFilter, Seq, Store};
 
@@ -40,6 +40,9 @@ pub struct List {
     /// Only decisions about this application
     #[arg(long)]
     app: Option<String>,
+    /// Only decisions about this commit, in full: 40 hexadecimal digits
+    #[arg(long, value_name = "COMMIT", value_parser = full_sha)]
+    commit: Option<String>,
     /// Only this operation (`ApplicationService.Sync`)
     #[arg(long)]
     operation: Option<String>,
@@ -104,11 +107,20 @@ fn print_json<T: serde::Serialize>(value: &T) -> ExitCode {
     }
 }
 
+fn full_sha(text: &str) -> Result<String, &'static str> {
+    if is_full_sha(text) {
+        Ok(text.to_owned())
+    } else {
+        Err("it takes the whole commit, 40 hexadecimal digits")
+    }
+}
+
 async fn list(options: List) -> Result<LogList, ExitCode> {
     if let Some(store) = &options.from.store {
         let filter = DecisionFilter {
             before: options.before.map(Seq),
             application: options.app,
+            commit: options.commit,
             operation: options.operation,
             limit: options.limit,
             ..DecisionFilter::default()
@@ -120,6 +132,7 @@ async fn list(options: List) -> Result<LogList, ExitCode> {
     }
     let pairs = [
         ("application", options.app),
+        ("commit", options.commit),
         ("operation", options.operation),
         ("before", options.before.map(|seq| seq.to_string())),
         ("limit", Some(options.limit.to_string())),

@@ -11,7 +11,8 @@ use crate::evidence::hook::{Disagreement, HookResult};
 use crate::evidence::run::{Attempt, Collected, Counts, OperationRef, Tool};
 use crate::evidence::verdict::{Reason, Tests, Verdict};
 use crate::gate::Worth;
-use crate::names::{Commit, Component, EnvironmentName, SourceDigest, Suite};
+use crate::names::{Commit, Component, DecisionId, EnvironmentName, SourceDigest, Suite};
+use crate::rollout;
 use crate::store::{StoredRun, Withdrawal};
 
 /// Answer to `GET /syncgate/v1/runs`.
@@ -114,8 +115,22 @@ pub struct RunView {
     /// What the application was like when the run failed, if it did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<SnapshotLink>,
+    /// What was taken back because of it, if something was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<RollbackLink>,
     /// Every attempt, in the order of reporting.
     pub attempts: Vec<Attempt>,
+}
+
+/// Which rollback a run has brought about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RollbackLink {
+    /// The rollout that is taken back.
+    pub rollout: DecisionId,
+    /// How far that is.
+    pub state: rollout::State,
+    /// Where it is.
+    pub url: String,
 }
 
 /// Where a snapshot is, and what it says in short.
@@ -186,6 +201,7 @@ impl RunView {
             tool: run.tool.clone(),
             options: run.options.clone(),
             snapshot,
+            rollback: None,
             attempts,
         }
     }

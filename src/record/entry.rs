@@ -32,7 +32,7 @@ use crate::digest::canonical_json;
 use crate::gate::{ApplicationPlan, Finding};
 use crate::hold::Hold;
 use crate::identity;
-use crate::names::{AppRef, DecisionId, Role};
+use crate::names::{AppRef, DecisionId, Role, is_full_sha};
 use crate::store::{EntryKind, NewEntry, StoredEntry};
 
 /// The form of the bytes that this version writes.
@@ -112,12 +112,35 @@ impl Opening {
     }
 
     /// What the log is searched by, cleaned as the bytes are.
-    fn columns(&self) -> (Option<String>, Vec<AppRef>) {
+    fn columns(&self) -> (Option<String>, Vec<AppRef>, Vec<String>) {
         let applications = self.applications.iter().map(|application| AppRef {
             namespace: application.namespace.as_deref().map(sieve::text),
             name: sieve::text(&application.name),
         });
-        (Some(sieve::text(&self.operation)), applications.collect())
+        let mut commits = BTreeSet::new();
+        for planned in &self.planned {
+            let sources = planned.plan.iter().flat_map(|plan| &plan.sources);
+            let ids = sources.map(|source| source.commit.to_string());
+            commits.extend(ids.filter(|id| is_full_sha(id)));
+        }
+        collect_commits(&self.request, &mut commits);
+        let operation = sieve::text(&self.operation);
+        let commits = commits.into_iter().collect();
+        (Some(operation), applications.collect(), commits)
+    }
+}
+
+/// The commits that stand anywhere in `value`.
+fn collect_commits(value: &Value, found: &mut BTreeSet<String>) {
+    match value {
+        Value::String(text) if is_full_sha(text) => {
+            found.insert(text.clone());
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect_commits(item, found)),
+        Value::Object(fields) => fields
+            .values()
+            .for_each(|field| collect_commits(field, found)),
+        _ => {}
     }
 }
 
@@ -314,8 +337,8 @@ impl Entry {
         if bytes.len() > MAX_BYTES {
             return Err(Error::TooLarge { bytes: bytes.len() });
         }
-        let (operation, applications) = match self {
-            Self::Close(_) => (None, Vec::new()),
+        let (operation, applications, commits) = match self {
+            Self::Close(_) => (None, Vec::new(), Vec::new()),
             Self::Open(opening) => opening.columns(),
         };
         Ok(NewEntry {
@@ -324,6 +347,7 @@ impl Entry {
             at: self.at(),
             operation,
             applications,
+            commits,
             leaf: merkle::leaf_hash(&bytes),
             bytes,
         })

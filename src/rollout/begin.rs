@@ -14,6 +14,7 @@ use super::{Because, ROLLBACK, Rollback, Rollout, State, Step, StepState};
 use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::draft::Draft;
+use crate::evidence::view::RollbackLink;
 use crate::identity::Caller;
 use crate::json;
 use crate::names::{AppRef, DecisionId};
@@ -21,7 +22,7 @@ use crate::notify;
 use crate::planner::Plan;
 use crate::record::{self, Door, Opening, Word};
 use crate::respond::Rejection;
-use crate::store::{self, DeploymentRow, DeploymentState, StoredRun};
+use crate::store::{self, DeploymentRow, DeploymentState, RunId, StoredRun};
 
 /// What the record calls the beginning of a rollback, or that one is proposed.
 const BEGIN: &str = "Rollback.begin";
@@ -211,6 +212,7 @@ fn planned(rollout: &Rollout, because: Because, found: &Found, now: Timestamp) -
             },
             target,
             tries: 0,
+            began: None,
             decision: None,
             since: now,
             note: note.to_owned(),
@@ -347,8 +349,11 @@ async fn put_on_record(
         .collect();
     let targets = rollback.steps.iter().map(|step| {
         let target = step.target.as_ref();
+        let member = rollout.member(&step.application);
+        let from = member.and_then(|member| member.to.as_ref());
         json!({
             "application": step.application,
+            "from": from.map(|from| &from.commits),
             "to": target.map(|target| &target.pinned.commits),
             "runs": target.map(|target| &target.runs),
             "note": step.note,
@@ -470,6 +475,7 @@ pub async fn resume(app: &App, caller: &Caller, decision: DecisionId) -> Result<
             if step.state == StepState::Failed {
                 step.state = StepState::Waiting;
                 step.tries = 0;
+                step.began = None;
                 step.since = now;
             }
         }
@@ -502,6 +508,28 @@ pub async fn abandon(app: &App, caller: &Caller, decision: DecisionId) -> Result
     } else {
         Err(conflict("it has no rollback to abandon"))
     }
+}
+
+/// The rollback that `run`, of `application`, has brought about, if it has.
+///
+/// # Errors
+/// [`store::Error`].
+pub async fn because_of(
+    app: &App,
+    application: &AppRef,
+    run: RunId,
+) -> Result<Option<RollbackLink>, store::Error> {
+    let application = own_name(app, application);
+    let newest_first = app.store.rollouts_of(&application, LOOK_BACK).await?;
+    let mut links = newest_first.into_iter().filter_map(|rollout| {
+        let rollback = rollout.rollback?;
+        (rollback.because.run == Some(run)).then(|| RollbackLink {
+            rollout: rollout.decision,
+            state: rollback.state,
+            url: app.rollout_link(rollout.decision),
+        })
+    });
+    Ok(links.next())
 }
 
 /// `application` as policies have it: without a namespace where that is Argo CD's own.

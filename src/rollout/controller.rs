@@ -46,7 +46,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 /// How many rollouts of an application are looked back on.
 const LOOK_BACK: u32 = 20;
-/// How often an application is asked to go back before a person has to look.
+/// How often the turn of an application comes before a person has to look.
 const TRIES: u32 = 2;
 /// How long a write that nobody has answered may take to show.
 const UNSEEN: SignedDuration = SignedDuration::from_secs(60);
@@ -112,7 +112,7 @@ async fn go_on(app: &App, rollout: Rollout) -> Result<bool, store::Error> {
         let Some(next) = advanced(app, &rollout, rollback, step).await? else {
             return Ok(false);
         };
-        let moved = next.state != step.state;
+        let moved = next.state != step.state || next.began != step.began;
         put(app, &rollout, next).await?;
         Ok(moved)
     });
@@ -151,27 +151,20 @@ async fn advanced(
     step: &Step,
 ) -> Result<Option<Step>, store::Error> {
     let now = app.clock.now();
-    let become_ = |state, note: String| {
-        let note = note.chars().take(MAX_NOTE).collect();
-        Some(Step {
-            state,
-            note,
-            since: now,
-            ..step.clone()
-        })
-    };
-    let newest_first = app.store.rollouts_of(&step.application, LOOK_BACK).await?;
-    // One that is only announced takes nothing over.
-    let newest = newest_first.iter().find(|it| {
-        let member = it.member(&step.application);
-        member.is_some_and(|member| member.to.is_some())
-    });
-    if let Some(newer) = newest.filter(|it| it.decision > rollout.decision) {
+    let become_ = |state, note: String| Some(became(step, state, &note, now));
+    if let Some(newer) = newer(app, rollout, step).await? {
         let note = format!("{} has synced it since, by {}", newer.by, newer.decision);
         return Ok(become_(StepState::Overtaken, note));
     }
     let Some(target) = &step.target else {
         return Ok(become_(StepState::Left, step.note.clone()));
+    };
+    let Some(began) = step.began else {
+        return Ok(Some(Step {
+            began: Some(now),
+            tries: step.tries + 1,
+            ..step.clone()
+        }));
     };
     let member = rollout.member(&step.application);
     let uid = member
@@ -182,10 +175,19 @@ async fn advanced(
         _ => waiting(app, rollout, rollback, step, target, &uid).await,
     };
     let patience = app.config.rollback.as_ref().map(|it| it.patience);
-    let is_late = patience.is_some_and(|patience| now.duration_since(step.since) > patience);
+    // To ask and to be carried out each have their time.
+    let from = match step.state {
+        StepState::Asked => step.since,
+        _ => began,
+    };
+    let is_late = patience.is_some_and(|patience| now.duration_since(from) > patience);
     Ok(match outcome {
         Next::Asked(decision) => Some(asked_by(step, decision, now)),
         Next::Failed(note) => become_(StepState::Failed, note),
+        Next::Refused(decision, note) => become_(StepState::Failed, note).map(|step| Step {
+            decision: Some(decision),
+            ..step
+        }),
         Next::Verified(note) => become_(StepState::Verified, note),
         Next::Again(note) if step.state == StepState::Asked => become_(StepState::Waiting, note),
         Next::Again(note) | Next::Wait(note) if is_late => {
@@ -204,6 +206,27 @@ async fn advanced(
     })
 }
 
+/// `step`, as far as that at `now`.
+fn became(step: &Step, state: StepState, note: &str, now: Timestamp) -> Step {
+    Step {
+        state,
+        note: note.chars().take(MAX_NOTE).collect(),
+        since: now,
+        ..step.clone()
+    }
+}
+
+/// The newest rollout of a step's application, if that is newer than the one that is taken back. One that is only
+/// announced takes nothing over.
+async fn newer(app: &App, rollout: &Rollout, step: &Step) -> Result<Option<Rollout>, store::Error> {
+    let newest_first = app.store.rollouts_of(&step.application, LOOK_BACK).await?;
+    let mut known = newest_first.into_iter().filter(|it| {
+        let member = it.member(&step.application);
+        member.is_some_and(|member| member.to.is_some())
+    });
+    Ok(known.next().filter(|it| it.decision > rollout.decision))
+}
+
 /// What becomes of a step.
 enum Next {
     /// It is asked for again from the beginning.
@@ -211,6 +234,8 @@ enum Next {
     /// Its operation was written, or nobody can tell.
     Asked(DecisionId),
     Failed(String),
+    /// The operation that this decision permitted was not taken.
+    Refused(DecisionId, String),
     Verified(String),
     /// There is nothing to do yet.
     Wait(String),
@@ -252,7 +277,7 @@ async fn waiting(
 async fn under_way(app: &App, rollout: &Rollout, step: &Step, live: &Value) -> Option<String> {
     let facts = AppFacts::from_json(live).ok();
     let operation = facts.as_ref().and_then(|facts| facts.operation.as_ref());
-    let pending = !json::at(live, "/operation").is_null();
+    let pending = deployed::is_pending(live);
     let phase = operation.map(|operation| operation.phase);
     if !pending && !matches!(phase, Some(Phase::Running | Phase::Terminating)) {
         return None;
@@ -479,7 +504,6 @@ impl Asking<'_> {
 fn asked_by(step: &Step, decision: DecisionId, now: Timestamp) -> Step {
     Step {
         decision: Some(decision),
-        tries: step.tries + 1,
         state: StepState::Asked,
         since: now,
         note: String::new(),
@@ -496,7 +520,9 @@ async fn not_written(app: &App, decision: DecisionId, live: &Value, error: &Writ
     match error {
         WriteError::Changed => Next::Again("it was changed meanwhile".to_owned()),
         WriteError::Config(_) => Next::Again(error.to_string()),
-        WriteError::Refused(_) | WriteError::Unknown(_) => Next::Failed(error.to_string()),
+        WriteError::Refused(_) | WriteError::Unknown(_) => {
+            Next::Refused(decision, error.to_string())
+        }
     }
 }
 
@@ -539,9 +565,8 @@ async fn end(app: &App, rollout: &Rollout, rollback: &Rollback) -> Result<bool, 
             let rollback = rollback.filter(|it| it.state == State::Running)?;
             for step in rollback.steps.iter_mut().filter(|step| is_due(step)) {
                 step.state = StepState::Waiting;
+                step.began = None;
                 step.since = now;
-                // What could not even be asked for has had its try, too.
-                step.tries = step.tries.max(1);
             }
             Some(Vec::new())
         };

@@ -118,7 +118,7 @@ pub struct StepView {
     pub runs: Vec<RunId>,
     /// How far it is.
     pub state: StepState,
-    /// How often it was asked for.
+    /// How often its turn came.
     pub tries: u32,
     /// The decision by which it was asked for last.
     #[serde(skip_serializing_if = "Option::is_none")]

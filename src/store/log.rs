@@ -144,6 +144,12 @@ fn append(db: &Connection, entry: &NewEntry) -> Result<Seq, Fault> {
             let namespace = application.namespace.as_deref().unwrap_or_default();
             about.execute((&application.name, number, namespace))?;
         }
+        let mut about = db.prepare_cached(
+            "INSERT OR IGNORE INTO entry_commit (commit_id, seq) VALUES (?1, ?2)",
+        )?;
+        for commit in &entry.commits {
+            about.execute((commit, number))?;
+        }
     }
     Ok(seq)
 }
@@ -223,9 +229,18 @@ pub(super) fn decisions_sql(filter: &DecisionFilter) -> Result<(String, Vec<Valu
         wanted.push_str(" AND entry.operation = ?");
         values.push(operation.clone().into());
     }
-    let (from, place, group) = match &filter.application {
-        None => ("entry", "entry.seq", ""),
-        Some(name) => {
+    let (from, place, group) = match (&filter.application, &filter.commit) {
+        (None, None) => ("entry", "entry.seq", ""),
+        (None, Some(commit)) => {
+            wanted.push_str(" AND named.commit_id = ?");
+            values.push(commit.clone().into());
+            (
+                "entry_commit named CROSS JOIN entry ON entry.seq = named.seq",
+                "named.seq",
+                "",
+            )
+        }
+        (Some(name), _) => {
             wanted.push_str(" AND about.name = ?");
             values.push(name.clone().into());
             (
@@ -238,6 +253,13 @@ pub(super) fn decisions_sql(filter: &DecisionFilter) -> Result<(String, Vec<Valu
     if let (Some(_), Some(namespace)) = (&filter.application, &filter.application_namespace) {
         wanted.push_str(" AND about.namespace = ?");
         values.push(namespace.clone().into());
+    }
+    if let (Some(_), Some(commit)) = (&filter.application, &filter.commit) {
+        wanted.push_str(
+            " AND EXISTS (SELECT 1 FROM entry_commit named
+                          WHERE named.commit_id = ? AND named.seq = entry.seq)",
+        );
+        values.push(commit.clone().into());
     }
     if let Some(before) = filter.before {
         wanted.push_str(" AND ");

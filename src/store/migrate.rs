@@ -25,6 +25,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0010_snapshots.sql"),
     include_str!("migrations/0011_break_glass.sql"),
     include_str!("migrations/0012_rollouts.sql"),
+    include_str!("migrations/0013_commits.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

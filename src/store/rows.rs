@@ -67,6 +67,8 @@ pub struct NewEntry {
     pub operation: Option<String>,
     /// The applications it is about, for queries; openings only.
     pub applications: Vec<AppRef>,
+    /// The commits it is about, for queries; openings only.
+    pub commits: Vec<String>,
     /// The canonical bytes.
     pub bytes: Vec<u8>,
     /// The RFC 6962 leaf hash of the bytes.
@@ -108,6 +110,8 @@ pub struct DecisionFilter {
     pub application: Option<String>,
     /// Only openings about an application in this namespace; needs `application`.
     pub application_namespace: Option<String>,
+    /// Only openings about this commit, a full SHA.
+    pub commit: Option<String>,
     /// Only openings of this operation.
     pub operation: Option<String>,
     /// How many at most; the store gives no more than [`MAX_ROWS`](super::MAX_ROWS).

@@ -114,6 +114,7 @@ fn entry(decision: DecisionId, kind: EntryKind) -> NewEntry {
         at: instant("2026-11-23T12:00:00.123456789Z"),
         operation: (kind == EntryKind::Open).then(|| "app/Sync".into()),
         applications: Vec::new(),
+        commits: Vec::new(),
         bytes: format!("{decision} {}", kind.word()).into_bytes(),
         leaf: [7; 32],
     }

@@ -22,6 +22,7 @@ fn end(world: &World, phase: &str, hook: &str) {
     let argocd = &world.outside.argocd;
     // Nobody must see the end without the Job.
     argocd.change("checkout-staging", |application| {
+        application["operation"] = Value::Null;
         let state = &mut application["status"]["operationState"];
         state["phase"] = json!(phase);
         state["finishedAt"] = state["startedAt"].clone();

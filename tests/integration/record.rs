@@ -223,6 +223,7 @@ async fn the_end_of_a_permitted_operation_is_on_record_with_its_hooks() {
         .outside
         .argocd
         .change("checkout-staging", |application| {
+            application["operation"] = Value::Null;
             let state = &mut application["status"]["operationState"];
             state["phase"] = json!("Failed");
             state["message"] = json!("one or more hooks failed");
@@ -282,6 +283,7 @@ async fn an_end_that_nobody_saw_is_lost() {
         .outside
         .argocd
         .change("checkout-staging", |application| {
+            application["operation"] = Value::Null;
             let state = &mut application["status"]["operationState"];
             state["startedAt"] = json!("2100-01-01T00:00:00Z");
             state["operation"]["info"] = json!([]);
@@ -307,6 +309,7 @@ async fn an_end_that_passed_while_the_gate_was_away_is_rebuilt_from_the_history(
             "id": 1, "revision": sync["revision"], "source": sync["source"],
             "deployStartedAt": state["startedAt"], "deployedAt": "2100-01-01T00:00:00Z",
         }]);
+        application["operation"] = Value::Null;
         let state = &mut application["status"]["operationState"];
         state["startedAt"] = json!("2100-01-01T00:00:01Z");
         state["operation"]["info"] = json!([]);

@@ -153,7 +153,6 @@ async fn what_fails_its_tests_goes_back_to_what_has_passed_and_is_tested_there()
     assert_eq!(world.outside.argocd.written().len(), 1);
 
     assert_on_record(&world, &ended, &operation, &failed).await;
-
     // Those who want to know are told of both.
     for kind in ["rollback.started", "rollback.ended"] {
         let kind = format!("dev.syncgate.{kind}");
@@ -189,6 +188,34 @@ async fn assert_on_record(world: &World, ended: &Value, operation: &Value, faile
         panic!("one end")
     };
     assert_eq!(end["request"]["state"], "verified");
+    let shown = get(world, &format!("/syncgate/v1/runs/{failed}")).await;
+    assert_eq!(
+        (&shown["rollback"]["rollout"], &shown["rollback"]["state"]),
+        (&ended["decision"], &json!("verified"))
+    );
+    // Each of the two commits has its part of the story.
+    for (commit, operations) in [
+        (
+            SECOND,
+            ["ApplicationService.Sync", "Rollback.begin", "Operation.End"],
+        ),
+        (
+            FIRST,
+            ["Rollout.rollback", "Rollback.begin", "Operation.End"],
+        ),
+    ] {
+        let path = format!("/syncgate/v1/log?commit={commit}");
+        let log = world
+            .gate
+            .rest("GET", &path, &world.outside.sam(), "")
+            .await
+            .json();
+        let entries = log["entries"].as_array().unwrap();
+        for operation in operations {
+            let told = |entry: &Value| entry["opening"]["operation"] == operation;
+            assert!(entries.iter().any(told), "{commit} {operation}: {log}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -296,7 +323,8 @@ async fn automated_sync_does_not_bring_it_back_but_a_person_may() {
     fail(&world).await;
     let (_, operation) = written(&world, "checkout-staging", 0).await;
     // The gate's own write is known by what it is and whose it is.
-    let before = world.outside.argocd.application("checkout-staging");
+    let mut before = world.outside.argocd.application("checkout-staging");
+    before["operation"] = Value::Null;
     let mut after = before.clone();
     after["operation"] = operation.clone();
     let asked = ask(world.door(), Review::of(GATE, &before, &after)).await;

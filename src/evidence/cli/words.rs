@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{counts_in_words, reasons_in_words, shown};
 use crate::evidence::attestation::Attested;
 use crate::evidence::hook::{Disagreement, HookResult};
-use crate::evidence::run::Counts;
+use crate::evidence::run::{Attempt, Counts};
 use crate::evidence::verdict::Verdict;
 use crate::evidence::view::{RunSummary, RunView};
 use crate::gate::Worth;
@@ -230,8 +230,23 @@ pub(super) fn run_in_words(run: &RunView) -> String {
             let _ = writeln!(text, "  {}", shown(line));
         }
     }
+    if let Some(rollback) = &run.rollback {
+        let _ = writeln!(
+            text,
+            "rollback of what it tested: {} (syncgate rollout show {})",
+            rollback.state.word(),
+            rollback.rollout
+        );
+    }
     text.push('\n');
-    for attempt in &run.attempts {
+    text.push_str(&attempts_in_words(&run.attempts));
+    text
+}
+
+fn attempts_in_words(attempts: &[Attempt]) -> String {
+    // Writing to a `String` cannot fail.
+    let mut text = String::new();
+    for attempt in attempts {
         let number = if attempt.attempt == 1 {
             String::new()
         } else {

@@ -81,17 +81,22 @@ async fn filled(store: &Store) -> Vec<DecisionId> {
         name: "shop".into(),
     };
     let mut made = Vec::new();
-    for (applications, operation) in [
-        (vec![app("shop")], "app/Get"),
-        (vec![elsewhere.clone()], "app/Sync"),
-        (vec![app("blog")], "app/Sync"),
-        (Vec::new(), "version/Version"),
-        (vec![app("shop"), elsewhere, app("shop")], "app/Sync"),
+    for (applications, operation, commits) in [
+        (vec![app("shop")], "app/Get", vec![]),
+        (vec![elsewhere.clone()], "app/Sync", vec!["c1"]),
+        (vec![app("blog")], "app/Sync", vec!["c2"]),
+        (Vec::new(), "version/Version", vec![]),
+        (
+            vec![app("shop"), elsewhere, app("shop")],
+            "app/Sync",
+            vec!["c1", "c2"],
+        ),
     ] {
         let decision = decision();
         let entry = NewEntry {
             applications,
             operation: Some(operation.into()),
+            commits: commits.into_iter().map(str::to_owned).collect(),
             ..opening(decision)
         };
         store.append(entry).await.unwrap();
@@ -109,7 +114,7 @@ async fn decisions_are_listed_newest_first_as_the_filter_asks() {
     let folder = Folder::new();
     let store = folder.open();
     let made = filled(&store).await;
-    let cases: [Case; 9] = [
+    let cases: [Case; 11] = [
         (|_| {}, &[4, 3, 2, 1, 0]),
         (|filter| filter.limit = 2, &[4, 3]),
         (|filter| filter.before = Some(Seq(3)), &[2, 1, 0]),
@@ -144,6 +149,14 @@ async fn decisions_are_listed_newest_first_as_the_filter_asks() {
             },
             &[0],
         ),
+        (|filter| filter.commit = Some("c1".into()), &[4, 1]),
+        (
+            |filter| {
+                filter.commit = Some("c2".into());
+                filter.application = Some("blog".into());
+            },
+            &[2],
+        ),
     ];
     for (ask, expected) in cases {
         let mut filter = DecisionFilter {
@@ -177,24 +190,28 @@ async fn a_listed_decision_carries_its_closing() {
 async fn no_query_of_decisions_reads_or_sorts_more_than_concerns_it() {
     let folder = Folder::new();
     let store = folder.open();
-    for (application, operation, before) in [
-        (None, None, None),
-        (None, Some("x"), None),
-        (Some("x"), None, None),
-        (Some("x"), Some("x"), Some(Seq(9))),
-        (None, Some("x"), Some(Seq(9))),
+    for (application, operation, commit, before) in [
+        (None, None, None, None),
+        (None, Some("x"), None, None),
+        (None, None, Some("x"), None),
+        (None, Some("x"), Some("x"), Some(Seq(9))),
+        (Some("x"), None, Some("x"), None),
+        (Some("x"), None, None, None),
+        (Some("x"), Some("x"), None, Some(Seq(9))),
+        (None, Some("x"), None, Some(Seq(9))),
     ] {
         let filter = DecisionFilter {
             before,
             application: application.map(String::from),
             application_namespace: application.map(String::from),
+            commit: commit.map(String::from),
             operation: operation.map(String::from),
             limit: 5,
         };
         let (sql, values) = super::super::log::decisions_sql(&filter).unwrap();
         let plan = plan_of(&store, sql, values).await;
         assert!(!plan.contains("TEMP B-TREE"), "{filter:?}: {plan}");
-        if application.is_some() || operation.is_some() {
+        if application.is_some() || operation.is_some() || commit.is_some() {
             assert!(!plan.contains("SCAN"), "{filter:?}: {plan}");
         }
     }

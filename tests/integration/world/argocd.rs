@@ -227,6 +227,8 @@ impl ArgoCd {
             state["phase"] = json!(phase);
             state["finishedAt"] = json!(now());
             state["syncResult"] = sync;
+            // It stays requested until its end.
+            application["operation"] = Value::Null;
             if phase == "Succeeded" {
                 application["status"]["sync"]["status"] = json!("Synced");
             }
@@ -245,6 +247,7 @@ impl ArgoCd {
             state["phase"] = json!("Failed");
             state["finishedAt"] = json!(now());
             state["syncResult"] = result;
+            application["operation"] = Value::Null;
         });
     }
 
@@ -508,6 +511,7 @@ impl ArgoCd {
             application["status"]["operationState"] = json!({
                 "phase": "Running", "startedAt": now(), "operation": operation, "syncResult": result,
             });
+            application["operation"] = operation;
         });
         Answer::Other(self.application(name))
     }
@@ -564,10 +568,7 @@ impl ArgoCd {
             });
             application["operation"] = operation;
         });
-        let answer = self.application(&name);
-        // The controller takes the operation over at once.
-        self.change(&name, |application| application["operation"] = Value::Null);
-        Answer::One(answer)
+        Answer::One(self.application(&name))
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

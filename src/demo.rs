@@ -1,5 +1,5 @@
 //! `syncgate demo`: the real gate over a stand-in of Argo CD and a token issuer, and the story of
-//! one commit on its way to production.
+//! one commit on its way to production, and of one that is taken back.
 //!
 //! The stand-ins are small and only here: `standin` plays the calls of the story, `issuer` signs
 //! the tokens. The story itself ([`story`]) speaks to the gate like any client and is told against a
@@ -39,10 +39,13 @@ use standin::{Answer, StandIn};
 use story::Stage;
 
 /// The commits of the story, oldest first.
-const COMMITS: [&str; 2] = [
+const COMMITS: [&str; 3] = [
     "3f2c1a9d4b5e6f708192a3b4c5d6e7f8091a2b3c",
     "9ab12cd3e4f5061728394a5b6c7d8e9f0a1b2c3d",
+    FAILING,
 ];
+/// The one of which the tests fail.
+const FAILING: &str = "c0ffee3e4f5061728394a5b6c7d8e9f0a1b2c3d4";
 /// How often the stand-in's kubelet looks for an operation to run.
 const TICK: Duration = Duration::from_millis(50);
 /// The token by which the gate signs in at the stand-in.
@@ -123,22 +126,32 @@ impl World {
                     () = stop.soft.cancelled() => return,
                     () = tokio::time::sleep(TICK) => {}
                 }
-                for (application, _) in argocd.running() {
-                    if let Err(error) = run_job(&url, &issuer, &application).await {
+                for (application, commit) in argocd.running() {
+                    let outcome = if commit == FAILING {
+                        Outcome::Failed
+                    } else {
+                        Outcome::Passed
+                    };
+                    if let Err(error) = run_job(&url, &issuer, &application, outcome).await {
                         tracing::error!(
                             application,
                             error = format!("{error:#}"),
                             "the test Job failed"
                         );
                     }
-                    argocd.finish_operation(&application);
+                    let is_staging = application.ends_with("-staging");
+                    let phase = match outcome {
+                        Outcome::Failed if is_staging => "Failed",
+                        _ => "Succeeded",
+                    };
+                    argocd.finish_operation(&application, phase);
                 }
             }
         });
     }
 
     fn stage(&self) -> anyhow::Result<Stage> {
-        let argocd = Arc::clone(&self.argocd);
+        let (argocd, failing) = (Arc::clone(&self.argocd), Arc::clone(&self.argocd));
         Stage::new(story::Setting {
             gate: self.url.clone(),
             ca_file: None,
@@ -152,6 +165,10 @@ impl World {
             push: Box::new(move || {
                 argocd.push(COMMITS[1]);
                 Ok(COMMITS[1].to_owned())
+            }),
+            push_failing: Box::new(move || {
+                failing.push(FAILING);
+                Ok(FAILING.to_owned())
             }),
         })
     }
@@ -201,13 +218,30 @@ fn configuration(
         .replace("@UPSTREAM_TOKEN@", UPSTREAM_TOKEN)
         .replace("@PEOPLE@", &issuer.people())
         .replace("@WORKLOADS@", &issuer.workloads());
+    std::fs::write(folder.join("kubeconfig"), kubeconfig(upstream).to_string())?;
     let file = folder.join("syncgate.toml");
     std::fs::write(&file, text)?;
     Ok(Config::load(&file)?)
 }
 
-/// What a hook Job of a staging application does: runs its tests and reports each attempt.
-async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow::Result<()> {
+/// By which the gate reaches the Kubernetes API of the stand-in.
+fn kubeconfig(upstream: SocketAddr) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Config", "current-context": "demo",
+        "clusters": [{"name": "demo", "cluster": {"server": format!("http://{upstream}")}}],
+        "users": [{"name": "gate", "user": {"token": UPSTREAM_TOKEN}}],
+        "contexts": [{"name": "demo", "context": {"cluster": "demo", "user": "gate"}}],
+    })
+}
+
+/// What a hook Job of a staging application does: runs its tests, of which the last ends like this, and reports each
+/// attempt.
+async fn run_job(
+    gate: &url::Url,
+    issuer: &Issuer,
+    application: &str,
+    outcome: Outcome,
+) -> anyhow::Result<()> {
     let Some((component, "staging")) = application.rsplit_once('-') else {
         return Ok(());
     };
@@ -222,11 +256,11 @@ async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow:
         "tests/test_pay.py::test_refund",
     ];
     let now = Clock::system().now();
-    let attempts = passed(&tests, now);
+    let attempts = attempts(&tests, outcome, now);
     let new = new_run(application, &attempts, now)?;
     let run = client.open(&new, &ulid::Ulid::new().to_string()).await?;
     let finish = Finish {
-        exit_status: 0,
+        exit_status: i32::from(outcome == Outcome::Failed),
         finished_at: now,
         batches: 1,
         attempts: attempts.len() as u64,
@@ -242,14 +276,20 @@ async fn run_job(gate: &url::Url, issuer: &Issuer, application: &str) -> anyhow:
     Ok(())
 }
 
-/// One attempt for each of `tests`, which passed.
-fn passed(tests: &[&str], now: jiff::Timestamp) -> Vec<Attempt> {
+/// One attempt for each of `tests`, which passed but for the last one.
+fn attempts(tests: &[&str], last: Outcome, now: jiff::Timestamp) -> Vec<Attempt> {
+    let is_last = |index: usize| index + 1 == tests.len();
     tests
         .iter()
-        .map(|test| Attempt {
+        .enumerate()
+        .map(|(index, test)| Attempt {
             test: (*test).to_owned(),
             attempt: 1,
-            outcome: Outcome::Passed,
+            outcome: if is_last(index) {
+                last
+            } else {
+                Outcome::Passed
+            },
             duration_ms: 12,
             started_at: now,
             message: None,

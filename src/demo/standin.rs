@@ -3,7 +3,7 @@
 //! It keeps four applications (two components in two environments), resolves `main` to the commit
 //! that the story last pushed, and runs an operation as Argo CD does as far as the gate can see:
 //! the resolved commit in `operation`, then `operationState` Running with the test Job as its hook, then
-//! Succeeded. Everything else is 501.
+//! its end. It takes a patch of `operation` as the Kubernetes API does. Everything else is 501.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -59,17 +59,15 @@ impl StandIn {
         });
     }
 
-    /// The Job of the running operation of `name` has ended with success.
-    pub(super) fn finish_operation(&self, name: &str) {
+    /// The Job of the running operation of `name` has ended in this phase: `Succeeded` or `Failed`.
+    pub(super) fn finish_operation(&self, name: &str, phase: &str) {
         let now = self.clock.now().to_string();
         self.change(name, |application| {
-            set(
-                application,
-                "/status/operationState/phase",
-                json!("Succeeded"),
-            );
+            // It stays requested until its end.
+            set(application, "/operation", Value::Null);
+            set(application, "/status/operationState/phase", json!(phase));
             set(application, "/status/operationState/finishedAt", json!(now));
-            let hooks = hooks(application, "Succeeded");
+            let hooks = hooks(application, phase);
             set(
                 application,
                 "/status/operationState/syncResult/resources",
@@ -114,6 +112,18 @@ impl StandIn {
                 Answer::Json(StatusCode::OK, json!({"manifests": [settings.to_string()]}))
             }
             (&Method::POST, ["api", "v1", "applications", name, "sync"]) => self.sync(name, body),
+            (
+                &Method::PATCH,
+                [
+                    "apis",
+                    "argoproj.io",
+                    "v1alpha1",
+                    "namespaces",
+                    "argocd",
+                    "applications",
+                    name,
+                ],
+            ) => self.patch(name, body),
             _ => Answer::Json(
                 StatusCode::NOT_IMPLEMENTED,
                 error(12, "the stand-in plays the story only"),
@@ -149,22 +159,22 @@ impl StandIn {
                 "info": json::at(&request, "/infos"),
                 "initiatedBy": {"username": "syncgate"},
             });
-            set(application, "/operation", operation.clone());
-            set(
-                application,
-                "/status/operationState",
-                json!({
-                    "phase": "Running", "startedAt": now, "operation": operation,
-                    "syncResult": {
-                        "revision": resolved, "source": json::at(application, "/spec/source"),
-                        "resources": hooks(application, "Running"),
-                    },
-                }),
-            );
+            begin(application, operation, &now);
         });
-        // The controller takes the operation over at once.
-        self.change(name, |application| {
-            set(application, "/operation", Value::Null);
+        match changed {
+            Some(application) => Answer::Json(StatusCode::OK, application),
+            None => no_such_application(),
+        }
+    }
+
+    /// A patch of the `operation` through the Kubernetes API.
+    fn patch(&self, name: &str, body: &[u8]) -> Answer {
+        let Ok(patch) = serde_json::from_slice::<Value>(body) else {
+            return Answer::Json(StatusCode::BAD_REQUEST, error(3, "the body is not JSON"));
+        };
+        let now = self.clock.now().to_string();
+        let changed = self.change(name, |application| {
+            begin(application, json::at(&patch, "/operation").clone(), &now);
         });
         match changed {
             Some(application) => Answer::Json(StatusCode::OK, application),
@@ -202,6 +212,18 @@ impl StandIn {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The controller takes `operation` over at once, and comes to its test Job.
+fn begin(application: &mut Value, operation: Value, now: &str) {
+    let mut result = json::at(&operation, "/sync").clone();
+    let hooks = hooks(application, "Running");
+    set(&mut result, "/resources", hooks);
+    let state = json!({
+        "phase": "Running", "startedAt": now, "operation": operation, "syncResult": result,
+    });
+    set(application, "/status/operationState", state);
+    set(application, "/operation", operation);
 }
 
 fn application(component: &str, environment: &str, commit: &str, clock: &Clock) -> Value {

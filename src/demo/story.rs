@@ -1,4 +1,5 @@
-//! The story of one commit: refused, tested, let through, with both decisions on record.
+//! The story of one commit: refused, tested, let through, with both decisions on record; and of a worse one, which is
+//! taken back.
 //!
 //! It speaks to a gate over its REST API as any client would, and checks every step. The demo tells
 //! it over stand-ins, the tests tell it over a real Argo CD.
@@ -41,6 +42,8 @@ pub struct Setting {
     pub component: String,
     /// Moves the branch that both applications follow.
     pub push: Push,
+    /// Moves it to a commit of which the tests fail.
+    pub push_failing: Push,
 }
 
 /// A setting with a client to act in it.
@@ -151,7 +154,11 @@ pub async fn tell(stage: &Stage, say: &mut (dyn FnMut(&str) + Send)) -> anyhow::
     let run = story.tests_pass().await?;
     let decision = story.tested_sync_goes_through().await?;
     story.record_tells_it(&decision, &run).await?;
-    (story.say)("\nThat is the gate: no sync without its tests, and every answer on record.");
+    story.worse_commit_fails().await?;
+    story.it_is_taken_back().await?;
+    (story.say)(
+        "\nThat is the gate: no sync without its tests, what fails goes back, and every answer on record.",
+    );
     Ok(())
 }
 
@@ -329,6 +336,69 @@ impl Story<'_> {
             text(opening, "/caller/display"),
             texts(at(opening, "/determining")).join(", "),
             texts(runs).join(", "),
+        ));
+        Ok(())
+    }
+
+    /// A commit that should not have been pushed, as far as staging.
+    async fn worse_commit_fails(&mut self) -> anyhow::Result<()> {
+        let tested = self.commit.clone();
+        self.commit = (self.stage.setting.push_failing)()?;
+        let alice = &self.stage.setting.engineer;
+        let line = format!(
+            "8. Somebody pushes commit {}, and {} syncs {}. Its tests fail there.",
+            self.short(),
+            alice.0,
+            self.staging
+        );
+        (self.say)(&line);
+        self.pinned_sync(alice, &self.staging).await?;
+        let path = format!(
+            "/syncgate/v1/runs?application={}&commit={}",
+            self.staging, self.commit
+        );
+        let failed = self.stage.wait_for(alice, &path, "failed run", |list| {
+            let runs = at(list, "/runs").as_array()?;
+            let mut runs = runs.iter();
+            runs.find(|run| text(run, "/result/verdict") == "failed")
+                .map(|run| text(run, "/run").to_owned())
+        });
+        let run = failed.await?;
+        (self.say)(&format!("   FAILED: run {run}."));
+        self.commit = tested;
+        Ok(())
+    }
+
+    /// The gate takes it back by itself, to the commit that has passed.
+    async fn it_is_taken_back(&mut self) -> anyhow::Result<()> {
+        let line = format!(
+            "9. Nobody does anything. The gate takes {} back to {}, and its tests run again there.",
+            self.staging,
+            self.short()
+        );
+        (self.say)(&line);
+        let alice = &self.stage.setting.engineer;
+        let path = format!("/syncgate/v1/rollouts?application={}&limit=1", self.staging);
+        let ended = self.stage.wait_for(alice, &path, "rollback", |list| {
+            let rollout = at(list, "/rollouts/0");
+            let state = text(rollout, "/rollback/state");
+            let has_ended = !["", "running"].contains(&state);
+            has_ended.then(|| rollout.clone())
+        });
+        let rollout = ended.await?;
+        ensure!(
+            text(&rollout, "/rollback/state") == "verified",
+            "expected a rollback: {rollout}"
+        );
+        let step = at(&rollout, "/rollback/steps/0");
+        ensure!(
+            *at(step, "/commits") == json!([self.commit]),
+            "taken to another commit: {rollout}"
+        );
+        (self.say)(&format!(
+            "   TAKEN BACK, and {}; by decision {}.",
+            text(step, "/note"),
+            text(step, "/decision"),
         ));
         Ok(())
     }

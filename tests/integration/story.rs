@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::ensure;
 use serde::Deserialize;
-use syncgate::demo::story::{Setting, Stage, tell};
+use syncgate::demo::story::{Push, Setting, Stage, tell};
 
 /// What the file says.
 #[derive(Deserialize)]
@@ -24,6 +24,8 @@ struct Told {
     component: String,
     /// A shell command that moves the branch and prints the new commit.
     push: String,
+    /// The same, to a commit of which the tests fail.
+    push_failing: String,
 }
 
 #[tokio::test]
@@ -36,7 +38,14 @@ async fn the_story_is_as_told_on_the_stand_in() {
     let text = lines.join("\n");
     let mut rest = text.as_str();
     for part in [
-        "REFUSED", "REFUSED", "ALLOWED", "PASSED", "ALLOWED", "decision",
+        "REFUSED",
+        "REFUSED",
+        "ALLOWED",
+        "PASSED",
+        "ALLOWED",
+        "decision",
+        "FAILED",
+        "TAKEN BACK",
     ] {
         let place = rest
             .find(part)
@@ -52,7 +61,6 @@ async fn the_story_is_as_told_on_a_real_argo_cd() {
         return;
     };
     let told: Told = serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap();
-    let push = told.push;
     let stage = Stage::new(Setting {
         gate: told.gate,
         ca_file: told.ca_file,
@@ -60,14 +68,20 @@ async fn the_story_is_as_told_on_a_real_argo_cd() {
         release_manager: told.release_manager,
         security: told.security,
         component: told.component,
-        push: Box::new(move || {
-            let ran = Command::new("sh").args(["-c", &push]).output()?;
-            let error = String::from_utf8_lossy(&ran.stderr);
-            ensure!(ran.status.success(), "the branch was not moved: {error}");
-            Ok(String::from_utf8(ran.stdout)?.trim().to_owned())
-        }),
+        push: pushing(told.push),
+        push_failing: pushing(told.push_failing),
     });
     tell(&stage.unwrap(), &mut |line| println!("{line}"))
         .await
         .unwrap();
+}
+
+/// What `command` does to the branch.
+fn pushing(command: String) -> Push {
+    Box::new(move || {
+        let ran = Command::new("sh").args(["-c", &command]).output()?;
+        let error = String::from_utf8_lossy(&ran.stderr);
+        ensure!(ran.status.success(), "the branch was not moved: {error}");
+        Ok(String::from_utf8(ran.stdout)?.trim().to_owned())
+    })
 }

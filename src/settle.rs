@@ -163,9 +163,18 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
             return Ok(());
         }
     };
-    let Some((next, seen)) = how_far(&mut deployment, &application, age) else {
+    let Some((mut next, mut seen)) = how_far(&mut deployment, &application, age) else {
         return Ok(());
     };
+    let events;
+    if let Seen::Nowhere = seen {
+        // Without them it is lost.
+        events = app.argocd.events(&deployment.application).await;
+        let events = events.as_deref().unwrap_or_default();
+        if let Some(event) = end::in_events(&deployment, events) {
+            (next, seen) = (DeploymentState::Failed, Seen::Event(event));
+        }
+    }
     if next != deployment.state {
         tracing::info!(decision = %deployment.decision, application = %deployment.application, state = ?next, "deployment");
         if next == DeploymentState::Failed {
@@ -177,7 +186,7 @@ async fn settle_deployment(app: &App, mut deployment: DeploymentRow) -> Result<(
             deployment.ran = seen.ran();
         }
         end::put_on_record(app, &deployment, seen).await?;
-        let state = json::at(&application, "/status/operationState");
+        let state = seen.state();
         // Before, since a crash must not lose it; and after, since a run that fails in between waits for this end.
         rollout::deploy_ended(app, &deployment, state).await?;
         app.store.upsert_deployment(deployment.clone()).await?;

@@ -2,12 +2,14 @@
 //!
 //! In: a deployment that has ended, and what tells of its end. Out: one entry of the log, linked to the decision that
 //! permitted it: how the operation ended, and each of its hook Jobs, which Argo CD forgets at the next one. What passed
-//! while nobody looked is rebuilt from Argo CD's history and says so; hooks that were not seen are lost, never passed.
+//! while nobody looked is rebuilt from Argo CD's history, and from events, and says so; hooks that were not seen are lost,
+//! never passed.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::app::App;
+use crate::argocd::client::KubernetesEvent;
 use crate::argocd::operation::Effect;
 use crate::deployed::{self, rolls_out};
 use crate::gate::{HookJob, Phase, hook_jobs};
@@ -21,6 +23,8 @@ const MAX_MESSAGE: usize = 512;
 /// What tells of an end.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Seen<'a> {
+    /// An event of Kubernetes: that the operation failed, when and why.
+    Event(&'a KubernetesEvent),
     /// An entry of the application's history, of which there is one for each operation that ended well.
     History(&'a Value),
     /// Nothing.
@@ -29,15 +33,42 @@ pub(super) enum Seen<'a> {
     State(&'a Value),
 }
 
-impl Seen<'_> {
+impl<'a> Seen<'a> {
     /// What was carried out, as an entry of the history has it.
     pub(super) fn ran(self) -> Option<Value> {
         match self {
             Self::History(entry) => Some(deployed::ran(entry)),
-            Self::Nowhere => None,
+            Self::Event(_) | Self::Nowhere => None,
             Self::State(state) => Some(deployed::ran(json::at(state, "/syncResult"))),
         }
     }
+
+    /// The operation state, where that is of this operation; else nothing.
+    pub(super) fn state(self) -> &'a Value {
+        static NOTHING: Value = Value::Null;
+        match self {
+            Self::State(state) => state,
+            Self::Event(_) | Self::History(_) | Self::Nowhere => &NOTHING,
+        }
+    }
+}
+
+/// What Kubernetes still keeps of the failure of `deployment`'s operation: the first completion of one of its commits
+/// since it was permitted. What ended well is in the history.
+pub(super) fn in_events<'a>(
+    deployment: &DeploymentRow,
+    events: &'a [KubernetesEvent],
+) -> Option<&'a KubernetesEvent> {
+    let since = deployment.started_at.or(deployment.decision.made_at())?;
+    let commit = deployment.commits.first()?.as_str();
+    let mut ended = events.iter().filter(|event| {
+        // Events tell whole seconds.
+        let is_later = event.at.as_second() >= since.as_second();
+        is_later && event.reason == "OperationCompleted" && event.message.contains(commit)
+    });
+    ended
+        .next()
+        .filter(|event| event.message.contains(" failed"))
 }
 
 /// The entry of the history of `application` that `deployment` has left, and when its operation started.
@@ -108,16 +139,19 @@ fn facts(deployment: &DeploymentRow, seen: Seen<'_>) -> Value {
     let mut tell = |key: &str, value: Value| json::set(&mut facts, key, value);
     match seen {
         Seen::Nowhere => {}
+        Seen::Event(event) => {
+            tell("/reconstructed", json!(true));
+            tell("/finished_at", json!(event.at));
+            tell("/message", json!(cut(&event.message)));
+        }
         Seen::History(entry) => {
             tell("/reconstructed", json!(true));
             tell("/started_at", json::at(entry, "/deployStartedAt").clone());
             tell("/finished_at", json::at(entry, "/deployedAt").clone());
         }
         Seen::State(state) => {
-            let message = json::text(state, "/message").chars();
-            let message: String = message.take(MAX_MESSAGE).collect();
             tell("/phase", json::at(state, "/phase").clone());
-            tell("/message", json!(message));
+            tell("/message", json!(cut(json::text(state, "/message"))));
             tell("/started_at", json::at(state, "/startedAt").clone());
             tell("/finished_at", json::at(state, "/finishedAt").clone());
             if deployment.state != DeploymentState::Lost {
@@ -127,6 +161,10 @@ fn facts(deployment: &DeploymentRow, seen: Seen<'_>) -> Value {
         }
     }
     facts
+}
+
+fn cut(message: &str) -> String {
+    message.chars().take(MAX_MESSAGE).collect()
 }
 
 fn hook(hook: &HookJob) -> Value {

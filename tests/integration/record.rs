@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use syncgate::record::{self, Outcome, UpstreamStatus, Word};
 use syncgate::store::{DecisionFilter, Store};
 
-use crate::world::{Call, Said, Wire, World, eventually};
+use crate::world::{Call, FIRST, Said, Wire, World, eventually};
 
 #[tokio::test]
 async fn a_deploy_arrives_only_after_its_opening_entry_is_on_disk() {
@@ -327,4 +327,35 @@ async fn an_end_that_passed_while_the_gate_was_away_is_rebuilt_from_the_history(
         (&end["hooks"], &end["finished_at"]),
         (&json!("lost"), &json!("2100-01-01T00:00:00Z"))
     );
+}
+
+#[tokio::test]
+async fn a_failure_that_passed_while_the_gate_was_away_is_rebuilt_from_the_events() {
+    let world = World::new().await;
+    let said = seen_running(&world).await;
+    let outside = world.stop().await;
+    let message =
+        format!("Sync operation to {FIRST} failed: one or more tasks completed unsuccessfully");
+    outside.argocd.has_events(
+        "checkout-staging",
+        json!([{
+            "reason": "OperationCompleted", "message": message, "lastTimestamp": "2100-01-01T00:00:00Z",
+        }]),
+    );
+    outside.argocd.change("checkout-staging", |application| {
+        application["operation"] = Value::Null;
+        let state = &mut application["status"]["operationState"];
+        state["startedAt"] = json!("2100-01-01T00:00:01Z");
+        state["operation"]["info"] = json!([]);
+        state["operation"]["sync"]["revision"] = json!("f".repeat(40));
+    });
+    let world = World::over(outside).await;
+    let ends = ends(&world, 1).await;
+    let [end] = &ends[..] else { panic!("one end") };
+    assert_eq!(end["permitted_by"], said.decision().to_string());
+    assert_eq!(
+        (&end["state"], &end["reconstructed"], &end["hooks"]),
+        (&json!("failed"), &json!(true), &json!("lost"))
+    );
+    assert_eq!(end["message"], message);
 }

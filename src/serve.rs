@@ -137,7 +137,19 @@ fn checks(app: &App) -> Vec<Check> {
             "applications cannot be watched".to_owned(),
         )
     };
-    vec![policies, keys, watch]
+    let mut checks = vec![policies, keys, watch];
+    if let Some(kubernetes) = &app.kubernetes {
+        checks.push(if kubernetes.is_set_up() {
+            check("rollback", State::Ready, String::new())
+        } else {
+            check(
+                "rollback",
+                State::Degraded,
+                "the Kubernetes API cannot be used: see [rollback], and the log".to_owned(),
+            )
+        });
+    }
+    checks
 }
 
 fn check(name: &'static str, state: State, detail: String) -> Check {

@@ -293,6 +293,7 @@ async fn sync(client: &Client, options: Sync) -> Result<String, Failure> {
     for (application, revision) in std::iter::once((&parent, revision))
         .chain(plain.iter().map(|application| (application, None)))
     {
+        tell(format!("{application}: syncing"));
         let synced = one(client, &rollout, application, revision, &options).await;
         match synced {
             Ok(message) => tell(format!("{application}: {message}")),

@@ -1,5 +1,7 @@
 //! Mistakes are named with their key path, all at once.
 
+use jiff::SignedDuration;
+
 use super::*;
 use crate::evidence::verdict::LeastShare;
 
@@ -328,6 +330,65 @@ fn the_admission_door_knows_its_cluster_and_argo_cd_s_accounts() {
             "admission.key: is required"
         ]
     );
+}
+
+#[test]
+fn the_admission_door_must_know_as_whom_the_gate_takes_rollouts_back() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["tls.crt", "tls.key", "gate.kubeconfig"] {
+        std::fs::write(folder.path().join(name), "x").unwrap();
+    }
+    let door =
+        "[admission]\naddress = \"127.0.0.1:0\"\ncertificate = \"tls.crt\"\nkey = \"tls.key\"\n";
+    let with = |door: &str, lines: &str| {
+        let section = format!("{door}[rollback]\n{lines}\n[[oidc]]");
+        Config::parse(&GOOD.replacen("[[oidc]]", &section, 1), folder.path())
+    };
+    assert!(
+        Config::parse(GOOD, folder.path())
+            .unwrap()
+            .rollback
+            .is_none()
+    );
+    let usual = with("", "").unwrap().rollback.unwrap();
+    assert_eq!(
+        (usual.kubeconfig, usual.account, usual.prune),
+        (None, None, false)
+    );
+    assert_eq!(usual.patience, SignedDuration::from_mins(15));
+    let lines = "kubeconfig = \"gate.kubeconfig\"\naccount = \"syncgate/gate\"\npatience = \"90s\"\nprune = true";
+    let told = with(door, lines).unwrap().rollback.unwrap();
+    let account = told.account.unwrap();
+    assert_eq!(
+        (
+            account.issuer.as_str(),
+            account.namespace.as_str(),
+            account.name.as_str()
+        ),
+        ("https://kubernetes.default.svc", "syncgate", "gate")
+    );
+    assert_eq!(told.patience, SignedDuration::from_secs(90));
+    assert!(told.prune);
+    for (door, lines, said) in [
+        (door, "", "rollback.account: is required beside [admission]"),
+        (
+            door,
+            "account = \"gate\"",
+            "rollback.account: `gate` is not `NAMESPACE/NAME`",
+        ),
+        (
+            "",
+            "kubeconfig = \"none\"",
+            "rollback.kubeconfig: cannot read",
+        ),
+        ("", "patience = \"soon\"", "rollback.patience: "),
+        ("", "accounts = 1", "rollback.accounts: is not a key"),
+    ] {
+        let found = with(door, lines).unwrap_err();
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = format!("{}: {}", found[0].key, found[0].message);
+        assert!(found.starts_with(said), "{found}");
+    }
 }
 
 #[test]

@@ -53,6 +53,12 @@ impl Kubernetes {
         }
     }
 
+    /// Whether there is a client: the kubeconfig, or the account of the pod, can be used.
+    #[must_use]
+    pub fn is_set_up(&self) -> bool {
+        self.client.initialized()
+    }
+
     /// The client, made at the first use; what could not be made is tried again.
     ///
     /// # Errors

@@ -198,6 +198,10 @@ pub async fn is_rolled_back(
     application: &AppRef,
     what: &Pinned,
 ) -> Result<bool, store::Error> {
+    // Mostly there is none, and nothing more to read.
+    if !store.has_held_rollout(application).await? {
+        return Ok(false);
+    }
     let newest_first = store.rollouts_of(application, LOOK_BACK).await?;
     let is_of = |rollout: &&Rollout| {
         let member = rollout.member(application);

@@ -8,7 +8,7 @@ use super::fault::{Error, Fault};
 use super::log::collect;
 use super::notices::{NewNotice, insert_all};
 use crate::names::{AppRef, DecisionId};
-use crate::rollout::Rollout;
+use crate::rollout::{Rollback, Rollout};
 
 const READ: &str = "read rollouts";
 
@@ -95,6 +95,20 @@ impl Store {
         .await
     }
 
+    /// Whether there is a rollout of `application`, or in which it is, that a rollback keeps from coming again.
+    ///
+    /// # Errors
+    /// As [`rollout`](Self::rollout).
+    pub async fn has_held_rollout(&self, application: &AppRef) -> Result<bool, Error> {
+        let (name, namespace) = key(application);
+        self.read(READ, move |db| {
+            let sql = "SELECT 1 FROM rollout_application
+                       WHERE application = ?1 AND application_namespace = ?2 AND holds = 1";
+            Ok(db.prepare_cached(sql)?.exists((name, namespace))?)
+        })
+        .await
+    }
+
     /// The rollouts that are being taken back, oldest first.
     ///
     /// # Errors
@@ -128,11 +142,17 @@ fn put(db: &Connection, rollout: &Rollout) -> Result<(), Fault> {
          ON CONFLICT (decision) DO UPDATE SET goes_on = excluded.goes_on, body = excluded.body",
     )?
     .execute((&decision, rollout.is_returning(), json("body", rollout)?))?;
+    let holds = rollout.rollback.as_ref().is_some_and(Rollback::holds);
     let members = rollout.members.iter().map(|member| &member.application);
     for application in members.chain([&rollout.application]) {
         let (name, namespace) = key(application);
-        db.prepare_cached("INSERT OR IGNORE INTO rollout_application VALUES (?1, ?2, ?3)")?
-            .execute((name, namespace, &decision))?;
+        db.prepare_cached(
+            "INSERT INTO rollout_application (application, application_namespace, decision, holds)
+             VALUES (?1, ?2, ?3, ?4)
+             ON CONFLICT (application, application_namespace, decision)
+             DO UPDATE SET holds = excluded.holds",
+        )?
+        .execute((name, namespace, &decision, holds))?;
     }
     Ok(())
 }

@@ -21,6 +21,7 @@ mod lines;
 mod log;
 mod operations;
 mod queue;
+mod rollouts;
 
 /// A folder for one store, gone with the test.
 pub(crate) struct Folder(TempDir);

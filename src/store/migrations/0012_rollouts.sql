@@ -8,13 +8,17 @@ CREATE TABLE rollout (
 
 CREATE INDEX rollout_going_on ON rollout (decision) WHERE goes_on = 1;
 
--- Which applications were synced, or are in which rollouts. An empty namespace is Argo CD's own.
+-- Which applications were synced, or are in which rollouts. An empty namespace is Argo CD's own. `holds` is 1 where a
+-- rollback keeps it from coming again by itself.
 CREATE TABLE rollout_application (
     application           TEXT NOT NULL,
     application_namespace TEXT NOT NULL,
     decision              TEXT NOT NULL REFERENCES rollout (decision),
+    holds                 INTEGER NOT NULL,
     PRIMARY KEY (application, application_namespace, decision)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX rollout_holding ON rollout_application (application, application_namespace) WHERE holds = 1;
 
 -- Sources and revisions as Argo CD wrote them when it had carried the operation out; from them the same can be rolled
 -- out again. Absent for what ended before this was kept.

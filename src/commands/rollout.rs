@@ -1,11 +1,13 @@
 //! `syncgate rollout`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -47,7 +49,8 @@ pub enum RolloutCommand {
     Show(Show),
     /// Sync a parent, and then its children that do not sync by themselves, wave by wave
     ///
-    /// Each sync is decided on by itself, as yours. Where one is refused or fails, nothing behind it begins.
+    /// Those of one wave go together. Each sync is decided on by itself, as yours; where one is refused or
+    /// fails, no later wave begins.
     Sync(Sync),
 }
 
@@ -143,6 +146,15 @@ enum Failure {
     Asked(Error),
     /// It ended otherwise than it should; told.
     Ended(String),
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Asked(error) => f.write_str(&chain(error)),
+            Self::Ended(sentence) => f.write_str(sentence),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -283,28 +295,33 @@ async fn sync(client: &Client, options: Sync) -> Result<String, Failure> {
         }
     };
     tell(format!("rollout {} of {parent}", rollout.decision));
-    let plain: Vec<AppRef> = rollout
-        .members
-        .iter()
-        .filter(|member| !member.automated)
-        .map(|member| member.application.clone())
-        .collect();
-    let revision = options.revision.as_deref();
-    for (application, revision) in std::iter::once((&parent, revision))
-        .chain(plain.iter().map(|application| (application, None)))
-    {
-        tell(format!("{application}: syncing"));
-        let synced = one(client, &rollout, application, revision, &options).await;
-        match synced {
-            Ok(message) => tell(format!("{application}: {message}")),
-            Err(Failure::Asked(error)) => {
-                tell(format!("{application}: {}", chain(&error)));
-                return Err(stopped(client, &rollout, application, options.output).await);
-            }
-            Err(Failure::Ended(message)) => {
-                tell(format!("{application}: {message}"));
-                return Err(stopped(client, &rollout, application, options.output).await);
-            }
+    let mut waves: BTreeMap<&[i64], Vec<&AppRef>> = BTreeMap::new();
+    for member in rollout.members.iter().filter(|member| !member.automated) {
+        let wave = waves.entry(&member.wave).or_default();
+        wave.push(&member.application);
+    }
+    let first = (vec![&parent], options.revision.as_deref());
+    let behind = waves.into_values().map(|wave| (wave, None));
+    for (wave, revision) in std::iter::once(first).chain(behind) {
+        let mut failed = None;
+        let each = wave.into_iter().map(|application| {
+            tell(format!("{application}: syncing"));
+            let synced = one(client, &rollout, application, revision, &options);
+            synced.map(move |synced| (application, synced))
+        });
+        let mut each: FuturesUnordered<_> = each.collect();
+        while let Some((application, synced)) = each.next().await {
+            let message = match synced {
+                Ok(message) => message,
+                Err(failure) => {
+                    failed = Some(application);
+                    failure.to_string()
+                }
+            };
+            tell(format!("{application}: {message}"));
+        }
+        if let Some(application) = failed {
+            return Err(stopped(client, &rollout, application, options.output).await);
         }
     }
     let rollout = client.rollout(rollout.decision).await?;

@@ -173,7 +173,7 @@ async fn by_itself(app: &App, rollout: Rollout, because: Because) -> Result<(), 
     if rollout.rollback.is_some() {
         return Ok(());
     }
-    let found = target::find(app, &rollout).await?;
+    let found = target::find(app, &rollout, &because.application).await?;
     let now = app.clock.now();
     let mut rollback = planned(&rollout, because, &found, now);
     if found.targets.is_none() {
@@ -405,7 +405,9 @@ pub async fn asked(
             "everything in it was rolled out anew since: there is nothing to take back",
         ));
     }
-    let found = target::find(app, rollout).await.map_err(Error::Store)?;
+    let found = target::find(app, rollout, &because.application)
+        .await
+        .map_err(Error::Store)?;
     if found.targets.is_none() {
         return Err(conflict(
             "there is nothing to go back to: nothing that it ran before has passed its tests",

@@ -46,6 +46,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const AT_ONCE: usize = 16;
 /// How many rollouts of an application are looked back on.
 const LOOK_BACK: u32 = 20;
+/// How long after its parent's sync an application may be taken up by automated sync.
+const COMES_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 /// How often the turn of an application comes before a person has to look.
 const TRIES: u32 = 2;
 /// How long a write that nobody has answered may take to show.
@@ -122,8 +124,8 @@ async fn go_on(app: &App, rollout: Rollout) -> Result<bool, store::Error> {
     any(all)
 }
 
-/// Keeps `step`, unless its rollback has ended meanwhile.
-async fn put(app: &App, rollout: &Rollout, step: Step) -> Result<(), store::Error> {
+/// Keeps `step`, unless its rollback has ended meanwhile; gives whether it did.
+async fn put(app: &App, rollout: &Rollout, step: Step) -> Result<bool, store::Error> {
     let Step {
         application,
         state,
@@ -139,8 +141,7 @@ async fn put(app: &App, rollout: &Rollout, step: Step) -> Result<(), store::Erro
         *place = step;
         Some(Vec::new())
     };
-    app.store.change_rollout(rollout.decision, change).await?;
-    Ok(())
+    app.store.change_rollout(rollout.decision, change).await
 }
 
 /// What `step` becomes, by what is known now; nothing where it stays.
@@ -154,7 +155,15 @@ async fn advanced(
     let become_ = |state, note: String| Some(became(step, state, &note, now));
     if let Some(newer) = newer(app, rollout, step).await? {
         let note = format!("{} has synced it since, by {}", newer.by, newer.decision);
-        return Ok(become_(StepState::Overtaken, note));
+        let has_begun = newer
+            .member(&step.application)
+            .is_some_and(|it| it.begun.is_some());
+        return Ok(if has_begun {
+            become_(StepState::Overtaken, note)
+        } else {
+            // What its parent has written is about to be taken up.
+            None
+        });
     }
     let Some(target) = &step.target else {
         return Ok(become_(StepState::Left, step.note.clone()));
@@ -174,13 +183,7 @@ async fn advanced(
         (StepState::Asked, Some(decision)) => asked(app, step, decision, &uid).await?,
         _ => waiting(app, rollout, rollback, step, target, &uid).await,
     };
-    let patience = app.config.rollback.as_ref().map(|it| it.patience);
-    // To ask and to be carried out each have their time.
-    let from = match step.state {
-        StepState::Asked => step.since,
-        _ => began,
-    };
-    let is_late = patience.is_some_and(|patience| now.duration_since(from) > patience);
+    let is_late = is_late(app, step, began, now);
     Ok(match outcome {
         Next::Asked(decision) => Some(asked_by(step, decision, now)),
         Next::Failed(note) => become_(StepState::Failed, note),
@@ -206,6 +209,16 @@ async fn advanced(
     })
 }
 
+/// Whether `step`, whose turn came at `began`, has taken too long. To ask and to be carried out each have their time.
+fn is_late(app: &App, step: &Step, began: Timestamp, now: Timestamp) -> bool {
+    let from = match step.state {
+        StepState::Asked => step.since,
+        _ => began,
+    };
+    let patience = app.config.rollback.as_ref().map(|it| it.patience);
+    patience.is_some_and(|patience| now.duration_since(from) > patience)
+}
+
 /// `step`, as far as that at `now`.
 fn became(step: &Step, state: StepState, note: &str, now: Timestamp) -> Step {
     Step {
@@ -216,15 +229,19 @@ fn became(step: &Step, state: StepState, note: &str, now: Timestamp) -> Step {
     }
 }
 
-/// The newest rollout of a step's application, if that is newer than the one that is taken back. One that is only
-/// announced takes nothing over.
+/// The newest rollout of a step's application that is newer than the one that is taken back: it has begun, or is about
+/// to. One that is only announced takes nothing over, nor does one that has not come in time.
 async fn newer(app: &App, rollout: &Rollout, step: &Step) -> Result<Option<Rollout>, store::Error> {
     let newest_first = app.store.rollouts_of(&step.application, LOOK_BACK).await?;
-    let mut known = newest_first.into_iter().filter(|it| {
+    let soon = app.clock.now() - COMES_WITHIN;
+    let mut newer = newest_first.into_iter().filter(|it| {
         let member = it.member(&step.application);
-        member.is_some_and(|member| member.to.is_some())
+        member.is_some_and(|member| {
+            let comes = member.to.is_some() && it.at > soon;
+            it.decision > rollout.decision && (member.begun.is_some() || comes)
+        })
     });
-    Ok(known.next().filter(|it| it.decision > rollout.decision))
+    Ok(newer.next())
 }
 
 /// What becomes of a step.
@@ -253,6 +270,12 @@ async fn waiting(
     let Some(_lock) = app.lock(&step.application).await else {
         return Next::Wait("another change of it is being checked".to_owned());
     };
+    // Somebody may have synced it while this waited for its turn.
+    match newer(app, rollout, step).await {
+        Ok(None) => {}
+        Ok(Some(_)) => return Next::Wait("somebody has synced it".to_owned()),
+        Err(error) => return Next::Wait(format!("the store cannot be used: {}", chain(&error))),
+    }
     let live = match read(app, &step.application).await {
         Ok(live) => live,
         Err(Error::NoSuchApplication(_)) => return Next::Failed("it is gone".to_owned()),
@@ -477,10 +500,16 @@ impl Asking<'_> {
         };
         // From here on it counts as asked for, also for who finds it after a crash.
         let begun = asked_by(self.step, decision, app.clock.now());
-        if let Err(error) = put(app, rollout, begun).await {
-            let stage = "store".to_owned();
+        let unkept = match put(app, rollout, begun).await {
+            Ok(true) => None,
+            Ok(false) => Some("the rollback was ended".to_owned()),
+            Err(error) => Some(format!("the store cannot be used: {}", chain(&error))),
+        };
+        if let Some(why) = unkept {
+            let stage = "not forwarded: ".to_owned() + &why;
             record.close(Outcome::Failed { stage }).await;
-            return Next::Wait(format!("the store cannot be used: {}", chain(&error)));
+            never_began(app, decision, live).await;
+            return Next::Wait(why);
         }
         failpoint::reach(failpoint::BEFORE_ROLLBACK).await;
         let written = kubernetes.begin(live, &operation).await;

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Pinned, Rollout, Target};
+use super::{Pinned, Rollout, Target, is_rolled_back};
 use crate::app::App;
 use crate::config::Environment;
 use crate::evidence::service::evidence_for;
@@ -33,11 +33,16 @@ pub(super) struct Found {
     pub(super) new: Vec<AppRef>,
 }
 
-/// The newest combination that the begun members of `rollout` ran before it.
+/// The newest combination that the begun members of `rollout` ran before it; where `failing` is one of them, not what it
+/// runs now.
 ///
 /// # Errors
 /// [`store::Error`].
-pub(super) async fn find(app: &App, rollout: &Rollout) -> Result<Found, store::Error> {
+pub(super) async fn find(
+    app: &App,
+    rollout: &Rollout,
+    failing: &AppRef,
+) -> Result<Found, store::Error> {
     let mut before: Vec<(AppRef, Vec<DeploymentRow>)> = Vec::new();
     let mut new = Vec::new();
     for member in &rollout.members {
@@ -54,6 +59,9 @@ pub(super) async fn find(app: &App, rollout: &Rollout) -> Result<Found, store::E
                 && row.ran.is_some()
                 && row.decision < begun
         });
+        if member.application == *failing {
+            ran.retain(|row| member.to.as_ref() != Some(&pinned(row)));
+        }
         if ran.is_empty() {
             new.push(member.application.clone());
         } else {
@@ -90,6 +98,8 @@ async fn newest(
             let key = (index, row.decision);
             let runs = match known.get(&key) {
                 Some(runs) => runs.clone(),
+                // What was taken back itself is no place to go, whatever has passed since.
+                None if is_rolled_back(&app.store, application, &pinned(row)).await? => None,
                 None => passed(app, row).await?,
             };
             known.insert(key, runs.clone());
@@ -97,10 +107,7 @@ async fn newest(
                 (Some(runs), Some(ran)) => {
                     let target = Target {
                         decision: row.decision,
-                        pinned: Pinned {
-                            commits: row.commits.clone(),
-                            source_digest: row.source_digest.clone(),
-                        },
+                        pinned: pinned(row),
                         ran: ran.clone(),
                         runs,
                     };
@@ -115,6 +122,13 @@ async fn newest(
         until = latest;
     }
     Ok(None)
+}
+
+fn pinned(row: &DeploymentRow) -> Pinned {
+    Pinned {
+        commits: row.commits.clone(),
+        source_digest: row.source_digest.clone(),
+    }
 }
 
 /// The runs that speak for what `row` rolled out; nothing where none does, or one speaks against it.

@@ -394,6 +394,26 @@ async fn a_person_who_syncs_it_again_goes_ahead_of_the_rollback() {
     assert_eq!(world.outside.argocd.written().len(), 1);
 }
 
+#[tokio::test]
+async fn what_is_abandoned_writes_nothing_more() {
+    let world = world(ROLLBACK).await;
+    set(&world).await;
+    let rollout = set_fails(&world).await;
+    eventually("the first step", || async {
+        (!order(&world).is_empty()).then_some(())
+    })
+    .await;
+    let path = format!("{PAGE}/{rollout}/abandon");
+    let said = post(&world, &world.outside.alice(), &path, Value::Null).await;
+    assert_eq!(said.status, 200, "{said:?}");
+    end(&world, "m5-staging", well).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(order(&world).len(), 1);
+    let shown = get(&world, &format!("{PAGE}/{rollout}")).await;
+    assert_eq!(shown["rollback"]["state"], "abandoned");
+    assert_eq!(*state_of(&shown, "m4-staging"), "waiting");
+}
+
 // A set of five
 
 fn manifest(name: &str, wave: i64, environment: &str) -> Value {

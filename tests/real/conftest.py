@@ -25,6 +25,7 @@ import pytest
 from harness.cli import Cli, free_port
 from harness.cluster import Kubernetes, Repository
 from harness.doors import REPORTER, STAGING, Doors
+from harness.fleet import Account
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
@@ -157,15 +158,15 @@ class Guard:
     config: pytest.Config
     _number: itertools.count[int] = field(default_factory=itertools.count)
 
-    def prepare(self, mode: str = "enforce") -> Gate:
+    def prepare(self, mode: str = "enforce", rollback: str = "") -> Gate:
         """A gate, not started."""
-        setting = Setting(admission=f"127.0.0.1:{free_port()}", mode=mode)
+        setting = Setting(admission=f"127.0.0.1:{free_port()}", mode=mode, rollback=rollback)
         return Gate.prepare(self.rig, self.oidc.issuer, self.folder / f"guard-{next(self._number)}", setting)
 
     @contextmanager
-    def installed(self, mode: str = "enforce", **environment: str) -> Iterator[Gate]:
-        """A gate that runs, and whose admission door Kubernetes asks."""
-        gate = self.prepare(mode)
+    def installed(self, mode: str = "enforce", gate: Gate | None = None, **environment: str) -> Iterator[Gate]:
+        """A gate that runs, `gate` if it is prepared already, and whose admission door Kubernetes asks."""
+        gate = gate or self.prepare(mode)
         gate.start(**environment)
         webhook = Webhook(self.kubernetes, gate)
         other = self.config.stash.get(_gate_log, gate.log)
@@ -186,6 +187,12 @@ def guard(
 ) -> Guard:
     assert gate.service is not None  # the usual gate comes first: its log is shown where no other runs
     return Guard(rig, oidc, kubernetes, folder, request.config)
+
+
+@pytest.fixture(scope="session")
+def account(rig: Rig, kubernetes: Kubernetes, folder: Path) -> Account:
+    """The account as which gates take back what has failed."""
+    return Account.prepare(kubernetes, Path(rig["bin"]) / "kustomize", folder / "account")
 
 
 @pytest.fixture(scope="session")

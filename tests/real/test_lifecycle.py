@@ -14,7 +14,7 @@ import pytest
 
 from harness.cluster import path_of
 from harness.doors import AUTOMATED, Doors
-from harness.lifecycle import PROD, STAGING, Lifecycle
+from harness.lifecycle import PROD, STAGING, Lifecycle, remove_settings
 from harness.processes import eventually
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ Json = dict[str, Any]
 def life(doors: Doors, rig: Rig, folder: Path) -> Iterator[Lifecycle]:
     yield Lifecycle(doors, Path(rig["images"]), folder)
     doors.remove_all()
-    for kind, name in (("configmaps", "syncgate"), ("configmaps", "syncgate-ca"), ("secrets", "tests")):
-        doors.kubernetes.delete(path_of(kind, name, namespace=STAGING))
+    remove_settings(doors)
 
 
 def value_of(life: Lifecycle, component: str, namespace: str) -> str | None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from conftest import People
     from harness.cli import Cli
     from harness.cluster import Kubernetes, Repository
+    from harness.fleet import Account
     from harness.gate import Gate
 
 SETTINGS = "components/checkout/base/configmap.yaml"
@@ -223,32 +224,42 @@ def test_a_parent_of_plain_children_rolls_out_none_of_them(people: People, kuber
 
 
 def test_the_story_of_the_demo_is_the_same_here(
-    gate: Gate, people: People, shop: Repository, price: str, tmp_path: Path
+    gate: Gate, people: People, shop: Repository, account: Account, price: str, tmp_path: Path
 ) -> None:
     """`syncgate demo` tells it over stand-ins; the same code tells it over this Argo CD."""
     git = f"git -C {shlex.quote(str(shop.worktree))}"
     settings = shlex.quote(str(shop.worktree / SETTINGS))
-    push = (
-        f"sed -i 's/PRICE_CENTS: .*/PRICE_CENTS: \"{price}\"/' {settings}"
+    push, push_failing = (
+        f"sed -i 's/PRICE_CENTS: .*/PRICE_CENTS: \"{cents}\"/' {settings}"
         f" && {git} commit --quiet --all --message='The price of the story'"
         f" && {git} push --quiet origin HEAD && {git} rev-parse HEAD"
+        for cents in (price, "-1")
     )
     told = tmp_path / "story.json"
     people_of_the_story = {"engineer": "alice", "release_manager": "rita", "security": "sam"}
     tokens = {role: [name, people.token(name)] for role, name in people_of_the_story.items()}
-    setting = {"gate": gate.url, "ca_file": str(gate.ca), "component": "checkout", "push": push, **tokens}
+    pushes = {"push": push, "push_failing": push_failing}
+    setting = {"gate": gate.url, "ca_file": str(gate.ca), "component": "checkout", **pushes, **tokens}
     told.write_text(json.dumps(setting))
     name = "story::the_story_is_as_told_on_a_real_argo_cd"
-    done = subprocess.run(
-        ["cargo", "test", "--all-features", "--test", "integration", name, "--", "--exact", "--nocapture"],
-        cwd=Path(__file__).parents[2],
-        env=os.environ | {"SYNCGATE_STORY": str(told)},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
+    usual = gate.config.read_text()
+    gate.restart(account.section(admission=False))
+    try:
+        done = subprocess.run(
+            ["cargo", "test", "--all-features", "--test", "integration", name, "--", "--exact", "--nocapture"],
+            cwd=Path(__file__).parents[2],
+            env=os.environ | {"SYNCGATE_STORY": str(told)},
+            capture_output=True,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+    finally:
+        gate.stop()
+        gate.config.write_text(usual)
+        gate.start()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "1 passed" in done.stdout
     assert done.stdout.count("REFUSED") == 2
     assert done.stdout.count("ALLOWED") == 2
+    assert done.stdout.count("TAKEN BACK") == 1

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 PROJECT = "doors"
 PARENTS = "doors-parents"
 STAGING = "doors-staging"
-HOOKED = ("life-auto", "life-odd", "life-one", "life-two")
+FLEET = tuple(f"child-{letter}" for letter in "abcde")
+"""Components that are rolled out together."""
+HOOKED = ("life-auto", "life-odd", "life-one", "life-two", *FLEET)
 """Components whose applications in staging carry the shipped hook Jobs."""
 REPORTER = ("doors-staging", "doors-tests")
 """Namespace and name of the service account that reports tests of the applications in staging."""

@@ -91,6 +91,8 @@ class Setting:
     """The address of the admission door, if it has one. Then parents of the repository `doors` are in staging, too."""
     mode: str = "enforce"
     """What the environments do with a refusal."""
+    rollback: str = ""
+    """The section of rollbacks, if it has one. Then those parents are in staging as well."""
     more: str = ""
     """Further sections of the configuration."""
     signers: tuple[tuple[str, str], ...] = ()
@@ -159,7 +161,8 @@ service_accounts = {json.dumps(accounts)}
     )
     # The parents roll out to the namespace of Argo CD: shop-staging is in no environment; shop-prod is in prod, but has
     # no component. Both can be read, and neither can be synced.
-    namespaces = ["shop-staging", "doors-staging", *(["argocd"] if setting.admission else [])]
+    parents = ["argocd"] if setting.admission or setting.rollback else []
+    namespaces = ["shop-staging", "doors-staging", *parents]
     places = {"staging": f"namespaces = {json.dumps(namespaces)}, ", "prod": ""}
     for environment in ENVIRONMENTS:
         labels = f'labels = {{ "syncgate.dev/environment" = {_text(environment)} }}'
@@ -223,7 +226,7 @@ branches = ["main"]
 """
         for repository in repositories.values()
     ]
-    return "".join([*blocks, setting.more]).lstrip()
+    return "".join([*blocks, setting.rollback, setting.more]).lstrip()
 
 
 def _admission(address: str, certificate: Path, key: Path, cluster: str) -> str:
@@ -311,11 +314,14 @@ class Gate:
         assert self.service is not None
         self.service.kill()
 
-    def command(self, *arguments: str, token: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    def command(
+        self, *arguments: str, token: str, within: float = 60, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
         """Runs one of the gate's own commands, such as `log list`, with a token."""
         env = {key: value for key, value in os.environ.items() if not key.startswith("SYNCGATE_")}
         env |= {"SYNCGATE_URL": self.url, "SYNCGATE_TOKEN": token, "SYNCGATE_CA_FILE": str(self.ca), **environment}
-        return subprocess.run([binary(), *arguments], env=env, capture_output=True, text=True, timeout=60, check=False)
+        command: list[str | Path] = [binary(), *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=within, check=False)
 
     def json(self, *arguments: str, token: str) -> dict[str, Any]:
         """Runs one of the gate's own commands with `--output json`."""

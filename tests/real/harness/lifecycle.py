@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .doors import HOOKED, Doors
+from .cluster import path_of
+from .doors import FLEET, HOOKED, Doors
 from .gate import ROOT
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Lifecycle:
         """Copies the shipped components, and writes what their README asks for."""
         doors = self.doors
         shutil.copytree(_HOOKS, doors.repository.worktree / "hooks", dirs_exist_ok=True)
-        for component in HOOKED:
+        for component in sorted(set(HOOKED) - set(FLEET)):
             for environment in ("staging", "prod"):
                 self._write(f"lifecycle/{component}-{environment}", _overlay(component, environment))
         image = self.images / "lifecycle-tests"
@@ -83,18 +84,7 @@ class Lifecycle:
             (image / name).write_text(text)
         marks = self.folder / "marks"
         marks.mkdir(exist_ok=True)
-        settings = {
-            "SYNCGATE_URL": gate.url,
-            "SYNCGATE_CA_FILE": "/etc/syncgate/ca.crt",
-            "SYNCGATE_COMMITS": "none",
-            "SYNCGATE_RETRY_SECONDS": "5",
-            "MARKS": str(marks),
-        }
-        doors.kubernetes.write_config_map(STAGING, "syncgate", settings)
-        doors.kubernetes.write_config_map(STAGING, "syncgate-ca", {"ca.crt": gate.ca.read_text()})
-        secret = {"API_KEY": "only for tests"}
-        manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tests"}, "stringData": secret}
-        doors.kubernetes.apply(f"/api/v1/namespaces/{STAGING}/secrets/tests", manifest)
+        write_settings(doors, gate, MARKS=str(marks))
 
     def _write(self, folder: str, content: Json) -> None:
         path = self.doors.repository.worktree / folder / "kustomization.yaml"
@@ -121,6 +111,28 @@ class Lifecycle:
     def push(self, value: int) -> str:
         """A commit that rolls out another value."""
         return self.doors.repository.set("plain/settings.yaml", "VALUE", str(value))
+
+
+def write_settings(doors: Doors, gate: Gate, **more: str) -> None:
+    """What the README of the shipped components asks for in the namespace of the Jobs."""
+    settings = {
+        "SYNCGATE_URL": gate.url,
+        "SYNCGATE_CA_FILE": "/etc/syncgate/ca.crt",
+        "SYNCGATE_COMMITS": "none",
+        "SYNCGATE_RETRY_SECONDS": "5",
+        **more,
+    }
+    doors.kubernetes.write_config_map(STAGING, "syncgate", settings)
+    doors.kubernetes.write_config_map(STAGING, "syncgate-ca", {"ca.crt": gate.ca.read_text()})
+    secret = {"API_KEY": "only for tests"}
+    manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "tests"}, "stringData": secret}
+    doors.kubernetes.apply(f"/api/v1/namespaces/{STAGING}/secrets/tests", manifest)
+
+
+def remove_settings(doors: Doors) -> None:
+    """Takes it away again."""
+    for kind, name in (("configmaps", "syncgate"), ("configmaps", "syncgate-ca"), ("secrets", "tests")):
+        doors.kubernetes.delete(path_of(kind, name, namespace=STAGING))
 
 
 def _overlay(component: str, environment: str) -> Json:

@@ -120,6 +120,23 @@ def processes_of(folder: Path) -> list[str]:
     return found
 
 
+def pid_of(program: str, folder: Path) -> int:
+    """The one process of a program that was started for `folder`, as its environment or command line tells."""
+    found = []
+    for process in Path("/proc").iterdir():
+        if not process.name.isdigit():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes()
+            told = command + (process / "environ").read_bytes()
+        except OSError:
+            continue  # it has ended meanwhile
+        if Path(command.split(b"\0")[0].decode(errors="replace")).name == program and str(folder).encode() in told:
+            found.append(int(process.name))
+    assert len(found) == 1, f"{len(found)} processes of {program}"
+    return found[0]
+
+
 def eventually(what: str, check: Callable[[], object], *, within: float = 30, every: float = 0.2) -> object:
     """Calls `check` until it gives something true, and gives that."""
     deadline = time.monotonic() + within

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::interface::{Coming, Line};
 use crate::freeze::shown;
+use crate::record::cli::printable;
 
 /// Lines, one below the other.
 #[must_use]
@@ -45,9 +46,4 @@ pub fn freeze(coming: &Coming) -> String {
         format!("will be frozen from {from} until {until}")
     };
     printable(&format!("{when} by '{}': {}", coming.name, coming.reason))
-}
-
-/// What others wrote, without what steers a terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }

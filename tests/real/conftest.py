@@ -29,9 +29,11 @@ from harness.fleet import Account
 from harness.gate import AUDIENCE, ENVIRONMENTS, ROOT, Gate, Setting, binary
 from harness.processes import Service, processes_of
 from harness.protobuf import Facts
+from harness.stage import Stage
 from harness.testdoor import TestDoor
 from harness.tokens import Provider
 from harness.webhook import Webhook
+from harness.wire import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -280,6 +282,21 @@ def staged(doors: Doors, people: People) -> Iterator[str]:
         people.cli("alice").run("app", "sync", STAGING).ok()
         doors.at_rest(STAGING, commit)
         yield commit
+    finally:
+        doors.remove_all()
+
+
+@pytest.fixture
+def stage(doors: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> Iterator[Stage]:
+    """A gate with its door in front of `auto-prod` and `plain-prod`; the first has rolled out what has passed."""
+    doors.create(doors.application(STAGING, "staging"))
+    try:
+        with guard.installed() as gate:
+            stage = Stage(rig, doors, gate, Client(facts, gate.url, gate.ca), people.token)
+            stage.prove()
+            stage.automated("auto-prod")
+            stage.plain("plain-prod")
+            yield stage
     finally:
         doors.remove_all()
 

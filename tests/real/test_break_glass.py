@@ -5,36 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-import pytest
-
-from harness.doors import STAGING
 from harness.processes import eventually
-from harness.stage import Stage
-from harness.wire import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from conftest import Guard, People, Rig
-    from harness.doors import Doors
-    from harness.protobuf import Facts
+    from conftest import People
+    from harness.stage import Stage
 
 WHY = "payments are down, INC-4711"
-
-
-@pytest.fixture
-def stage(doors: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> Iterator[Stage]:
-    """A gate with its door in front of `auto-prod` and `plain-prod`; the first has rolled out what has passed."""
-    doors.create(doors.application(STAGING, "staging"))
-    try:
-        with guard.installed() as gate:
-            stage = Stage(rig, doors, gate, Client(facts, gate.url, gate.ca), people.token)
-            stage.prove()
-            stage.automated("auto-prod")
-            stage.plain("plain-prod")
-            yield stage
-    finally:
-        doors.remove_all()
 
 
 def listed(stage: Stage, people: People) -> dict[str, dict[str, Any]]:

@@ -10,39 +10,17 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
-import pytest
-
 from harness.cluster import path_of
-from harness.doors import STAGING
 from harness.processes import eventually
-from harness.stage import Stage
-from harness.wire import Client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from conftest import Guard, People, Rig
+    from conftest import People
     from harness.doors import Doors
-    from harness.protobuf import Facts
+    from harness.stage import Stage
 
 _ZONE = "Europe/Zurich"
 # Long enough for all that is tried during the freeze.
 _SECONDS = 75
-
-
-@pytest.fixture
-def stage(doors: Doors, guard: Guard, rig: Rig, people: People, facts: Facts) -> Iterator[Stage]:
-    """A gate with its door in front of `auto-prod` and `plain-prod`; the first has rolled out what has passed."""
-    doors.create(doors.application(STAGING, "staging"))
-    try:
-        with guard.installed() as gate:
-            stage = Stage(rig, doors, gate, Client(facts, gate.url, gate.ca), people.token)
-            stage.prove()
-            stage.automated("auto-prod")
-            stage.plain("plain-prod")
-            yield stage
-    finally:
-        doors.remove_all()
 
 
 def held(doors: Doors, name: str, because: str) -> str:

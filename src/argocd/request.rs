@@ -30,7 +30,7 @@ pub(crate) use sync::{HookJson, null_is_empty};
 pub use sync::{Retry, SyncRequest};
 
 /// Names of the remarks that the gate leaves on an operation.
-pub use sync::{INFO_CALLER, INFO_DECISION};
+pub use sync::{INFO_CALLER, INFO_DECISION, INFO_ROLLBACK};
 
 /// Why a body is not taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

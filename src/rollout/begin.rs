@@ -278,7 +278,7 @@ async fn may(
         }
     }
     let Some(plan) = all else { return Ok(()) };
-    controller::decided(app, draft, caller, &plan)
+    controller::decided(app, draft, caller, &plan, ())
         .await
         .map(drop)
 }
@@ -364,7 +364,7 @@ async fn put_on_record(
         "because": text,
         "run": run,
         "operation": operation,
-        "by": rollback.by,
+        "by": rollback.by.as_ref().map(Caller::display),
         "state": rollback.state,
         "why": rollback.why,
         "steps": targets.collect::<Vec<_>>(),

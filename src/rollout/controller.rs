@@ -13,12 +13,12 @@ use futures_util::{StreamExt as _, stream};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::kubernetes::Error as WriteError;
+use super::kubernetes::{Error as WriteError, Start};
 use super::{ROLLBACK, Rollback, Rollout, State, Step, StepState, Target, target};
 use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Effect;
-use crate::argocd::request::INFO_DECISION;
+use crate::argocd::request::{INFO_DECISION, INFO_ROLLBACK};
 use crate::deployed;
 use crate::draft::Draft;
 use crate::failpoint;
@@ -38,8 +38,6 @@ use crate::telemetry::chain;
 
 /// What the record calls the end of a rollback.
 const END: &str = "Rollback.end";
-/// The remark on an operation that says what it takes back, and why.
-const INFO_BECAUSE: &str = "syncgate-rollback";
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many rollbacks go on at a time, and how many applications of one.
@@ -293,7 +291,7 @@ async fn waiting(
         caller: rollback.by.as_ref().unwrap_or(&gate),
         because: &rollback.because.text,
     };
-    asking.carried_out(app, rollout, target, &live).await
+    asking.carried_out(app, rollout, target, live).await
 }
 
 /// What goes on in `live` that must end first. What belongs to the rollout itself is ended.
@@ -374,30 +372,33 @@ pub(super) struct Asking<'a> {
     pub(super) because: &'a str,
 }
 
-/// Asks the policies whether `caller` may do `plan`; what is asked and answered goes into `draft`.
+/// Asks the policies whether `caller` may do `plan`, by `call`; what is asked and answered goes into `draft`.
 ///
 /// # Errors
-/// [`Rejection`]: no, or it cannot be told.
-pub(super) async fn decided(
+/// [`Rejection`]: no, or it cannot be told. Nothing is taken back in an environment that has come to only observe.
+pub(super) async fn decided<T>(
     app: &App,
     draft: &mut Draft,
     caller: &Caller,
     plan: &Plan,
-) -> Result<Permitted<()>, Rejection> {
+    call: T,
+) -> Result<Permitted<T>, Rejection> {
     let holds = hold::of_plan(app, plan).await?;
     let policies = app.policies.current();
     let questions = plan.questions(caller, "own", app.clock.now(), &holds);
     draft.planned(plan, &holds, &policies);
-    match decide(&policies, &questions, ()) {
-        Decision::Allow(permitted) => {
-            draft.permitted(&permitted);
-            Ok(permitted)
-        }
-        Decision::Deny(denial) => {
-            draft.denied(&denial);
-            Err(refusal::plainly(app, (plan, &holds), caller, &denial))
-        }
-    }
+    let denial = match decide(&policies, &questions, call) {
+        Decision::Allow(permitted) => match permitted.observed() {
+            None => {
+                draft.permitted(&permitted);
+                return Ok(permitted);
+            }
+            Some(observed) => observed.clone(),
+        },
+        Decision::Deny(denial) => denial,
+    };
+    draft.denied(&denial);
+    Err(refusal::plainly(app, (plan, &holds), caller, &denial))
 }
 
 impl Asking<'_> {
@@ -447,7 +448,7 @@ impl Asking<'_> {
             "initiatedBy": { "username": self.caller.display() },
             "info": [
                 { "name": INFO_DECISION, "value": decision.to_string() },
-                { "name": INFO_BECAUSE, "value": self.because },
+                { "name": INFO_ROLLBACK, "value": self.because },
             ],
             "sync": sync,
         });
@@ -466,7 +467,7 @@ impl Asking<'_> {
         app: &App,
         rollout: &Rollout,
         target: &Target,
-        live: &Value,
+        live: Value,
     ) -> Next {
         let Some(kubernetes) = &app.kubernetes else {
             return Next::Failed("the gate has no access to the Kubernetes API".to_owned());
@@ -478,14 +479,15 @@ impl Asking<'_> {
             json!({ "rollout": rollout.decision, "because": self.because, "to": target.pinned }),
         );
         let decision = draft.decision();
-        let operation = self.operation(app, decision, target, live);
+        let operation = self.operation(app, decision, target, &live);
         let asked = async {
-            let plan = self.planned(app, target, live, &operation).await?;
-            decided(app, &mut draft, self.caller, &plan).await?;
-            Ok(plan)
+            let plan = self.planned(app, target, &live, &operation).await?;
+            let start = Start { live, operation };
+            let permitted = decided(app, &mut draft, self.caller, &plan, start).await?;
+            Ok((plan, permitted))
         };
-        let plan = match asked.await {
-            Ok(plan) => plan,
+        let (plan, permitted) = match asked.await {
+            Ok(asked) => asked,
             Err(rejection) => return refused(app, &mut draft, &rejection).await,
         };
         let stored = async {
@@ -508,11 +510,11 @@ impl Asking<'_> {
         if let Some(why) = unkept {
             let stage = "not forwarded: ".to_owned() + &why;
             record.close(Outcome::Failed { stage }).await;
-            never_began(app, decision, live).await;
+            never_began(app, decision, &permitted.call().live).await;
             return Next::Wait(why);
         }
         failpoint::reach(failpoint::BEFORE_ROLLBACK).await;
-        let written = kubernetes.begin(live, &operation).await;
+        let written = kubernetes.begin(&permitted).await;
         failpoint::reach(failpoint::AFTER_ROLLBACK).await;
         match written {
             Ok(()) => {
@@ -523,7 +525,7 @@ impl Asking<'_> {
                 tracing::warn!(%decision, application = %self.step.application, error = chain(&error), "not written");
                 let stage = "kubernetes".to_owned();
                 record.close(Outcome::Failed { stage }).await;
-                not_written(app, decision, live, &error).await
+                not_written(app, decision, &permitted.call().live, &error).await
             }
         }
     }

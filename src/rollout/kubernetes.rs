@@ -2,7 +2,7 @@
 //!
 //! Argo CD's own API cannot do it: its Rollback skips hooks, its Sync takes no recorded parameters, and both are
 //! refused while automated sync is on. In: the object as it was read, and the operation. Out: it is written, if the
-//! object is still as it was read; or else why not. Never: any other write.
+//! object is still as it was read; or else why not. Never: any other write, or one without a permit.
 
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tokio::sync::OnceCell;
 use crate::argocd::path::encode_into;
 use crate::config::Rollback;
 use crate::json;
+use crate::policy::Permitted;
 
 /// How long the API server may take: it asks the admission door, which may take 25 seconds.
 const TIMEOUT: Duration = Duration::from_secs(40);
@@ -35,6 +36,15 @@ pub enum Error {
     /// Nobody can tell whether it was written.
     #[error("the Kubernetes API did not answer: {0}")]
     Unknown(String),
+}
+
+/// The start of an operation of an Application.
+#[derive(Debug)]
+pub struct Start {
+    /// The Application object as it was read.
+    pub live: Value,
+    /// The operation that Argo CD is to carry out.
+    pub operation: Value,
 }
 
 /// The Kubernetes API of the cluster of Argo CD.
@@ -67,12 +77,13 @@ impl Kubernetes {
         self.client.get_or_try_init(|| connect(&self.config)).await
     }
 
-    /// Writes `operation` into the Application that was read as `live`. Argo CD begins it then.
+    /// Writes what is permitted. Argo CD begins it then.
     ///
     /// # Errors
     /// [`Error`]; only after [`Error::Unknown`] it may have been written.
-    pub async fn begin(&self, live: &Value, operation: &Value) -> Result<(), Error> {
+    pub async fn begin(&self, permitted: &Permitted<Start>) -> Result<(), Error> {
         let client = self.client().await?;
+        let Start { live, operation } = permitted.call();
         let text = |pointer| json::text(live, pointer);
         let mut uri = "/apis/argoproj.io/v1alpha1/namespaces/".to_owned();
         encode_into(&mut uri, text("/metadata/namespace"));

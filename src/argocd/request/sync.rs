@@ -19,6 +19,8 @@ use crate::names::{AppRef, DecisionId};
 pub const INFO_DECISION: &str = "syncgate-decision";
 /// The remark on an operation that holds the caller's name.
 pub const INFO_CALLER: &str = "syncgate-caller";
+/// The remark of an operation by which the gate takes a rollout back: why.
+pub const INFO_ROLLBACK: &str = "syncgate-rollback";
 
 /// How often and when Argo CD tries a failed sync again.
 pub use crate::argocd::proto::RetryStrategy as Retry;
@@ -275,7 +277,7 @@ impl SyncRequest {
     pub fn stamp(&mut self, decision: &DecisionId, caller: &str) {
         self.0.infos.retain(|info| {
             let name = info.name.as_deref().unwrap_or_default().trim();
-            ![INFO_DECISION, INFO_CALLER]
+            ![INFO_DECISION, INFO_CALLER, INFO_ROLLBACK]
                 .iter()
                 .any(|ours| name.eq_ignore_ascii_case(ours))
         });

@@ -639,9 +639,14 @@ fn remarks_by_which_a_caller_claims_to_be_the_gate_are_removed() {
         value: Some("forged".into()),
     };
     let message = proto::ApplicationSyncRequest {
-        infos: ["syncgate-decision", "Syncgate-Caller", " syncgate-caller "]
-            .map(claim)
-            .into(),
+        infos: [
+            "syncgate-decision",
+            "Syncgate-Caller",
+            " syncgate-caller ",
+            "syncgate-rollback",
+        ]
+        .map(claim)
+        .into(),
         ..full()
     };
     let mut request = SyncRequest::from_grpc_message(&message.encode_to_vec()).unwrap();

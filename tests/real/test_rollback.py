@@ -262,7 +262,7 @@ def test_without_the_door_automated_sync_would_undo_it(
         refused = gate.command("rollout", "rollback", rollout["decision"], token=alice)
         assert refused.returncode == 1, refused.stdout
         assert f"automated sync of {name} would undo it" in refused.stderr
-        fleet.stays()
+        fleet.stays(15)
         clean.kubernetes.patch_application(name, {"spec": {"syncPolicy": None}})
         started = gate.command("rollout", "rollback", rollout["decision"], token=alice, within=120)
         assert started.returncode == 0, started.stdout + started.stderr

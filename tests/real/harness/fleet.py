@@ -328,7 +328,7 @@ class Fleet:
             found[name] = f"{status.get('operationState', {}).get('startedAt')} {len(status.get('history', []))}"
         return found
 
-    def stays(self, seconds: float = 15) -> None:
+    def stays(self, seconds: float = 8) -> None:
         """Nothing moves any more: no operation begins for a while."""
         before = self.starts()
         moved: list[object] = []

@@ -66,6 +66,9 @@ OWN = {
 OF_SNAPSHOTS = {"ApplicationService.GetManifests", "ApplicationService.ResourceTree"}
 # What argocd-server serves beside its API; it is not in the log of its calls.
 BESIDE = {"UiAsset"}
+# How a call fails that was passed on: argocd-server drops a call at the deadline that the caller has set (`grpc-timeout`),
+# and is still at it.
+MAY_HAVE_ACTED = {"upstream-protocol", "upstream-timeout"}
 # The index of applications that reads are decided by, and what it does not have.
 READS_FIRST = {"ApplicationService.Get", "ApplicationService.Watch"}
 # Where a message names its application, if not in `name`.
@@ -99,14 +102,14 @@ class Seen:
             return None
         opening, outcome = self.entry["opening"], (self.entry["closing"] or {}).get("outcome", {})
         calls = list(self.executed)
-        if outcome.get("kind") == "forwarded":
+        if outcome.get("kind") == "forwarded" or outcome.get("stage") in MAY_HAVE_ACTED:
             mine = [call for call in calls if call.operation == opening["operation"]]
             if mine:
                 calls.remove(mine[-1])
                 if wrong := _same(opening, mine[-1]):
                     return wrong
             # A page of the web UI is no call.
-            elif opening["operation"] not in BESIDE and not _failed(outcome["status"]):
+            elif opening["operation"] not in BESIDE and outcome["kind"] == "forwarded" and not _failed(outcome["status"]):
                 return f"recorded as {opening['operation']}, executed as {[call.operation for call in calls]}"
         # To plan, and to answer by itself, the gate reads; a read that it refuses needs no reading of anything else.
         own = OWN if opening["effect"] != "read" or outcome.get("kind") == "answered" else READS_FIRST

@@ -239,6 +239,16 @@ impl App {
         self.config.admission.is_some()
     }
 
+    /// `application` as configuration and policies have it: without a namespace where that is Argo CD's own.
+    #[must_use]
+    pub fn named(&self, application: &AppRef) -> AppRef {
+        let home = &self.config.upstream.namespace;
+        AppRef {
+            namespace: application.namespace.clone().filter(|it| it != home),
+            name: application.name.clone(),
+        }
+    }
+
     /// The link to a rollout, for people.
     #[must_use]
     pub fn rollout_link(&self, decision: crate::names::DecisionId) -> String {

@@ -105,14 +105,11 @@ impl BreakGlass {
 
 impl Scope {
     fn is(&self, plan: &ApplicationPlan) -> bool {
-        let commits = |plan: &ApplicationPlan| -> Vec<_> {
-            plan.sources.iter().map(|s| s.commit.clone()).collect()
-        };
         let ours = &self.plan;
         (&ours.application, &ours.uid, &ours.environment)
             == (&plan.application, &plan.uid, &plan.environment)
             && ours.source_digest == plan.source_digest
-            && commits(ours) == commits(plan)
+            && ours.commits() == plan.commits()
     }
 }
 

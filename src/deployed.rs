@@ -77,7 +77,7 @@ fn deployment(decision: DecisionId, planned: &Planned) -> Option<DeploymentRow> 
         uid: plan.uid.clone(),
         environment: plan.environment.clone(),
         component: plan.component.clone(),
-        commits: commits(plan),
+        commits: plan.commits(),
         source_digest: plan.source_digest.clone(),
         started_at: None,
         state: DeploymentState::Permitted,
@@ -143,7 +143,7 @@ pub async fn is_incumbent(store: &Store, plan: &ApplicationPlan) -> Result<bool,
     let newest_first = store
         .deployments(&plan.environment, &plan.component, LOOK_BACK)
         .await?;
-    let commits = commits(plan);
+    let commits = plan.commits();
     let ended = newest_first.iter().find(|row| {
         row.application == plan.application
             && row.uid == plan.uid
@@ -163,7 +163,7 @@ pub async fn is_incumbent(store: &Store, plan: &ApplicationPlan) -> Result<bool,
 pub fn is_last(application: &Value, plan: &ApplicationPlan) -> bool {
     let known = AppFacts::from_json(application).ok();
     let last = known.as_ref().and_then(last);
-    last.is_some_and(|last| last == (commits(plan), plan.source_digest.clone()))
+    last.is_some_and(|last| last == (plan.commits(), plan.source_digest.clone()))
 }
 
 /// What an application rolled out last. What could not be pinned cannot be recognised either.
@@ -213,7 +213,7 @@ pub async fn verify(app: &App, decision: DecisionId, plan: &Plan) -> Result<(), 
     if planned.moving {
         return looked_at(app, decision, &planned.facts.app).await;
     }
-    let as_checked = rolls_out(&commits(pinned), &pinned.source_digest, &operation["sync"])
+    let as_checked = rolls_out(&pinned.commits(), &pinned.source_digest, &operation["sync"])
         && is_place(planned, &application)
         && operation.pointer("/retry/refresh").and_then(Value::as_bool) != Some(true);
     if as_checked {
@@ -401,13 +401,6 @@ pub fn rolls_out(commits: &[Commit], digest: &SourceDigest, what: &Value) -> boo
     };
     revisions == commits.iter().map(Commit::as_str).collect::<Vec<_>>()
         && ApplicationPlan::digests(&sources, &[]).0 == *digest
-}
-
-fn commits(plan: &ApplicationPlan) -> Vec<Commit> {
-    plan.sources
-        .iter()
-        .map(|source| source.commit.clone())
-        .collect()
 }
 
 #[cfg(test)]

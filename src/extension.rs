@@ -63,10 +63,7 @@ pub(crate) async fn call(
     let plan = Plan {
         action: EXTENSION,
         applications: vec![planned],
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     send(

@@ -69,6 +69,13 @@ pub struct PinnedSource {
 }
 
 impl ApplicationPlan {
+    /// What it is pinned to, one for each source.
+    #[must_use]
+    pub fn commits(&self) -> Vec<Commit> {
+        let commits = self.sources.iter().map(|source| source.commit.clone());
+        commits.collect()
+    }
+
     /// The digests of `sources` (each the JSON of one Argo CD `ApplicationSource`): whole, and with
     /// the fields named in `varies` (dotted JSON paths such as `helm.valueFiles`) left out.
     /// `targetRevision` is in neither: the commits stand for it. Members that are blank are in

@@ -14,7 +14,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::app::App;
-use crate::argocd::operation::Effect;
+use crate::argocd::classify::Wire;
+use crate::argocd::operation::{Effect, Operation};
+use crate::argocd::request::{AppTarget, Body as CallBody, Call, SyncRequest};
 use crate::body::{self, Body};
 use crate::config::Environment;
 use crate::draft::Draft;
@@ -529,6 +531,29 @@ impl From<Rejection> for Failed {
         let code = rejection.word().to_owned();
         Self { code, rejection }
     }
+}
+
+/// The sync of an application by `body`, as the API would take it: for what is decided as that sync would be.
+fn sync_call(name: &str, namespace: Option<&String>, body: Value) -> Result<Call, Rejection> {
+    let request = SyncRequest::from_json(name, Some(body));
+    let request = request.map_err(|error| Rejection::BadRequest {
+        sentence: crate::telemetry::chain(&error),
+    })?;
+    Ok(Call {
+        operation: Operation::ApplicationSync,
+        wire: Wire::Rest,
+        app: Some(AppTarget {
+            app: AppRef {
+                namespace: namespace.cloned(),
+                name: name.to_owned(),
+            },
+            project: None,
+        }),
+        child: None,
+        refresh: false,
+        forward_path: String::new(),
+        body: CallBody::Sync(Box::new(request)),
+    })
 }
 
 /// Puts on record that `work` is permitted, does it, and answers with what comes of it.

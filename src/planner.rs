@@ -51,6 +51,7 @@ use rollout::{At, Planning};
 use write::Write;
 
 /// What a call is about, ready to be asked about.
+#[derive(Default)]
 pub struct Plan {
     /// The action that policies know.
     pub action: &'static str,
@@ -242,10 +243,7 @@ pub async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan, Rejec
     Ok(Plan {
         action,
         applications,
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     })
 }
 
@@ -307,9 +305,7 @@ pub async fn admitted(
             .map_or("ApplicationService.Update", |first| first.action),
         applications,
         administers: planning.administers.into_iter().collect(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     })
 }
 
@@ -318,11 +314,7 @@ pub async fn admitted(
 pub fn administers(action: &'static str) -> Plan {
     Plan {
         action,
-        applications: Vec::new(),
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     }
 }
 
@@ -343,10 +335,7 @@ pub async fn screen(app: &App, caller: &Caller, call: &Call) -> Result<Option<Pl
     Ok(Some(Plan {
         action: call.operation.name(),
         applications: vec![planned],
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     }))
 }
 

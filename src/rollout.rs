@@ -48,6 +48,8 @@ pub const ASK: &str = "Rollback.ask";
 pub const OPEN: &str = "Rollout.open";
 /// The remark on a sync that says to which rollout it belongs.
 pub const INFO: &str = "rollout";
+/// How many rollouts of an application are looked back on.
+const LOOK_BACK: u32 = 20;
 
 /// A sync that was permitted, and all that it rolls out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,9 +104,8 @@ impl Pinned {
     /// What `plan` rolls out.
     #[must_use]
     pub fn of(plan: &ApplicationPlan) -> Self {
-        let commits = plan.sources.iter().map(|source| source.commit.clone());
         Self {
-            commits: commits.collect(),
+            commits: plan.commits(),
             source_digest: plan.source_digest.clone(),
         }
     }

@@ -52,10 +52,7 @@ pub(crate) async fn open(
     let plan = Plan {
         action: ACTION,
         applications: vec![planned],
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;

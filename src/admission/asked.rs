@@ -180,12 +180,11 @@ impl Asked {
     }
 
     fn application(&self) -> AppRef {
-        let namespace = json::text(&self.review.after, "/metadata/namespace");
-        AppRef {
-            namespace: Some(namespace.to_owned())
-                .filter(|namespace| *namespace != self.app.config.upstream.namespace),
-            name: json::text(&self.review.after, "/metadata/name").to_owned(),
-        }
+        let text = |pointer| json::text(&self.review.after, pointer).to_owned();
+        self.app.named(&AppRef {
+            namespace: Some(text("/metadata/namespace")),
+            name: text("/metadata/name"),
+        })
     }
 
     /// What the record says of the write.

@@ -8,12 +8,11 @@ use serde_json::json;
 
 use super::BreakGlass;
 use crate::app::App;
-use crate::argocd::operation::Effect;
 use crate::evidence::service::evidence_for;
 use crate::gate::{self, Finding};
 use crate::names::DecisionId;
 use crate::notify;
-use crate::record::{self, Door, Opening, Word};
+use crate::record::{self, Opening};
 use crate::store;
 
 /// What the record calls the end of a break-glass.
@@ -82,15 +81,7 @@ fn reminder(glass: &BreakGlass) -> Timestamp {
 /// The same entry however often a crash lets it be written.
 async fn put_on_record(app: &App, glass: &BreakGlass) -> Result<(), record::Error> {
     let decision = DecisionId::of_seen(glass.at, &format!("{CLOSED} {}", glass.decision));
-    let effect = Effect::Report.word();
-    let mut entry = Opening::new(
-        decision,
-        app.clock.now(),
-        Door::Controller,
-        CLOSED,
-        effect,
-        Word::Note,
-    );
+    let mut entry = Opening::of_gate(decision, app.clock.now(), CLOSED);
     let scope = glass.scope.iter();
     entry.applications = scope.map(|scope| scope.application.clone()).collect();
     let runs: Vec<&String> = glass

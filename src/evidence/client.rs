@@ -413,19 +413,12 @@ impl Client {
     /// # Errors
     /// As [`open`](Self::open).
     pub async fn preflight(&self, asked: &Asked) -> Result<Answer, Error> {
-        let url = format!("{}/syncgate/v1/preflight", self.base);
-        let body = serde_json::to_vec(asked).map_err(|source| Error::BadAnswer {
-            url: url.clone(),
-            source,
-        })?;
-        let asking = self.ask_once(&Method::POST, &url, body.into(), None);
-        let answer = tokio::time::timeout(SOON, asking)
-            .await
-            .map_err(|elapsed| Error::Unreachable {
-                url: url.clone(),
-                source: elapsed.into(),
-            })??;
-        read_answer(&url, &answer)
+        const PATH: &str = "/syncgate/v1/preflight";
+        let asking = tokio::time::timeout(SOON, self.post_once(PATH, asked));
+        asking.await.map_err(|elapsed| Error::Unreachable {
+            url: format!("{}{PATH}", self.base),
+            source: elapsed.into(),
+        })?
     }
 
     async fn post<B: Serialize + Sync, T: DeserializeOwned>(

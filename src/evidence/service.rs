@@ -42,7 +42,7 @@ mod withdrawing;
 pub use error::Error;
 use history::times_digest;
 pub use hooks::Disputed;
-pub use look_up::evidence_for;
+pub use look_up::{evidence_for, leading_commit};
 pub use shown::Required;
 pub use withdrawing::Withdrawer;
 

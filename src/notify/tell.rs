@@ -57,7 +57,7 @@ pub(crate) async fn refused(
         }),
         text: sentence,
     };
-    let notices = news.notices(app.config.url.as_str(), &app.config.receivers);
+    let notices = notices(app, &news);
     if notices.is_empty() {
         return;
     }
@@ -85,9 +85,7 @@ pub(crate) fn break_glass_opened(app: &App, glass: &BreakGlass) -> Vec<NewNotice
         glass.justification
     );
     let news = of_break_glass(app, glass, Kind::BreakGlassOpened, text);
-    news.map_or(Vec::new(), |news| {
-        news.notices(app.config.url.as_str(), &app.config.receivers)
-    })
+    news.map_or(Vec::new(), |news| notices(app, &news))
 }
 
 /// What is to be told of `glass`, whose tests are overdue, for the `nth` time.
@@ -108,16 +106,13 @@ pub(crate) fn break_glass_overdue(app: &App, glass: &BreakGlass, nth: u32) -> Ve
             at: app.clock.now(),
             ..news
         };
-        news.notices(app.config.url.as_str(), &app.config.receivers)
+        notices(app, &news)
     })
 }
 
-/// What is to be told of `rollout`, whose rollback has just begun, or ended, or is proposed.
+/// What is to be told of `rollback`, of `rollout`, which has just begun, or ended, or is proposed.
 #[must_use]
-pub(crate) fn rollback(app: &App, rollout: &Rollout) -> Vec<NewNotice> {
-    let Some(rollback) = &rollout.rollback else {
-        return Vec::new();
-    };
+pub(crate) fn rollback(app: &App, rollout: &Rollout, rollback: &Rollback) -> Vec<NewNotice> {
     let Some((kind, text)) = told_of(rollout, rollback) else {
         return Vec::new();
     };
@@ -156,7 +151,7 @@ pub(crate) fn rollback(app: &App, rollout: &Rollout) -> Vec<NewNotice> {
             })).collect::<Vec<_>>(),
         }),
     };
-    news.notices(app.config.url.as_str(), &app.config.receivers)
+    notices(app, &news)
 }
 
 /// What people read of a rollback; nothing of one that somebody has ended.
@@ -197,6 +192,11 @@ fn told_of(rollout: &Rollout, rollback: &Rollback) -> Option<(Kind, String)> {
             format!("{what} was taken back ({because}); what runs again has passed"),
         ),
     })
+}
+
+/// The messages to the receivers that want to know of `news`.
+fn notices(app: &App, news: &News) -> Vec<NewNotice> {
+    news.notices(app.config.url.as_str(), &app.config.receivers)
 }
 
 fn applications(glass: &BreakGlass) -> String {
@@ -244,9 +244,7 @@ pub(super) async fn runs(app: &App) -> Result<(), rollout::Error> {
             // What a failure calls for is begun before it counts as told, so that a crash does not lose it.
             rollout::run_failed(app, stored).await?;
             let news = failed(app, stored);
-            let notices = news.map_or(Vec::new(), |news| {
-                news.notices(app.config.url.as_str(), &app.config.receivers)
-            });
+            let notices = news.map_or(Vec::new(), |news| notices(app, &news));
             app.store.tell_run(stored.run.id, notices).await?;
         }
         if ended.len() < ROUND as usize {

@@ -8,18 +8,17 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{answer, internal, invalid, may, recorded};
+use super::{answer, internal, invalid, may, recorded, sync_call};
 use crate::app::App;
 use crate::argocd::classify::Wire;
-use crate::argocd::operation::Operation;
-use crate::argocd::request::{AppTarget, Body as CallBody, Call, SyncRequest};
+use crate::argocd::request::Call;
 use crate::body::Body;
 use crate::break_glass::interface::{Break, BreakGlasses};
 use crate::break_glass::{self, BreakGlass};
 use crate::draft::Draft;
 use crate::evidence::run;
 use crate::identity::Caller;
-use crate::names::{AppRef, DecisionId};
+use crate::names::DecisionId;
 use crate::pipeline;
 use crate::planner;
 use crate::policy::Resource;
@@ -71,23 +70,11 @@ fn call(asked: &Break) -> Result<Call, Rejection> {
         "infos": [{ "name": break_glass::INFO, "value": asked.justification }],
         "revision": asked.revision,
     });
-    let request = SyncRequest::from_json(&asked.application, Some(body));
-    let request = request.map_err(|error| bad(crate::telemetry::chain(&error)))?;
-    Ok(Call {
-        operation: Operation::ApplicationSync,
-        wire: Wire::Rest,
-        app: Some(AppTarget {
-            app: AppRef {
-                namespace: asked.application_namespace.clone(),
-                name: asked.application.clone(),
-            },
-            project: None,
-        }),
-        child: None,
-        refresh: false,
-        forward_path: String::new(),
-        body: CallBody::Sync(Box::new(request)),
-    })
+    sync_call(
+        &asked.application,
+        asked.application_namespace.as_ref(),
+        body,
+    )
 }
 
 /// What `caller` may see: what is open, then the newest of what is closed.

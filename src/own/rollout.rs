@@ -10,11 +10,12 @@ use http::request::Parts;
 use http::{Response, StatusCode};
 use serde_json::json;
 
-use super::{answer, ask, internal, invalid, limit, may, query, recorded, unknown_parameter};
+use super::{
+    answer, ask, internal, invalid, limit, may, query, recorded, sync_call, unknown_parameter,
+};
 use crate::app::App;
 use crate::argocd::classify::Wire;
-use crate::argocd::operation::Operation;
-use crate::argocd::request::{AppTarget, Body as CallBody, Call, SyncRequest};
+use crate::argocd::request::Call;
 use crate::body::Body;
 use crate::draft::Draft;
 use crate::evidence::run;
@@ -106,25 +107,11 @@ fn call(asked: &Open) -> Result<Call, Rejection> {
         "prune": asked.prune,
         "revision": asked.revision,
     });
-    let request = SyncRequest::from_json(&asked.application, Some(body));
-    let request = request.map_err(|error| Rejection::BadRequest {
-        sentence: crate::telemetry::chain(&error),
-    })?;
-    Ok(Call {
-        operation: Operation::ApplicationSync,
-        wire: Wire::Rest,
-        app: Some(AppTarget {
-            app: AppRef {
-                namespace: asked.application_namespace.clone(),
-                name: asked.application.clone(),
-            },
-            project: None,
-        }),
-        child: None,
-        refresh: false,
-        forward_path: String::new(),
-        body: CallBody::Sync(Box::new(request)),
-    })
+    sync_call(
+        &asked.application,
+        asked.application_namespace.as_ref(),
+        body,
+    )
 }
 
 /// Starts a rollback for `caller`.

@@ -62,9 +62,8 @@ pub(super) async fn plan(app: &App, caller: &Caller, call: &Call) -> Result<Plan
         action: call.operation.name(),
         applications,
         administers: planning.administers.into_iter().collect(),
-        justification: None,
-        rollout: None,
         listed: planning.listed,
+        ..Plan::default()
     })
 }
 

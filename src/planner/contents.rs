@@ -145,19 +145,18 @@ impl Planning<'_> {
             .collect();
         let live_ones: Vec<_> = stream::iter(reads).buffered(AT_ONCE).collect().await;
         for (manifest, live) in objects.applications.iter().zip(live_ones) {
-            let wave = wave(manifest);
+            self.waves.push(wave(manifest));
             self.listed.push(Listed {
                 facts: facts(self.app, manifest).0,
-                wave: self.waves.iter().copied().chain([wave]).collect(),
+                wave: self.waves.clone(),
             });
-            self.waves.push(wave);
-            let planned = self.child(manifest, live?).await;
-            self.waves.pop();
-            children.extend(led_to(planned?, wave));
+            let planned = self.child(manifest, live?).await?;
+            children.extend(self.led_to(planned));
         }
         for set in &objects.sets {
+            self.waves.push(wave(set));
             let planned = self.set(set).await?;
-            children.extend(led_to(planned, wave(set)));
+            children.extend(self.led_to(planned));
         }
         for project in &objects.projects {
             self.project(project).await?;
@@ -166,6 +165,15 @@ impl Planning<'_> {
             children.extend(self.pruned(rollout, live, &names, &objects).await?);
         }
         Ok(children)
+    }
+
+    /// Leaves a manifest, to which the waves lead: they lead to what was `planned` of it, unless more do.
+    fn led_to(&mut self, mut planned: Vec<Planned>) -> Vec<Planned> {
+        for one in planned.iter_mut().filter(|one| one.wave.is_empty()) {
+            one.wave.clone_from(&self.waves);
+        }
+        self.waves.pop();
+        planned
     }
 
     /// What a rollout deletes: what Argo CD knows of it and its manifests no longer have.
@@ -444,14 +452,6 @@ fn wave(manifest: &Value) -> i64 {
     let annotations = json::at(manifest, "/metadata/annotations");
     let given = annotations.get(WAVE).and_then(Value::as_str);
     given.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// `planned` of a manifest in this wave.
-fn led_to(planned: Vec<Planned>, wave: i64) -> impl Iterator<Item = Planned> {
-    planned.into_iter().map(move |mut planned| {
-        planned.wave.insert(0, wave);
-        planned
-    })
 }
 
 /// The namespace and name of an object.

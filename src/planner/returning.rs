@@ -44,10 +44,7 @@ pub async fn returning(
     Ok(Plan {
         action: ROLLBACK,
         applications: vec![planned],
-        administers: Vec::new(),
-        justification: None,
-        rollout: None,
-        listed: Vec::new(),
+        ..Plan::default()
     })
 }
 

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Error, merkle, sieve};
+use crate::argocd::operation::Effect;
 use crate::digest::canonical_json;
 use crate::gate::{ApplicationPlan, Finding};
 use crate::hold::Hold;
@@ -109,6 +110,14 @@ impl Opening {
             evaluation: Value::Null,
             request: Value::Null,
         }
+    }
+
+    /// The opening of `decision`, made at `at`, about something called `name` that the gate has seen or done by
+    /// itself, and that is over.
+    #[must_use]
+    pub fn of_gate(decision: DecisionId, at: Timestamp, name: &str) -> Self {
+        let effect = Effect::Report.word();
+        Self::new(decision, at, Door::Controller, name, effect, Word::Note)
     }
 
     /// What the log is searched by, cleaned as the bytes are.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::controller::{self, Asking};
 use super::target::{self, Found};
-use super::{Because, ROLLBACK, Rollback, Rollout, State, Step, StepState};
+use super::{Because, LOOK_BACK, ROLLBACK, Rollback, Rollout, State, Step, StepState};
 use crate::app::App;
 use crate::argocd::operation::Effect;
 use crate::draft::Draft;
@@ -18,16 +18,13 @@ use crate::evidence::view::RollbackLink;
 use crate::identity::Caller;
 use crate::json;
 use crate::names::{AppRef, DecisionId};
-use crate::notify;
 use crate::planner::Plan;
-use crate::record::{self, Door, Opening, Word};
+use crate::record;
 use crate::respond::Rejection;
 use crate::store::{self, DeploymentRow, DeploymentState, RunId, StoredRun};
 
 /// What the record calls the beginning of a rollback, or that one is proposed.
 const BEGIN: &str = "Rollback.begin";
-/// How many rollouts of an application are looked back on.
-const LOOK_BACK: u32 = 20;
 /// Characters of what Argo CD says of a hook, at most.
 const MAX_MESSAGE: usize = 160;
 
@@ -56,14 +53,6 @@ impl From<Error> for Rejection {
 /// # Errors
 /// [`Error`]; to be told again then.
 pub async fn deploy_ended(app: &App, row: &DeploymentRow, state: &Value) -> Result<(), Error> {
-    let application = own_name(app, &row.application);
-    let Some(rollout) = running(app, &application).await? else {
-        return Ok(());
-    };
-    let member = rollout.member(&application);
-    if member.is_none_or(|member| member.begun != Some(row.decision)) {
-        return Ok(());
-    }
     let hook = match row.state {
         DeploymentState::Succeeded => None,
         // Somebody ended it, who sees what it left.
@@ -81,6 +70,14 @@ pub async fn deploy_ended(app: &App, row: &DeploymentRow, state: &Value) -> Resu
             return Ok(());
         }
     };
+    let application = app.named(&row.application);
+    let Some(rollout) = running(app, &application).await? else {
+        return Ok(());
+    };
+    let member = rollout.member(&application);
+    if member.is_none_or(|member| member.begun != Some(row.decision)) {
+        return Ok(());
+    }
     let run = target::failed(app, row).await?;
     let because = match (run, hook) {
         (Some(run), _) => of_run(application, &run),
@@ -138,7 +135,7 @@ pub async fn run_failed(app: &App, stored: &StoredRun) -> Result<(), Error> {
     if !target::is_failure(stored) {
         return Ok(());
     }
-    let application = own_name(app, &run.application);
+    let application = app.named(&run.application);
     let Some(rollout) = running(app, &application).await? else {
         return Ok(());
     };
@@ -184,7 +181,7 @@ async fn by_itself(app: &App, rollout: Rollout, because: Because) -> Result<(), 
         rollback.state = State::Proposed;
         rollback.why = why;
     }
-    keep(app, rollout, rollback).await
+    keep(app, &rollout, rollback).await
 }
 
 /// The rollback of `rollout` to what was `found`.
@@ -291,30 +288,13 @@ fn conflict(sentence: &str) -> Rejection {
 }
 
 /// Keeps `rollback`, unless `rollout` has begun another meanwhile, on record and with the messages about it.
-async fn keep(app: &App, rollout: Rollout, rollback: Rollback) -> Result<(), Error> {
-    put_on_record(app, &rollout, &rollback).await?;
-    let after = Rollout {
-        rollback: Some(rollback),
-        ..rollout
+async fn keep(app: &App, rollout: &Rollout, rollback: Rollback) -> Result<(), Error> {
+    let is_free = |stored: &Rollout| {
+        let rollback = stored.rollback.as_ref();
+        rollback.is_none_or(|rollback| rollback.state == State::Proposed)
     };
-    let (decision, was) = (after.decision, after.clone());
-    let notices = notify::tell::rollback(app, &after);
-    let rollback = after.rollback;
-    let kept = app.store.change_rollout(decision, move |stored| {
-        let is_free = stored
-            .rollback
-            .as_ref()
-            .is_none_or(|it| it.state == State::Proposed);
-        is_free.then(|| {
-            stored.rollback = rollback;
-            notices
-        })
-    });
-    if kept.await? {
-        controller::told(&was);
-        app.notices.notify_one();
-    }
-    Ok(())
+    put_on_record(app, rollout, &rollback).await?;
+    Ok(controller::replace(app, rollout, rollback, is_free).await?)
 }
 
 /// The same entry however often a crash lets it be written.
@@ -334,19 +314,6 @@ async fn put_on_record(
         rollout.decision, rollback.by
     );
     let decision = DecisionId::of_seen(rollout.at, &named);
-    let mut entry = Opening::new(
-        decision,
-        app.clock.now(),
-        Door::Controller,
-        BEGIN,
-        Effect::Report.word(),
-        Word::Note,
-    );
-    entry.applications = rollback
-        .steps
-        .iter()
-        .map(|it| it.application.clone())
-        .collect();
     let targets = rollback.steps.iter().map(|step| {
         let target = step.target.as_ref();
         let member = rollout.member(&step.application);
@@ -359,7 +326,7 @@ async fn put_on_record(
             "note": step.note,
         })
     });
-    entry.request = json!({
+    let request = json!({
         "rollout": rollout.decision,
         "because": text,
         "run": run,
@@ -369,7 +336,7 @@ async fn put_on_record(
         "why": rollback.why,
         "steps": targets.collect::<Vec<_>>(),
     });
-    app.recorder.note(entry).await.map(drop)
+    controller::note(app, decision, BEGIN, rollback, request).await
 }
 
 /// The rollback of `rollout` that `caller` asks for: one that is proposed, or one that nothing has failed for, because
@@ -424,7 +391,7 @@ pub async fn asked(
 /// # Errors
 /// [`Rejection`] when it cannot be stored or put on record.
 pub async fn start(app: &App, rollout: Rollout, rollback: Rollback) -> Result<(), Rejection> {
-    Ok(keep(app, rollout, rollback).await?)
+    Ok(keep(app, &rollout, rollback).await?)
 }
 
 /// Whether newer rollouts have begun of all that is in it.
@@ -521,7 +488,7 @@ pub async fn because_of(
     application: &AppRef,
     run: RunId,
 ) -> Result<Option<RollbackLink>, store::Error> {
-    let application = own_name(app, application);
+    let application = app.named(application);
     let newest_first = app.store.rollouts_of(&application, LOOK_BACK).await?;
     let mut links = newest_first.into_iter().filter_map(|rollout| {
         let rollback = rollout.rollback?;
@@ -532,13 +499,4 @@ pub async fn because_of(
         })
     });
     Ok(links.next())
-}
-
-/// `application` as policies have it: without a namespace where that is Argo CD's own.
-fn own_name(app: &App, application: &AppRef) -> AppRef {
-    let home = &app.config.upstream.namespace;
-    AppRef {
-        namespace: application.namespace.clone().filter(|it| it != home),
-        name: application.name.clone(),
-    }
 }

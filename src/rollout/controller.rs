@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::kubernetes::{Error as WriteError, Start};
-use super::{ROLLBACK, Rollback, Rollout, State, Step, StepState, Target, target};
+use super::{LOOK_BACK, ROLLBACK, Rollback, Rollout, State, Step, StepState, Target, target};
 use crate::app::App;
 use crate::argocd::client::{Error, Refresh};
 use crate::argocd::operation::Effect;
@@ -30,7 +30,7 @@ use crate::names::{AppRef, DecisionId};
 use crate::notify;
 use crate::planner::{self, Plan};
 use crate::policy::{Decision, Permitted, decide};
-use crate::record::{self, Door, Durability, Opening, Outcome, Word};
+use crate::record::{self, Durability, Opening, Outcome, Word};
 use crate::refusal;
 use crate::respond::Rejection;
 use crate::store::{self, DeploymentState};
@@ -42,8 +42,6 @@ const END: &str = "Rollback.end";
 const PAUSE: Duration = Duration::from_secs(1);
 /// How many rollbacks go on at a time, and how many applications of one.
 const AT_ONCE: usize = 16;
-/// How many rollouts of an application are looked back on.
-const LOOK_BACK: u32 = 20;
 /// How long after its parent's sync an application may be taken up by automated sync.
 const COMES_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 /// How often the turn of an application comes before a person has to look.
@@ -604,54 +602,67 @@ async fn end(app: &App, rollout: &Rollout, rollback: &Rollback) -> Result<bool, 
         return app.store.change_rollout(rollout.decision, again).await;
     }
     let (state, why) = judged(rollback);
-    let mut ended = rollout.clone();
-    if let Some(rollback) = &mut ended.rollback {
-        rollback.state = state;
-        rollback.why.clone_from(&why);
-        rollback.ended_at = Some(now);
-    }
-    if let Err(error) = put_on_record(app, &ended, now).await {
+    let ended = Rollback {
+        state,
+        why,
+        ended_at: Some(now),
+        ..rollback.clone()
+    };
+    if let Err(error) = put_on_record(app, rollout, &ended).await {
         tracing::warn!(
             error = chain(&error),
             "the end of a rollback is not on record yet"
         );
         return Ok(false);
     }
-    let notices = notify::tell::rollback(app, &ended);
-    let after = ended.rollback.clone();
-    let change = move |stored: &mut Rollout| {
-        let is_running = stored.is_returning();
-        is_running.then(|| {
-            stored.rollback = after;
+    replace(app, rollout, ended, Rollout::is_returning).await?;
+    Ok(false)
+}
+
+/// Keeps `rollback` as that of `rollout`, with the messages about it, and logs and counts it; unless what is stored by now
+/// is not `free` for it.
+pub(super) async fn replace(
+    app: &App,
+    rollout: &Rollout,
+    rollback: Rollback,
+    free: fn(&Rollout) -> bool,
+) -> Result<(), store::Error> {
+    let notices = notify::tell::rollback(app, rollout, &rollback);
+    let after = rollback.clone();
+    let kept = app.store.change_rollout(rollout.decision, move |stored| {
+        free(stored).then(|| {
+            stored.rollback = Some(after);
             notices
         })
-    };
-    if app.store.change_rollout(rollout.decision, change).await? {
-        told(&ended);
-        app.notices.notify_one();
+    });
+    if !kept.await? {
+        return Ok(());
     }
-    Ok(false)
+    app.notices.notify_one();
+    let state = rollback.state.word();
+    metrics::counter!("syncgate_rollbacks_total", "state" => state).increment(1);
+    tracing::warn!(
+        rollout = %rollout.decision, application = %rollback.because.application,
+        because = rollback.because.text, state, why = rollback.why, "rollback"
+    );
+    Ok(())
 }
 
 /// How a rollback has ended of which no step goes on.
 fn judged(rollback: &Rollback) -> (State, String) {
+    let told = |step: &Step| format!("{}: {}", step.application, step.note);
     let of = |state| {
-        let steps = rollback
-            .steps
-            .iter()
-            .filter(move |step| step.state == state);
-        steps.map(|step| format!("{}: {}", step.application, step.note))
+        let steps = rollback.steps.iter();
+        let steps = steps.filter(move |step| step.state == state);
+        steps.map(told)
     };
-    let failed: Vec<String> = of(StepState::Failed).collect();
     // What this rollout has made and what fails has nowhere to go.
     let failing = &rollback.because.application;
-    let stays = of(StepState::Left).find(|_| {
-        let mut left = rollback.steps.iter();
-        left.any(|step| step.application == *failing && step.state == StepState::Left)
-    });
-    if !failed.is_empty() || stays.is_some() {
-        let what: Vec<String> = failed.into_iter().chain(stays).collect();
-        return (State::Stuck, what.join("; "));
+    let mut left = rollback.steps.iter();
+    let stays = left.find(|step| step.state == StepState::Left && step.application == *failing);
+    let bad: Vec<String> = of(StepState::Failed).chain(stays.map(told)).collect();
+    if !bad.is_empty() {
+        return (State::Stuck, bad.join("; "));
     }
     let overtaken: Vec<String> = of(StepState::Overtaken).collect();
     if overtaken.is_empty() {
@@ -661,34 +672,15 @@ fn judged(rollback: &Rollback) -> (State, String) {
     }
 }
 
-/// Logs how far a rollback is that has just begun or ended.
-pub(super) fn told(rollout: &Rollout) {
-    let Some(rollback) = &rollout.rollback else {
-        return;
-    };
-    let state = rollback.state.word();
-    metrics::counter!("syncgate_rollbacks_total", "state" => state).increment(1);
-    tracing::warn!(
-        rollout = %rollout.decision, application = %rollback.because.application,
-        because = rollback.because.text, state, why = rollback.why, "rollback"
-    );
-}
-
-/// The same entry however often a crash lets it be written.
-async fn put_on_record(app: &App, rollout: &Rollout, now: Timestamp) -> Result<(), record::Error> {
-    let Some(rollback) = &rollout.rollback else {
-        return Ok(());
-    };
+/// Puts on record that `rollback` of `rollout` has ended; the same entry however often a crash lets it be written.
+async fn put_on_record(
+    app: &App,
+    rollout: &Rollout,
+    rollback: &Rollback,
+) -> Result<(), record::Error> {
     let decisions: Vec<_> = rollback.steps.iter().map(|step| step.decision).collect();
     let named = format!("{END} {} {} {decisions:?}", rollout.decision, rollback.at);
     let decision = DecisionId::of_seen(rollback.at, &named);
-    let effect = Effect::Report.word();
-    let mut entry = Opening::new(decision, now, Door::Controller, END, effect, Word::Note);
-    entry.applications = rollback
-        .steps
-        .iter()
-        .map(|it| it.application.clone())
-        .collect();
     let steps = rollback.steps.iter().map(|step| {
         json!({
             "application": step.application,
@@ -697,13 +689,28 @@ async fn put_on_record(app: &App, rollout: &Rollout, now: Timestamp) -> Result<(
             "note": step.note,
         })
     });
-    entry.request = json!({
+    let request = json!({
         "rollout": rollout.decision,
         "because": rollback.because.text,
         "state": rollback.state,
         "why": rollback.why,
         "steps": steps.collect::<Vec<_>>(),
     });
+    note(app, decision, END, rollback, request).await
+}
+
+/// Puts `request` about `rollback` on record as `name`.
+pub(super) async fn note(
+    app: &App,
+    decision: DecisionId,
+    name: &str,
+    rollback: &Rollback,
+    request: Value,
+) -> Result<(), record::Error> {
+    let mut entry = Opening::of_gate(decision, app.clock.now(), name);
+    let steps = rollback.steps.iter();
+    entry.applications = steps.map(|step| step.application.clone()).collect();
+    entry.request = request;
     app.recorder.note(entry).await.map(drop)
 }
 

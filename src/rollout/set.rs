@@ -6,7 +6,7 @@
 
 use jiff::SignedDuration;
 
-use super::{INFO, Member, Pinned, Rollback, Rollout};
+use super::{INFO, LOOK_BACK, Member, Pinned, Rollback, Rollout};
 use crate::app::App;
 use crate::argocd::request::{Body, Call};
 use crate::gate::Finding;
@@ -21,8 +21,6 @@ use crate::store::{self, Store};
 const FOLLOWS_WITHIN: SignedDuration = SignedDuration::from_hours(1);
 /// How long further syncs may be said to belong to a rollout.
 const JOINED_WITHIN: SignedDuration = SignedDuration::from_hours(24);
-/// How many rollouts of an application are looked back on.
-const LOOK_BACK: u32 = 20;
 
 /// Keeps what the permitted `plan` rolls out: as a rollout of its own, or with the one to which it belongs.
 ///
@@ -174,11 +172,7 @@ pub async fn joined(
         tracing::error!(error, "a rollout cannot be read");
         Rejection::Internal
     })?;
-    let home = &app.config.upstream.namespace;
-    let named = AppRef {
-        namespace: target.app.namespace.clone().filter(|it| it != home),
-        name: target.app.name.clone(),
-    };
+    let named = app.named(&target.app);
     let goes_on = |rollout: &Rollout| {
         rollout.caller == caller.unique()
             && rollout.at >= app.clock.now() - JOINED_WITHIN

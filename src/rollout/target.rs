@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use super::{Pinned, Rollout, Target, is_rolled_back};
 use crate::app::App;
 use crate::config::Environment;
-use crate::evidence::service::evidence_for;
+use crate::evidence::service::{evidence_for, leading_commit};
 use crate::evidence::verdict::Verdict;
 use crate::gate::{self, ApplicationPlan, Finding, GapKind, Resolved, Sources};
-use crate::names::{AppRef, DecisionId, is_full_sha};
+use crate::names::{AppRef, DecisionId};
 use crate::store::{
     self, CountingState, DeploymentRow, DeploymentState, RunFilter, RunId, StoredRun,
 };
@@ -173,7 +173,7 @@ pub(super) async fn passed(
 
 /// The last word of each suite about `row` in its own environment, where all of them are passes.
 async fn here(app: &App, row: &DeploymentRow) -> Result<Option<Vec<RunId>>, store::Error> {
-    let last = last_words(app, row).await?;
+    let last = last_words(app.store.runs(of(row)).await?, row);
     let all = last.iter().all(is_pass);
     Ok(all.then(|| last.iter().map(|stored| stored.run.id).collect()))
 }
@@ -201,7 +201,7 @@ pub(super) async fn judged(app: &App, row: &DeploymentRow) -> Result<Judged, sto
     if runs.iter().any(is_pending) {
         return Ok(Judged::Pending);
     }
-    let last = last_words(app, row).await?;
+    let last = last_words(runs, row);
     let bad = last.iter().find(|stored| !is_pass(stored));
     if let Some(bad) = bad {
         return Ok(Judged::Failed(bad.run.id));
@@ -220,7 +220,7 @@ pub(super) async fn failed(
     app: &App,
     row: &DeploymentRow,
 ) -> Result<Option<StoredRun>, store::Error> {
-    let last = last_words(app, row).await?;
+    let last = last_words(app.store.runs(of(row)).await?, row);
     Ok(last.into_iter().find(is_failure))
 }
 
@@ -244,23 +244,19 @@ fn is_about(stored: &StoredRun, row: &DeploymentRow) -> bool {
 
 /// Which runs to look through for those about `row`.
 fn of(row: &DeploymentRow) -> RunFilter {
-    let commits = || row.commits.iter();
-    let commit = commits()
-        .find(|commit| is_full_sha(commit.as_str()))
-        .or_else(|| commits().next());
     RunFilter {
         component: Some(row.component.clone()),
         environment: Some(row.environment.clone()),
-        commit: commit.cloned(),
+        commit: leading_commit(&row.commits).cloned(),
         limit: RUNS,
         ..RunFilter::default()
     }
 }
 
-/// The run that spoke last of each suite about what `row` rolled out, in its environment.
-async fn last_words(app: &App, row: &DeploymentRow) -> Result<Vec<StoredRun>, store::Error> {
+/// The run of `runs` that spoke last of each suite about what `row` rolled out.
+fn last_words(runs: Vec<StoredRun>, row: &DeploymentRow) -> Vec<StoredRun> {
     let mut last: BTreeMap<String, StoredRun> = BTreeMap::new();
-    for stored in app.store.runs(of(row)).await? {
+    for stored in runs {
         let run = &stored.run;
         let is_word = stored.finish.is_some()
             && run.counting.state == CountingState::Counts
@@ -271,7 +267,7 @@ async fn last_words(app: &App, row: &DeploymentRow) -> Result<Vec<StoredRun>, st
             last.insert(suite, stored);
         }
     }
-    Ok(last.into_values().collect())
+    last.into_values().collect()
 }
 
 fn plan(row: &DeploymentRow, environment: &Environment) -> Option<ApplicationPlan> {

@@ -10,11 +10,10 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::argocd::client::KubernetesEvent;
-use crate::argocd::operation::Effect;
 use crate::deployed::{self, rolls_out};
 use crate::gate::{HookJob, Phase, hook_jobs};
 use crate::json;
-use crate::record::{self, Door, Opening, Word};
+use crate::record::{self, Opening};
 use crate::store::{DeploymentRow, DeploymentState};
 
 /// Characters of what Argo CD says of the end, at most.
@@ -113,15 +112,7 @@ pub(super) async fn put_on_record(
     }
     let now = app.clock.now();
     let decision = record::end_of(deployment.decision, &deployment.application);
-    let effect = Effect::Report.word();
-    let mut entry = Opening::new(
-        decision,
-        now,
-        Door::Controller,
-        record::OPERATION_END,
-        effect,
-        Word::Note,
-    );
+    let mut entry = Opening::of_gate(decision, now, record::OPERATION_END);
     entry.applications = vec![deployment.application.clone()];
     entry.request = facts(deployment, seen);
     app.recorder.note(entry).await.map(drop)

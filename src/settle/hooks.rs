@@ -12,14 +12,13 @@ use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::app::App;
-use crate::argocd::operation::Effect;
 use crate::evidence::hook::HookResult;
 use crate::evidence::service;
 use crate::evidence::service::Disputed;
 use crate::evidence::verdict::ReasonCode;
 use crate::gate::AppFacts;
 use crate::names::{AppRef, DecisionId};
-use crate::record::{self, Door, Opening, Word};
+use crate::record::{self, Opening};
 use crate::rollout;
 use crate::snapshot;
 use crate::store::{self, SnapshotOf};
@@ -104,14 +103,7 @@ pub(super) async fn weigh(app: &App) -> Result<(), Error> {
 
 async fn put_on_record(app: &App, disputed: &Disputed) -> Result<DecisionId, record::Error> {
     let decision = identifier(disputed);
-    let mut entry = Opening::new(
-        decision,
-        app.clock.now(),
-        Door::Controller,
-        DISPUTED,
-        Effect::Report.word(),
-        Word::Note,
-    );
+    let mut entry = Opening::of_gate(decision, app.clock.now(), DISPUTED);
     entry.applications = vec![disputed.stored.run.application.clone()];
     entry.request = disputed.facts();
     app.recorder.note(entry).await?;

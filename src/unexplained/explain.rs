@@ -19,7 +19,7 @@ use crate::break_glass;
 use crate::deployed::rolls_out;
 use crate::gate::{ApplicationPlan, Finding};
 use crate::json::{at, text};
-use crate::names::{AppRef, Commit, DecisionId};
+use crate::names::{AppRef, DecisionId};
 use crate::record::{self, Door, Entry, Opening, Planned, Word};
 use crate::rollout;
 use crate::store::{MAX_ROWS, Store};
@@ -185,8 +185,7 @@ pub(super) fn covers(opening: &Opening, ran: &Ran, home: &str) -> Result<(), &'s
 }
 
 fn is_of(plan: &ApplicationPlan, sync: &Value) -> bool {
-    let commits: Vec<Commit> = plan.sources.iter().map(|s| s.commit.clone()).collect();
-    rolls_out(&commits, &plan.source_digest, sync)
+    rolls_out(&plan.commits(), &plan.source_digest, sync)
 }
 
 fn names(applications: &[&AppRef], ran: &Ran, home: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::NEWEST;
 use crate::gate::{ApplicationPlan, EvidenceFor, Requirement, RunFacts, Standing, Withdrawn};
-use crate::names::is_full_sha;
+use crate::names::{Commit, is_full_sha};
 use crate::store::{self, CountingState, RunFilter, Store, StoredRun};
 
 /// The runs in `store` that bear on `plan`: for each requirement, the newest about its commits and the
@@ -24,13 +24,8 @@ pub async fn evidence_for(
             limit: NEWEST,
             ..RunFilter::default()
         };
-        // Of several sources, the one from Git is the one that moves.
-        let commits = || plan.sources.iter().map(|source| &source.commit);
-        let commit = commits()
-            .find(|commit| is_full_sha(commit.as_str()))
-            .or_else(|| commits().next());
         let about = RunFilter {
-            commit: commit.cloned(),
+            commit: leading_commit(&plan.commits()).cloned(),
             ..newest.clone()
         };
         for filter in [about, newest] {
@@ -43,6 +38,14 @@ pub async fn evidence_for(
         .sort_by(|a, b| (a.spoke, &a.id).cmp(&(b.spoke, &b.id)));
     evidence.runs.dedup_by(|a, b| a.id == b.id);
     Ok(evidence)
+}
+
+/// The commit by which runs about several sources are looked for: the one from Git is the one that moves.
+#[must_use]
+pub fn leading_commit(commits: &[Commit]) -> Option<&Commit> {
+    let mut from_git = commits.iter();
+    let from_git = from_git.find(|commit| is_full_sha(commit.as_str()));
+    from_git.or_else(|| commits.first())
 }
 
 /// What the gate has to know about a run; nothing for one that has not ended, or that is bound to

@@ -61,5 +61,6 @@ pub mod names;
 pub mod outbound;
 pub mod pattern;
 pub mod serve;
+pub mod signing;
 pub mod store;
 pub mod telemetry;

@@ -6,53 +6,23 @@
 //! the one before it still in the set; or one that is made at each start and never leaves memory. Never:
 //! a symmetric key, a credential of the caller among the claims.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
-};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderValue;
-use rustls::pki_types::PrivateKeyDer;
-use rustls::pki_types::pem::{self, PemObject as _};
 use serde_json::{Value, json};
 
 use crate::clock::Clock;
-use crate::digest::{canonical_json, sha256, sha256_hex};
+use crate::digest::{canonical_json, sha256_hex};
 use crate::identity::Caller;
 use crate::names::{DecisionId, Role};
+use crate::signing::{Error, SigningKey};
 
 /// How long an assertion is good for, in seconds.
 pub const LIFETIME: i64 = 60;
 /// The type (`typ`) of an assertion, so that it is taken for nothing else (RFC 8725 section 3.11).
 pub const TYPE: &str = "syncgate-identity+jwt";
-
-/// Why assertions cannot be signed.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The key is of another kind.
-    #[error("the key in `{}` is neither of P-256 (ES256) nor Ed25519 (EdDSA)", path.display())]
-    Kind {
-        /// The file.
-        path: PathBuf,
-    },
-    /// No key can be made.
-    #[error("no key can be made")]
-    Make,
-    /// The file is not there, or not PEM.
-    #[error("the key in `{}` cannot be read: it should be PEM, PKCS#8 or SEC1, and not encrypted", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        #[source]
-        source: pem::Error,
-    },
-}
 
 /// What an assertion says.
 #[derive(Clone, Copy, Debug)]
@@ -76,22 +46,9 @@ pub struct Signer {
 }
 
 struct Keys {
-    current: Arc<Key>,
+    current: Arc<SigningKey>,
     /// The one before, for services that have not read the set since.
-    previous: Option<Arc<Key>>,
-}
-
-struct Key {
-    pair: Pair,
-    /// The public key, with its id.
-    public: Value,
-    /// The header of what it signs, encoded.
-    header: String,
-}
-
-enum Pair {
-    Ecdsa(EcdsaKeyPair),
-    Ed25519(Ed25519KeyPair),
+    previous: Option<Arc<SigningKey>>,
 }
 
 impl Signer {
@@ -101,8 +58,8 @@ impl Signer {
     /// [`Error`] for a key that cannot be used.
     pub fn new(issuer: &str, file: Option<PathBuf>, clock: Clock) -> Result<Self, Error> {
         let key = match &file {
-            Some(path) => Key::read(path)?,
-            None => Key::made()?,
+            Some(path) => SigningKey::from_pem_file(path)?,
+            None => SigningKey::generate()?,
         };
         Ok(Self {
             issuer: issuer.to_owned(),
@@ -128,9 +85,9 @@ impl Signer {
         let Some(path) = &self.file else {
             return Ok(());
         };
-        let key = Arc::new(Key::read(path)?);
+        let key = Arc::new(SigningKey::from_pem_file(path)?);
         let now = self.keys.load_full();
-        if key.public != now.current.public {
+        if key.id() != now.current.id() {
             let previous = Some(Arc::clone(&now.current));
             let current = key;
             self.keys.store(Arc::new(Keys { current, previous }));
@@ -143,7 +100,7 @@ impl Signer {
     pub fn key_set(&self) -> Value {
         let keys = self.keys.load();
         let all = std::iter::once(&keys.current).chain(&keys.previous);
-        json!({ "keys": all.map(|key| &key.public).collect::<Vec<_>>() })
+        json!({ "keys": all.map(|key| key.public_jwk()).collect::<Vec<_>>() })
     }
 
     /// An assertion of `statement`, as the value of a header; nothing if it cannot be signed.
@@ -164,77 +121,9 @@ impl Signer {
             "jti": DecisionId::new(now).to_string(),
         });
         let key = Arc::clone(&self.keys.load().current);
-        let payload = URL_SAFE_NO_PAD.encode(claims.to_string());
-        let signed = format!("{}.{payload}", key.header);
-        let signature = URL_SAFE_NO_PAD.encode(key.signature(signed.as_bytes())?);
-        let mut value = HeaderValue::try_from(format!("{signed}.{signature}")).ok()?;
+        let mut value = HeaderValue::try_from(key.jwt(TYPE, &claims)?).ok()?;
         value.set_sensitive(true);
         Some(value)
-    }
-}
-
-impl Key {
-    fn made() -> Result<Self, Error> {
-        let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        Ok(Self::new(Pair::Ecdsa(pair.map_err(|_| Error::Make)?)))
-    }
-
-    fn read(path: &Path) -> Result<Self, Error> {
-        let key = PrivateKeyDer::from_pem_file(path).map_err(|source| Error::Read {
-            path: path.into(),
-            source,
-        })?;
-        let der = key.secret_der();
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pair = match &key {
-            PrivateKeyDer::Pkcs8(_) => Ed25519KeyPair::from_pkcs8_maybe_unchecked(der)
-                .map(Pair::Ed25519)
-                .or_else(|_| EcdsaKeyPair::from_pkcs8(algorithm, der).map(Pair::Ecdsa)),
-            _ => EcdsaKeyPair::from_private_key_der(algorithm, der).map(Pair::Ecdsa),
-        };
-        pair.map(Self::new)
-            .map_err(|_| Error::Kind { path: path.into() })
-    }
-
-    fn new(pair: Pair) -> Self {
-        let encode = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(bytes);
-        let (algorithm, mut public) = match &pair {
-            Pair::Ecdsa(pair) => {
-                // An uncompressed point: 0x04, x, y (SEC 1, 2.3.3).
-                let point = pair.public_key().as_ref().get(1..).unwrap_or_default();
-                let (x, y) = point.split_at(point.len() / 2);
-                let public = json!({"crv": "P-256", "kty": "EC", "x": encode(x), "y": encode(y)});
-                ("ES256", public)
-            }
-            Pair::Ed25519(pair) => {
-                let x = encode(pair.public_key().as_ref());
-                ("EdDSA", json!({"crv": "Ed25519", "kty": "OKP", "x": x}))
-            }
-        };
-        // RFC 7638: the members above, sorted, are those of a thumbprint.
-        let id = encode(&sha256(&canonical_json(&public)));
-        for (name, value) in [("kid", id.as_str()), ("alg", algorithm), ("use", "sig")] {
-            if let Some(public) = public.as_object_mut() {
-                public.insert(name.to_owned(), value.into());
-            }
-        }
-        let header = json!({"alg": algorithm, "kid": id, "typ": TYPE});
-        let header = encode(header.to_string().as_bytes());
-        Self {
-            pair,
-            public,
-            header,
-        }
-    }
-
-    fn signature(&self, bytes: &[u8]) -> Option<Vec<u8>> {
-        match &self.pair {
-            Pair::Ecdsa(pair) => {
-                let signature = pair.sign(&SystemRandom::new(), bytes).ok()?;
-                Some(signature.as_ref().to_vec())
-            }
-            Pair::Ed25519(pair) => Some(pair.sign(bytes).as_ref().to_vec()),
-        }
     }
 }
 

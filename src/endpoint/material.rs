@@ -32,7 +32,7 @@ const PING: Duration = Duration::from_mins(6);
 pub enum Error {
     /// The key that tells endpoints who calls.
     #[error("assertion.key")]
-    Assertion(#[from] super::assertion::Error),
+    Assertion(#[from] crate::signing::Error),
     /// A secret cannot be sent.
     #[error("the secret of endpoint `{endpoint}` {what}")]
     Secret {

@@ -97,6 +97,7 @@ async fn gate(upstream: &str, stop: &Stop, tasks: &TaskTracker) -> anyhow::Resul
                 decision: DecisionId(ulid::Ulid::nil()),
                 detach: Detach::No,
                 shape: Shape::Message,
+                until: None,
                 on_end: None,
             };
             let sent = upstream.send(&Benched, outbound, request).await;

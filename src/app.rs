@@ -23,6 +23,7 @@ use crate::identity::config::{
     OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
+use crate::identity::session::Sessions;
 use crate::index::{Index, Told};
 use crate::listener::Stop;
 use crate::names::AppRef;
@@ -148,7 +149,10 @@ impl App {
             policy::Live::open(&config.policies, clock.clone()).map_err(Error::Policies)?;
         let (folder, soft) = (&config.policies, stop.soft.clone());
         policy::watch(folder, policies.clone(), &tasks, soft).map_err(Error::Watch)?;
-        let identity = Identity::new(identity_config(&config)?, clock.clone(), &tasks, &stop.soft)
+        let store = Store::open(&config.store)?;
+        let sessions = Sessions::new(store.clone(), &config.url, clock.clone());
+        let issuers = identity_config(&config)?;
+        let identity = Identity::new(issuers, sessions, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
         let token =
@@ -167,7 +171,6 @@ impl App {
         };
         let upstream = Upstream::new(upstream, tasks.clone(), &stop).map_err(Error::Upstream)?;
         let endpoints = Endpoints::new(&config, clock.clone(), &tasks, &stop)?;
-        let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
         let runs = runs(&config, &store, &clock);

@@ -261,6 +261,12 @@ impl Draft {
             .set(format!("the caller was told `{}`", rejection.word()));
     }
 
+    /// Where to note, for the closing entry, what became of the answer.
+    #[must_use]
+    pub fn noted(&self) -> Arc<OnceLock<String>> {
+        Arc::clone(&self.late)
+    }
+
     /// What to do when the upstream's answer has ended: close the record, count.
     pub fn on_end(&self, app: &Arc<App>, record: OpenRecord) -> OnEnd {
         let tasks = app.tasks.clone();

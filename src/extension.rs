@@ -120,6 +120,7 @@ async fn send(
         decision: draft.decision(),
         detach: Detach::Yes,
         shape: Shape::Message,
+        until: None,
         on_end: Some(draft.on_end(app, record)),
     };
     let sent = app.upstream.send(permitted, outbound, request).await;

@@ -19,6 +19,7 @@ pub(crate) mod request;
 mod token;
 pub(crate) mod trust;
 pub(crate) mod tunnel;
+pub(crate) mod until;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,7 @@ pub use self::headers::DECISION;
 pub use self::observe::{Ending, OnEnd, StreamEnd};
 pub use self::token::{BadToken, UpstreamToken};
 pub use self::trust::SetupError;
+pub use self::until::Until;
 
 /// The gRPC metadata key, and header of gRPC-Web, in which Argo CD looks for a token first.
 const TOKEN: HeaderName = HeaderName::from_static("token");
@@ -141,6 +143,8 @@ pub struct Outbound {
     pub detach: Detach,
     /// One message or a stream.
     pub shape: Shape,
+    /// When a stream or a tunnel has to end, if not by itself.
+    pub until: Option<Until>,
     /// Called exactly once, whatever happens: also when [`Upstream::send`] returns an error or is
     /// dropped.
     pub on_end: Option<OnEnd>,
@@ -167,6 +171,7 @@ struct Exchange {
     send_as: SendAs,
     decision: DecisionId,
     shape: Shape,
+    until: Option<Until>,
     observer: Observer,
 }
 
@@ -215,6 +220,7 @@ impl Upstream {
             send_as: outbound.send_as,
             decision: outbound.decision,
             shape: outbound.shape,
+            until: outbound.until,
             observer: Observer::new(outbound.on_end),
         };
         match outbound.detach {
@@ -327,6 +333,7 @@ impl Exchange {
         let grpc_web = self.channel == Channel::GrpcWeb;
         let upstream = self.upstream;
         let body = upstream.observe(answer, self.observer, grpc_web, deadline, place);
+        let body = until::until(body, self.until, self.channel == Channel::Grpc);
         Ok(Response::from_parts(head, body))
     }
 }

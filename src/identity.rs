@@ -11,10 +11,12 @@
 
 pub mod config;
 pub mod credential;
+pub mod interface;
 pub mod jwt;
 pub mod keys;
 pub mod reason;
 pub mod roles;
+pub mod session;
 
 mod cache;
 mod kubernetes;
@@ -34,14 +36,15 @@ use tokio_util::task::TaskTracker;
 use self::cache::VerifiedTokens;
 use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
 use self::credential::Credential;
-use self::jwt::{Claims, UnverifiedToken};
+use self::jwt::{Claims, Type, UnverifiedToken};
 use self::keys::{IssuerKeys, Origin};
 use self::kubernetes::Kubernetes;
 use self::oidc::Oidc;
 use self::reason::{Quoted, Reason, Scheme};
 use self::roles::RoleMapping;
+use self::session::Sessions;
 use crate::clock::Clock;
-use crate::names::{PodRef, Role};
+use crate::names::{DecisionId, PodRef, Role};
 
 /// What came of looking for a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +63,7 @@ pub struct Identity {
     issuers: HashMap<Arc<str>, Issuer>,
     roles: Vec<RoleMapping>,
     verified: VerifiedTokens,
+    sessions: Arc<Sessions>,
     clock: Clock,
 }
 
@@ -85,13 +89,14 @@ enum Rules {
 
 impl Identity {
     /// Checks `config`, reads the files it names, and starts on `tasks` one refresher of keys for
-    /// each issuer, which runs until `stop`. Tokens are judged by `clock`. To be called inside the
-    /// runtime.
+    /// each issuer, and what `sessions` need, until `stop`. Tokens are judged by `clock`. To be called inside
+    /// the runtime.
     ///
     /// # Errors
     /// Everything that is wrong with the configuration, at once.
     pub fn new(
         config: IdentityConfig,
+        sessions: Sessions,
         clock: Clock,
         tasks: &TaskTracker,
         stop: &CancellationToken,
@@ -116,10 +121,13 @@ impl Identity {
         for issuer in issuers.values() {
             tasks.spawn(Arc::clone(&issuer.keys).run(stop.clone()));
         }
+        let sessions = Arc::new(sessions);
+        tasks.spawn(Arc::clone(&sessions).run(stop.clone()));
         Ok(Self {
             issuers,
             roles: config.roles,
             verified: VerifiedTokens::new(),
+            sessions,
             clock,
         })
     }
@@ -136,6 +144,30 @@ impl Identity {
             Ok(caller) => SchemeOutcome::Verify(caller),
             Err(reason) => SchemeOutcome::Reject(reason),
         }
+    }
+
+    /// The sessions of this gate.
+    #[must_use]
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
+    /// Who holds `token`, one of a configured issuer: a token of the gate is not exchanged for another.
+    ///
+    /// # Errors
+    /// The [`Reason`] why it does not count.
+    pub async fn subject_of(&self, token: &str) -> Result<Arc<Caller>, Reason> {
+        let unverified = UnverifiedToken::parse(token)?;
+        self.of_issuer(token, unverified).await
+    }
+
+    /// Whose session a refresh token renews. It is not used up by this.
+    ///
+    /// # Errors
+    /// The [`Reason`] why it renews none.
+    pub async fn of_refresh_token(&self, token: &str) -> Result<Arc<Caller>, Reason> {
+        let shown = self.sessions.renewable(token).await?;
+        Ok(self.of_shown(&shown))
     }
 
     /// The issuers whose keys could not be read yet: nobody of theirs can call. For `/ready`.
@@ -172,11 +204,49 @@ impl Identity {
             issuer: issuer.to_owned(),
             groups,
             expires_at,
+            sign_in: SignIn::default(),
         })
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
         let unverified = UnverifiedToken::parse(token)?;
+        if unverified.issuer() == self.sessions.issuer() {
+            return self.of_session(unverified).await;
+        }
+        self.of_issuer(token, unverified).await
+    }
+
+    async fn of_session(&self, token: UnverifiedToken<'_>) -> Result<Arc<Caller>, Reason> {
+        let shown = self.sessions.verify(token).await?;
+        Ok(self.of_shown(&shown))
+    }
+
+    /// The roles are those of now, not those of when the session began.
+    fn of_shown(&self, shown: &session::Shown) -> Arc<Caller> {
+        let who = &shown.row.caller;
+        Arc::new(Caller {
+            roles: roles::roles_of(&who.subject, &who.issuer, &who.groups, &self.roles),
+            expires_at: shown.expires_at,
+            sign_in: session::sign_in(&shown.row),
+            ..who.clone()
+        })
+    }
+
+    async fn of_issuer(
+        &self,
+        token: &str,
+        unverified: UnverifiedToken<'_>,
+    ) -> Result<Arc<Caller>, Reason> {
+        let caller = self.of_token(token, unverified).await?;
+        self.sessions.not_revoked(&caller).await?;
+        Ok(caller)
+    }
+
+    async fn of_token(
+        &self,
+        token: &str,
+        unverified: UnverifiedToken<'_>,
+    ) -> Result<Arc<Caller>, Reason> {
         let issuer = self.issuers.get(unverified.issuer());
         let issuer = issuer.ok_or_else(|| Reason::UnknownIssuer {
             issuer: Quoted::new(unverified.issuer()),
@@ -187,7 +257,7 @@ impl Identity {
         if let Some(caller) = self.verified.get(&key, keys.digest(), now) {
             return Ok(caller);
         }
-        let claims = unverified.verify(&keys, issuer.rules.scheme())?;
+        let claims = unverified.verify(Type::Jwt, &keys, issuer.rules.scheme())?;
         let (subject, groups, window) = issuer.rules.read(&claims, now)?;
         let caller = Arc::new(Caller {
             roles: roles::roles_of(&subject, &issuer.name, &groups, &self.roles),
@@ -195,6 +265,10 @@ impl Identity {
             issuer: issuer.name.to_string(),
             groups,
             expires_at: window.end,
+            sign_in: SignIn {
+                at: claims.issued_at()?,
+                ..SignIn::default()
+            },
         });
         self.verified
             .put(key, Arc::clone(&caller), keys.digest(), &window, now);
@@ -270,6 +344,20 @@ pub struct Caller {
     pub roles: BTreeSet<Role>,
     /// When the credential ends.
     pub expires_at: Timestamp,
+    /// How they signed in.
+    #[serde(default)]
+    pub sign_in: SignIn,
+}
+
+/// How a caller signed in.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignIn {
+    /// When the issuer gave out the credential; absent where it does not say.
+    pub at: Option<Timestamp>,
+    /// The session of the gate that the credential belongs to, named by the decision that began it.
+    pub session: Option<DecisionId>,
+    /// Whether the credential is bound to a key that the caller has shown to hold.
+    pub bound: bool,
 }
 
 /// The facts of one scheme.
@@ -313,6 +401,7 @@ impl Caller {
             groups: BTreeSet::new(),
             roles: BTreeSet::new(),
             expires_at: now,
+            sign_in: SignIn::default(),
         }
     }
 

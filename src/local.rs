@@ -108,6 +108,7 @@ async fn settings(
         decision: draft.decision(),
         detach: Detach::No,
         shape: Shape::Message,
+        until: None,
         on_end: None,
     };
     let request = Request::from_parts(head, body::full(body));
@@ -234,7 +235,6 @@ async fn can_i(app: &App, caller: &Caller, call: &Call) -> bool {
     let context = Context {
         finding,
         now: app.clock.now(),
-        bound: false,
         wire: "rest",
         mode: Mode::Enforce,
         sync,
@@ -268,6 +268,7 @@ pub(crate) async fn file(
         decision: draft.decision(),
         detach: Detach::No,
         shape: Shape::Message,
+        until: None,
         on_end: Some(draft.on_end(app, record)),
     };
     let request = Request::from_parts(head, body::empty());

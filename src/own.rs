@@ -40,7 +40,9 @@ mod break_glass;
 mod line;
 mod report;
 mod rollout;
+mod session;
 mod snapshot;
+pub(crate) mod token;
 mod withdraw;
 
 /// How many entries or runs a list gives unless asked for fewer.
@@ -60,11 +62,13 @@ enum Page {
     ListLog,
     ListRollouts,
     ListRuns,
+    ListSessions,
     OpenRollout,
     OpenRun,
     Preflight,
     ReportAttempts(String),
     ResumeRollback(String),
+    RevokeSessions,
     ShowAttestation(String),
     ShowLog(String),
     ShowLogSnapshot(String),
@@ -110,10 +114,13 @@ impl Page {
             ["runs", run, "snapshot"] => (GET, Self::ShowRunSnapshot((*run).to_owned())),
             ["runs", run, "statement"] => (GET, Self::ShowStatement((*run).to_owned())),
             ["runs", run, "withdraw"] => (POST, Self::WithdrawRun((*run).to_owned())),
+            ["sessions"] => (GET, Self::ListSessions),
+            ["sessions", "revoke"] => (POST, Self::RevokeSessions),
             _ => {
                 let sentence = "the gate has no such page; there are /syncgate/v1/runs, \
                                 /syncgate/v1/preflight, /syncgate/v1/lines, /syncgate/v1/rollouts, \
-                                /syncgate/v1/break-glass and /syncgate/v1/log";
+                                /syncgate/v1/break-glass, /syncgate/v1/sessions, \
+                                /syncgate/v1/token and /syncgate/v1/log";
                 return Err(Rejection::NotFound {
                     sentence: sentence.to_owned(),
                 });
@@ -152,6 +159,8 @@ impl Page {
             Self::OpenRollout => (crate::rollout::OPEN, Effect::Deploy),
             Self::ResumeRollback(_) | Self::TakeBack(_) => (crate::rollout::ASK, Effect::Deploy),
             Self::Preflight => (preflight::ACTION, Effect::Read),
+            Self::ListSessions => ("Session.read", Effect::Read),
+            Self::RevokeSessions => ("Session.revoke", Effect::Write),
             Self::WithdrawRun(_) => ("Run.withdraw", Effect::Write),
         }
     }
@@ -175,6 +184,21 @@ pub(crate) async fn handle(
             Ok(response) => response,
             Err(rejection) => draft.refuse(&app, rejection).await,
         };
+    }
+    if let Some(page) = token::Page::of(request.uri().path()) {
+        let (action, effect) = page.action();
+        draft.operation(action, effect, token::ANSWERS, "own");
+        let about = (token::ANSWERS, draft.decision());
+        let task = {
+            let app = Arc::clone(&app);
+            async move {
+                match token::answer(&app, &mut draft, page, request).await {
+                    Ok(response) => response,
+                    Err(rejection) => draft.refuse(&app, rejection).await,
+                }
+            }
+        };
+        return finished(&app, about, task).await;
     }
     let (head, body) = request.into_parts();
     let page = match Page::of(&head.method, head.uri.path()) {
@@ -261,6 +285,8 @@ async fn answered(
         }
         Page::FinishRun(run) => Box::pin(report::finish(app, draft, &caller, &run, &body)).await,
         Page::Preflight => preflight::answer(app, draft, &caller, &body).await,
+        Page::ListSessions => session::list(app, draft, &caller).await,
+        Page::RevokeSessions => session::revoke(app, draft, &caller, &body).await,
         Page::WithdrawRun(run) => withdraw::withdraw(app, draft, &caller, &run, &body).await,
     }
 }

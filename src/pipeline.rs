@@ -33,7 +33,9 @@ use crate::policy::{Decision, Mode, Permitted, decide};
 use crate::record::{Durability, Word};
 use crate::respond::{self, About, Credential, Form, Rejection};
 use crate::surface::Surface;
-use crate::{break_glass, deployed, endpoint, extension, filtered, local, own, rollout, terminal};
+use crate::{
+    break_glass, deployed, endpoint, extension, filtered, lease, local, own, rollout, terminal,
+};
 
 /// The longest message of somebody who is not signed in.
 const ANONYMOUS_BYTES: usize = 64 << 10;
@@ -362,6 +364,7 @@ async fn send(
     let record = draft.open(app, word, durability).await?;
     failpoint::reach(failpoint::BEFORE_FORWARD).await;
     let row = permitted.call().operation.row();
+    let streams = row.kind == Kind::ServerStream;
     let outbound = Outbound {
         channel: channel(permitted.call().wire),
         send_as: SendAs::Gate,
@@ -371,11 +374,12 @@ async fn send(
         } else {
             Detach::Yes
         },
-        shape: if row.kind == Kind::ServerStream {
+        shape: if streams {
             Shape::Stream
         } else {
             Shape::Message
         },
+        until: streams.then(|| lease::of(app, caller, draft.noted())),
         on_end: Some(draft.on_end(app, record)),
     };
     let response = app.upstream.send(&permitted, outbound, request).await;

@@ -38,6 +38,8 @@ pub enum Form {
     Grpc,
     /// gRPC-Web as the argocd CLI speaks it.
     GrpcWeb,
+    /// The gate's token endpoint: RFC 6749 section 5.2.
+    OAuth,
     /// The gate's own API: RFC 9457 problem details.
     Own,
     /// Argo CD's REST API.
@@ -116,6 +118,13 @@ pub enum Rejection {
     /// There is no such thing in the gate's own API.
     NotFound {
         /// What was looked for.
+        sentence: String,
+    },
+    /// What RFC 6749 section 5.2 and those that build on it have a word for.
+    OAuth {
+        /// The word.
+        error: &'static str,
+        /// What is wrong, and what to do.
         sentence: String,
     },
     /// More calls than the gate admits; nothing was forwarded.
@@ -249,6 +258,7 @@ impl Rejection {
             Self::Internal => plain(S::INTERNAL_SERVER_ERROR, Code::Internal, "internal",
                 "the gate failed and forwarded nothing"),
             Self::NotFound { sentence } => plain(S::NOT_FOUND, Code::NotFound, "not-found", sentence),
+            Self::OAuth { error, sentence } => plain(S::BAD_REQUEST, Code::InvalidArgument, error, sentence),
             Self::Overloaded => plain(S::SERVICE_UNAVAILABLE, Code::Unavailable, "overloaded",
                 "too many calls are under way, nothing was forwarded: try again"),
             Self::Policy { sentence } => plain(S::FORBIDDEN, Code::PermissionDenied, "policy", sentence),
@@ -333,6 +343,7 @@ pub fn reject(form: Form, rejection: &Rejection, about: About<'_>) -> Response<B
     let mut response = match form {
         Form::Grpc => trailers_only("application/grpc", &plain, &sentence),
         Form::GrpcWeb => trailers_only("application/grpc-web+proto", &plain, &sentence),
+        Form::OAuth => oauth(&plain, &sentence, about.decision),
         Form::Own => problem(rejection, &plain, &sentence, about.decision),
         Form::Rest => rest(&plain, &sentence),
     };
@@ -341,7 +352,7 @@ pub fn reject(form: Form, rejection: &Rejection, about: About<'_>) -> Response<B
     put(headers, DECISION, &about.decision.to_string());
     match form {
         Form::Grpc | Form::GrpcWeb => {}
-        Form::Own | Form::Rest => explain(headers, rejection),
+        Form::OAuth | Form::Own | Form::Rest => explain(headers, rejection),
     }
     response
 }
@@ -415,6 +426,23 @@ fn trailers_only(kind: &'static str, plain: &Plain, sentence: &str) -> Response<
 
 fn rest(plain: &Plain, sentence: &str) -> Response<Body> {
     let json = json!({ "error": sentence, "code": plain.grpc as u32, "message": sentence });
+    respond(plain.http, "application/json", body::full(json.to_string()))
+}
+
+/// What has no word in the RFCs is told in ours, as they allow.
+fn oauth(plain: &Plain, sentence: &str, decision: DecisionId) -> Response<Body> {
+    let error = match plain.word {
+        "bad-request" | "too-large" | "wrong-method" | "wrong-type" => "invalid_request",
+        "policy" => "access_denied",
+        "internal" => "server_error",
+        "overloaded" | "record-behind" => "temporarily_unavailable",
+        word => word,
+    };
+    let json = json!({
+        "error": error,
+        "error_description": sentence,
+        "decision": decision.to_string(),
+    });
     respond(plain.http, "application/json", body::full(json.to_string()))
 }
 

@@ -4,6 +4,7 @@ use http::{HeaderMap, Uri};
 
 use crate::endpoint::{Endpoint, Endpoints, Found};
 use crate::listener::Connection;
+use crate::own::token;
 
 /// A surface of the gate.
 pub enum Surface {
@@ -38,8 +39,9 @@ impl Surface {
     }
 }
 
+/// The prefix, and the two documents whose places are not ours to choose.
 fn is_own(path: &str) -> bool {
-    path.starts_with(OWN)
+    path.starts_with(OWN) || [token::RESOURCE, token::SERVER].contains(&path)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::argocd::request::AppTarget;
 use crate::body::Body;
 use crate::draft::Draft;
 use crate::forward::{Channel, Detach, Outbound, SendAs, Shape};
+use crate::lease;
 use crate::names::AppRef;
 use crate::pipeline::{ask, authenticate, sign_in};
 use crate::planner::{self, Plan};
@@ -65,6 +66,7 @@ pub(crate) async fn open(
         decision: draft.decision(),
         detach: Detach::No,
         shape: Shape::Stream,
+        until: Some(lease::of(app, &caller, draft.noted())),
         on_end: Some(draft.on_end(app, record)),
     };
     let origin = app.config.url.origin().ascii_serialization();

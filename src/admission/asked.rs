@@ -414,6 +414,7 @@ mod tests {
             groups: BTreeSet::new(),
             roles: BTreeSet::new(),
             expires_at: jiff::Timestamp::MAX,
+            sign_in: crate::identity::SignIn::default(),
         };
         let write = |revision: &str, version: &str| {
             json!({

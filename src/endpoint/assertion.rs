@@ -144,7 +144,7 @@ mod tests {
     use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519};
 
     use super::*;
-    use crate::identity::Subject;
+    use crate::identity::{SignIn, Subject};
 
     const AUDIENCE: &str = "https://checkout.example";
 
@@ -172,6 +172,7 @@ mod tests {
             groups: std::collections::BTreeSet::new(),
             roles: [Role::parse("engineer").unwrap()].into(),
             expires_at: jiff::Timestamp::MAX,
+            sign_in: SignIn::default(),
         }
     }
 

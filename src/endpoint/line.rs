@@ -18,6 +18,7 @@ use crate::config::Place;
 use crate::draft::Draft;
 use crate::forward::{self, request};
 use crate::identity::Caller;
+use crate::lease;
 use crate::listener::Connection;
 use crate::pipeline::authenticate;
 use crate::policy::{
@@ -40,7 +41,7 @@ pub(crate) async fn handle(
     let (form, wire) = match Form::of_content_type(request.headers()) {
         Form::Grpc => (Form::Grpc, "grpc"),
         Form::GrpcWeb => (Form::GrpcWeb, "grpc-web"),
-        Form::Own | Form::Rest => (Form::Own, "rest"),
+        Form::OAuth | Form::Own | Form::Rest => (Form::Own, "rest"),
     };
     draft.operation(action, effect, form, wire);
     let asked = Asked {
@@ -132,6 +133,7 @@ async fn line(
         connection: asked.connection,
         host,
         decision: draft.decision(),
+        until: lease::of(app, &caller, draft.noted()),
         on_end: draft.on_end(app, record),
     };
     let sent = endpoint.upstream.send(&permitted, errand, request).await;

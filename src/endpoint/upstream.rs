@@ -29,7 +29,8 @@ use crate::forward::pool::{HttpClient, Place};
 use crate::forward::request::WithoutTrailers;
 use crate::forward::trust::Target;
 use crate::forward::{
-    DEADLINE_SLACK, Ending, Error, OnEnd, Permission, deadline, headers as forward, tunnel,
+    DEADLINE_SLACK, Ending, Error, OnEnd, Permission, Until, deadline, headers as forward, tunnel,
+    until,
 };
 use crate::listener::Connection;
 use crate::names::DecisionId;
@@ -70,6 +71,8 @@ pub(super) struct Errand {
     pub(super) redirects: Redirects,
     /// The decision; named in the answer.
     pub(super) decision: DecisionId,
+    /// When the answer, or the websocket, has to end.
+    pub(super) until: Until,
     /// Called exactly once, whatever happens.
     pub(super) on_end: OnEnd,
 }
@@ -136,6 +139,7 @@ impl Upstream {
         if let (Some(upstream), Some(client)) = (upgraded, exchanged.client) {
             forward::set_upgrade(&mut head.headers);
             let carry = tunnel::carry(client, upstream, observer, Some(errand.connection));
+            let carry = tunnel::bounded(Some(errand.until), carry);
             let hard = self.hard.clone();
             self.tasks.spawn(hard.run_until_cancelled_owned(carry));
             return Ok(Response::from_parts(head, body::empty()));
@@ -148,7 +152,8 @@ impl Upstream {
             needles.scrubber(),
             exchanged.place,
         );
-        Ok(Response::from_parts(head, body::boxed(body)))
+        let body = until::until(body::boxed(body), Some(errand.until), grpc);
+        Ok(Response::from_parts(head, body))
     }
 
     /// Path, method, headers and body as they arrive there.

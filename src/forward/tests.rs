@@ -531,6 +531,7 @@ async fn an_absent_upstream_is_told_from_one_that_breaks_off() {
             decision: DecisionId::new(jiff::Timestamp::UNIX_EPOCH),
             detach: Detach::Yes,
             shape: Shape::Message,
+            until: None,
             on_end: None,
         };
         within(upstream.send(&Permit, outbound, request))

@@ -15,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::observe::{Ending, Observer};
-use super::{Error, Fault, Outbound, Upstream, headers};
+use super::{Error, Fault, Outbound, Until, Upstream, headers};
 use crate::body::{self, Body};
 use crate::listener::Connection;
 
@@ -61,6 +61,7 @@ impl Upstream {
         };
         headers::set_upgrade(&mut head.headers);
         let carry = carry(client, upstream, observer, connection);
+        let carry = bounded(outbound.until, carry);
         let hard = self.hard.clone();
         self.tasks.spawn(hard.run_until_cancelled_owned(carry));
         Ok(Response::from_parts(head, body::empty()))
@@ -123,6 +124,17 @@ fn check_origin(headers: &HeaderMap, origins: &[String]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// `carry`, or no more of it once it has to end; both sides then see their connection closed.
+pub(crate) async fn bounded(until: Option<Until>, carry: impl Future<Output = ()>) {
+    match until {
+        Some(until) => tokio::select! {
+            _ = until => {}
+            () = carry => {}
+        },
+        None => carry.await,
+    }
 }
 
 /// Copies bytes both ways until both sides are done. Keeps `_connection`, so that the client still

@@ -3,8 +3,8 @@
 //! In: the text of a token. Out: first an [`UnverifiedToken`], which gives up only what is needed
 //! to find the key; with the key's word, [`Claims`]. They are different types, so that nothing can
 //! read a claim that was not verified. Refused: every algorithm but the asymmetric ones on the
-//! list, header extensions (`crit`, `b64`), types other than `JWT`, keys given twice, padding and
-//! stray bits in the base64. Never: a key that the token itself brings (`jwk`, `jku`, `x5c`, `x5u`).
+//! list, header extensions (`crit`, `b64`), types other than the one that is asked for, keys given
+//! twice, padding and stray bits in the base64. Never: a key that the token itself brings (`jwk`, `jku`, `x5c`, `x5u`).
 
 mod claims;
 
@@ -88,6 +88,16 @@ impl Algorithm {
     }
 }
 
+/// What a token is for, as its header says (`typ`; RFC 8725 section 3.11): one that was made for one thing is
+/// taken for nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Type {
+    /// An ID token, or one of a service account: `JWT`, or nothing, as Kubernetes has it.
+    Jwt,
+    /// One that the gate makes for itself, by its name.
+    Own(&'static str),
+}
+
 /// A token whose signature nobody has checked. It gives up its issuer, its key's id and its
 /// algorithm; the claims come out with [`UnverifiedToken::verify`].
 pub struct UnverifiedToken<'a> {
@@ -95,6 +105,7 @@ pub struct UnverifiedToken<'a> {
     signed: &'a [u8],
     signature: Vec<u8>,
     algorithm: Algorithm,
+    typ: Option<String>,
     key_id: Option<String>,
     issuer: String,
     claims: Map<String, Value>,
@@ -121,11 +132,11 @@ impl<'a> UnverifiedToken<'a> {
         };
         let algorithm = algorithm(&header, &issuer)?;
         check_extensions(&header)?;
-        check_type(&header)?;
         Ok(Self {
             signed: signed.as_bytes(),
             signature: decode("signature", signature)?,
             algorithm,
+            typ: typ(&header)?,
             key_id: key_id(&header)?,
             issuer,
             claims,
@@ -150,12 +161,32 @@ impl<'a> UnverifiedToken<'a> {
         self.algorithm
     }
 
-    /// The claims, if the signature is one of `keys`, which must be the keys of
-    /// [`UnverifiedToken::issuer`]. `scheme` is for the sentence of a refusal.
+    /// Whether its header says that it is of the type `wanted`.
     ///
     /// # Errors
-    /// A [`Reason`] if the key is not there or the signature is not its.
-    pub fn verify(self, keys: &KeySet, scheme: Scheme) -> Result<Claims, Reason> {
+    /// [`Reason::Type`].
+    pub fn check_type(&self, wanted: Type) -> Result<(), Reason> {
+        let fits = match (wanted, self.typ.as_deref()) {
+            (Type::Jwt, None) => true,
+            (Type::Jwt, Some(typ)) => typ.eq_ignore_ascii_case("jwt"),
+            (Type::Own(name), Some(typ)) => typ == name,
+            (Type::Own(_), None) => false,
+        };
+        if fits {
+            return Ok(());
+        }
+        Err(Reason::Type {
+            found: Quoted::new(self.typ.as_deref().unwrap_or("JWT")),
+        })
+    }
+
+    /// The claims, if it is of the type `wanted` and the signature is one of `keys`, which must be the keys
+    /// of [`UnverifiedToken::issuer`]. `scheme` is for the sentence of a refusal.
+    ///
+    /// # Errors
+    /// A [`Reason`] if it is of another type, the key is not there or the signature is not its.
+    pub fn verify(self, wanted: Type, keys: &KeySet, scheme: Scheme) -> Result<Claims, Reason> {
+        self.check_type(wanted)?;
         let verified = keys.verify(
             self.algorithm,
             self.key_id.as_deref(),
@@ -226,15 +257,10 @@ fn check_extensions(header: &Map<String, Value>) -> Result<(), Reason> {
     }
 }
 
-/// `typ` is absent, as Kubernetes has it, or `JWT`. Access tokens (`at+jwt`, RFC 9068), proofs
-/// (`dpop+jwt`), logout and event tokens say what they are.
-fn check_type(header: &Map<String, Value>) -> Result<(), Reason> {
+fn typ(header: &Map<String, Value>) -> Result<Option<String>, Reason> {
     match header.get("typ") {
-        None => Ok(()),
-        Some(Value::String(typ)) if typ.eq_ignore_ascii_case("jwt") => Ok(()),
-        Some(Value::String(typ)) => Err(Reason::Type {
-            found: Quoted::new(typ),
-        }),
+        None => Ok(None),
+        Some(Value::String(typ)) => Ok(Some(typ.clone())),
         Some(_) => Err(malformed("header: `typ` is not a string")),
     }
 }

@@ -139,6 +139,12 @@ pub enum Reason {
         /// Now.
         now: Timestamp,
     },
+    /// Somebody took it back.
+    #[error("the credential was revoked: sign in again")]
+    Revoked {
+        /// What was revoked, for the record.
+        what: &'static str,
+    },
     /// A JSON key appears twice.
     #[error("the token names `{key}` twice: send one whose issuer names it once")]
     Repeated {
@@ -159,6 +165,12 @@ pub enum Reason {
         /// Whose key.
         issuer: Quoted,
     },
+    /// The session is not there any more.
+    #[error("the session has ended: sign in again")]
+    SessionEnded,
+    /// Sessions cannot be read.
+    #[error("sessions cannot be read now: try again in a minute")]
+    SessionsUnavailable,
     /// The session cookie is in several parts.
     #[error(
         "the cookie `argocd.token` is split into parts, which is not supported: sign in again with \
@@ -180,6 +192,17 @@ pub enum Reason {
     Type {
         /// The `typ` of the header or the claims, or the claim that gives it away.
         found: Quoted,
+    },
+    /// A session that can be renewed needs a sign-in of just now.
+    #[error(
+        "a session that can be renewed begins with a sign-in of the last five minutes: sign in again"
+    )]
+    Stale,
+    /// What may be used once was used.
+    #[error("this {what} was used before: ask for a new one")]
+    Spent {
+        /// What it is.
+        what: &'static str,
     },
     /// Nobody configured that issuer.
     #[error(
@@ -218,9 +241,14 @@ impl Reason {
             Self::Malformed { .. } => "malformed",
             Self::NotBearer => "not-bearer",
             Self::NotYetValid { .. } => "not-yet-valid",
+            Self::Revoked { .. } => "revoked",
             Self::Repeated { .. } => "repeated",
             Self::RepeatedPlace { .. } => "repeated-place",
             Self::Signature { .. } => "signature",
+            Self::SessionEnded => "session-ended",
+            Self::SessionsUnavailable => "sessions-unavailable",
+            Self::Stale => "stale",
+            Self::Spent { .. } => "spent",
             Self::SplitCookie => "split-cookie",
             Self::TooLarge { .. } => "too-large",
             Self::Type { .. } => "type",
@@ -229,12 +257,22 @@ impl Reason {
         }
     }
 
+    /// Whether the same credential may count a little later.
+    #[must_use]
+    pub fn passes(&self) -> bool {
+        matches!(
+            self,
+            Self::KeysUnavailable { .. } | Self::SessionsUnavailable
+        )
+    }
+
     /// What the record should hold beyond the sentence, if anything.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
             Self::KeyUnknown { key, .. } => Some(format!("kid `{key}`")),
             Self::Malformed { detail } => Some(detail.clone()),
+            Self::Revoked { what } => Some(format!("the {what} was revoked")),
             _ => None,
         }
     }
@@ -270,6 +308,8 @@ pub enum Scheme {
     Kubernetes,
     /// `OpenID` Connect.
     Oidc,
+    /// A session of the gate.
+    Session,
 }
 
 impl Scheme {
@@ -277,7 +317,7 @@ impl Scheme {
     fn renew(self) -> &'static str {
         match self {
             Self::Kubernetes => "read the token file again, the kubelet renews it",
-            Self::Oidc => "sign in again",
+            Self::Oidc | Self::Session => "sign in again",
         }
     }
 
@@ -285,7 +325,7 @@ impl Scheme {
     fn fetch(self) -> &'static str {
         match self {
             Self::Kubernetes => "mount a projected token with that audience",
-            Self::Oidc => "sign in with `argocd login --sso`",
+            Self::Oidc | Self::Session => "sign in with `argocd login --sso`",
         }
     }
 }

@@ -27,12 +27,17 @@ use super::config::{
     PlainHttp, RefreshTimes,
 };
 use super::roles::{AccountMatch, GroupMatch, RoleMapping};
+use super::session::Sessions;
 use super::{Identity, SchemeOutcome};
 use crate::clock::Clock;
 use crate::names::Role;
+use crate::store::Store;
 
 /// When the tests take place.
 pub(crate) const NOW: &str = "2026-11-23T14:14:30Z";
+
+/// The address of the gate.
+pub(crate) const GATE: &str = "https://gate.example/";
 
 /// A key pair with an id.
 #[derive(Clone)]
@@ -220,11 +225,18 @@ pub(crate) fn account(issuer: &str) -> Value {
     })
 }
 
+/// The sessions of the gate at `url`, kept in `folder`.
+pub(crate) fn sessions(folder: &tempfile::TempDir, url: &str, clock: &Clock) -> Sessions {
+    let store = Store::open(&folder.path().join("store.db")).unwrap();
+    Sessions::new(store, &url.parse().unwrap(), clock.clone())
+}
+
 /// An [`Identity`] with a clock that tests can move.
 pub(crate) struct Bench {
     pub(crate) identity: Identity,
     now: Arc<Mutex<Timestamp>>,
     stop: CancellationToken,
+    _folder: tempfile::TempDir,
 }
 
 impl Bench {
@@ -234,11 +246,15 @@ impl Bench {
         let told = Arc::clone(&now);
         let clock = Clock::from_fn(move || *told.lock().unwrap());
         let stop = CancellationToken::new();
-        let identity = Identity::new(config, clock, &TaskTracker::new(), &stop).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let sessions = sessions(&folder, GATE, &clock);
+        let tasks = TaskTracker::new();
+        let identity = Identity::new(config, sessions, clock, &tasks, &stop).unwrap();
         Self {
             identity,
             now,
             stop,
+            _folder: folder,
         }
     }
 

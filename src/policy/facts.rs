@@ -429,7 +429,7 @@ fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     let mut fields = vec![
         ("finding", Fact::Text(context.finding.word().into())),
         ("now", Fact::Number(context.now.as_second())),
-        ("bound", Fact::Flag(context.bound)),
+        ("bound", Fact::Flag(question.caller.sign_in.bound)),
         ("scheme", Fact::Text(scheme.into())),
         ("wire", Fact::Text(context.wire.into())),
         ("mode", Fact::Text(context.mode.word().into())),

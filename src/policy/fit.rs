@@ -19,7 +19,7 @@ use super::question::{
     SyncOptions,
 };
 use super::source::{SCHEMA, Source};
-use crate::identity::{Caller, Subject};
+use crate::identity::{Caller, SignIn, Subject};
 use crate::names::AppRef;
 
 /// How many are told; the rest has the same cause.
@@ -66,7 +66,6 @@ fn unfit(policies: &Policies, caller: &Caller, action: &str, resource: Kind) -> 
         context: Context {
             finding: FindingWord::None,
             now: Timestamp::UNIX_EPOCH,
-            bound: false,
             wire: "grpc",
             mode: Mode::Enforce,
             sync: SyncOptions::belong_to(action).then(SyncOptions::default),
@@ -129,6 +128,7 @@ fn caller(kind: Kind) -> Caller {
         groups: BTreeSet::from([name()]),
         roles: BTreeSet::new(),
         expires_at: Timestamp::UNIX_EPOCH,
+        sign_in: SignIn::default(),
     }
 }
 

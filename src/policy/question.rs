@@ -98,8 +98,6 @@ pub struct Context {
     pub finding: FindingWord,
     /// When.
     pub now: Timestamp,
-    /// Whether the credential is bound to a key that the caller holds.
-    pub bound: bool,
     /// How the request came: `grpc`, `grpc-web`, `rest`, `own` or `admission`.
     pub wire: &'static str,
     /// What the environment does with a refusal.
@@ -118,7 +116,6 @@ impl Context {
         Self {
             finding: FindingWord::None,
             now,
-            bound: false,
             wire,
             mode: Mode::Enforce,
             sync: None,

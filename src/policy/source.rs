@@ -39,7 +39,7 @@ pub struct File {
 
 // The shipped files, so that the demonstration and the check of a folder's schema need no disk.
 const SHIPPED_SCHEMA: (&str, &str) = (SCHEMA, include_str!("../../policies/schema.cedarschema"));
-const SHIPPED_POLICIES: [(&str, &str); 15] = [
+const SHIPPED_POLICIES: [(&str, &str); 16] = [
     ("argocd.cedar", include_str!("../../policies/argocd.cedar")),
     (
         "break-glass.cedar",
@@ -84,6 +84,10 @@ const SHIPPED_POLICIES: [(&str, &str); 15] = [
         include_str!("../../policies/security.cedar"),
     ),
     (
+        "session.cedar",
+        include_str!("../../policies/session.cedar"),
+    ),
+    (
         "sync-options.cedar",
         include_str!("../../policies/sync-options.cedar"),
     ),
@@ -92,7 +96,7 @@ const SHIPPED_POLICIES: [(&str, &str); 15] = [
         include_str!("../../policies/test-job.cedar"),
     ),
 ];
-const SHIPPED_CASES: [(&str, &str); 15] = [
+const SHIPPED_CASES: [(&str, &str); 16] = [
     (
         "argocd.cases.json",
         include_str!("../../policies/argocd.cases.json"),
@@ -144,6 +148,10 @@ const SHIPPED_CASES: [(&str, &str); 15] = [
     (
         "security.cases.json",
         include_str!("../../policies/security.cases.json"),
+    ),
+    (
+        "session.cases.json",
+        include_str!("../../policies/session.cases.json"),
     ),
     (
         "sync-options.cases.json",

@@ -17,7 +17,7 @@ use super::question::{
 };
 use super::source::{File, Source};
 use super::{LoadError, Policies};
-use crate::identity::{Caller, Subject};
+use crate::identity::{Caller, SignIn, Subject};
 use crate::names::{AppRef, Role};
 
 const SYNC: &str = "ApplicationService.Sync";
@@ -58,6 +58,7 @@ fn person(names: &[&str]) -> Caller {
         groups: BTreeSet::from(["engineering".into()]),
         roles: roles(names),
         expires_at: Timestamp::MAX,
+        sign_in: SignIn::default(),
     }
 }
 
@@ -113,7 +114,6 @@ fn context(action: &str, finding: FindingWord) -> Context {
     Context {
         finding,
         now: "2026-11-23T04:00:00Z".parse().unwrap(),
-        bound: false,
         wire: "grpc",
         mode: Mode::Enforce,
         sync: SyncOptions::belong_to(action).then(SyncOptions::default),

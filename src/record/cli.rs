@@ -254,6 +254,7 @@ fn caller(opening: &Opening) -> String {
             unique,
             display,
             roles,
+            session,
         } = caller;
         let roles: Vec<&str> = roles.iter().map(Role::as_str).collect();
         let roles = if roles.is_empty() {
@@ -261,7 +262,13 @@ fn caller(opening: &Opening) -> String {
         } else {
             roles.join(", ")
         };
-        format!("{} ({}), {roles}", printable(display), printable(unique))
+        let session = session.map(|id| format!(", by session {id}"));
+        let session = session.unwrap_or_default();
+        format!(
+            "{} ({}), {roles}{session}",
+            printable(display),
+            printable(unique)
+        )
     });
     if let Some(remote) = opening.remote {
         let _ = write!(text, ", from {remote}");

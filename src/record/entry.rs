@@ -176,6 +176,9 @@ pub struct CallerFacts {
     pub display: String,
     /// Their roles at that time.
     pub roles: BTreeSet<Role>,
+    /// The session that their credential belongs to: the decision that began it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<DecisionId>,
 }
 
 impl From<&identity::Caller> for CallerFacts {
@@ -184,6 +187,7 @@ impl From<&identity::Caller> for CallerFacts {
             unique: caller.unique(),
             display: caller.display(),
             roles: caller.roles.clone(),
+            session: caller.sign_in.session,
         }
     }
 }

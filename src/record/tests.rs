@@ -37,6 +37,7 @@ fn opening(decision: DecisionId) -> Opening {
             unique: "https://issuer#alice".into(),
             display: "alice@example.com".into(),
             roles: BTreeSet::from([Role::parse("engineer").unwrap()]),
+            session: None,
         }),
         remote: Some("10.0.0.7".parse().unwrap()),
         applications: vec![app("shop-prod")],

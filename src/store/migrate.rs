@@ -26,6 +26,7 @@ const STEPS: &[&str] = &[
     include_str!("migrations/0011_break_glass.sql"),
     include_str!("migrations/0012_rollouts.sql"),
     include_str!("migrations/0013_commits.sql"),
+    include_str!("migrations/0014_sessions.sql"),
 ];
 
 /// `SynG`, so that `file` and we can tell a store of ours from another database.

@@ -393,6 +393,7 @@ async fn a_look_tells_whether_a_caller_may_and_whether_it_answers() {
             groups: std::collections::BTreeSet::new(),
             roles: roles.collect(),
             expires_at: jiff::Timestamp::MAX,
+            sign_in: syncgate::identity::SignIn::default(),
         }
     };
     let (alice, nobody) = (caller("alice", &["engineer"]), caller("nils", &[]));
@@ -455,6 +456,7 @@ async fn a_look_ends_in_time_and_tells_of_a_sick_service() {
             groups: std::collections::BTreeSet::new(),
             roles: [syncgate::names::Role::parse("test-job").unwrap()].into(),
             expires_at: jiff::Timestamp::MAX,
+            sign_in: syncgate::identity::SignIn::default(),
         };
         let permit = endpoint::may_reach(&world.app, &caller, "api").unwrap();
         let began = Instant::now();

@@ -48,6 +48,8 @@ mod race;
 #[cfg(test)]
 mod rollout;
 #[cfg(test)]
+mod sessions;
+#[cfg(test)]
 mod table;
 #[cfg(test)]
 mod trees;

@@ -10,7 +10,7 @@ use syncgate::policy::{Policies, Source};
 use crate::world::{Said, Wire, World};
 
 /// Actions that are the gate's own, with their groups.
-const OWN: [(&str, &str); 18] = [
+const OWN: [(&str, &str); 21] = [
     ("Application.Refresh", "write"),
     ("Application.Extension", "deploy"),
     ("Application.Terminal", "deploy"),
@@ -29,6 +29,9 @@ const OWN: [(&str, &str); 18] = [
     ("Run.read", "read"),
     ("Run.report", "report"),
     ("Run.withdraw", "write"),
+    ("Session.begin", "write"),
+    ("Session.read", "read"),
+    ("Session.revoke", "write"),
 ];
 
 #[test]

@@ -12,6 +12,7 @@ fn caller() -> Caller {
         groups: ["engineers".to_owned(), "oncall".to_owned()].into(),
         roles: [].into(),
         expires_at: jiff::Timestamp::UNIX_EPOCH,
+        sign_in: crate::identity::SignIn::default(),
     }
 }
 

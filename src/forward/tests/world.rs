@@ -305,6 +305,7 @@ impl Gate {
             decision: DecisionId::new(jiff::Timestamp::UNIX_EPOCH),
             detach,
             shape,
+            until: None,
             on_end: Some(Box::new(move |end| {
                 // A test that ended does not listen.
                 let _ = self.ends.send(end);

@@ -59,6 +59,14 @@ impl Claims {
         Ok(start..at)
     }
 
+    /// When the token was issued (`iat`), if it says so.
+    ///
+    /// # Errors
+    /// [`Reason::Claim`].
+    pub fn issued_at(&self) -> Result<Option<Timestamp>, Reason> {
+        self.time("iat")
+    }
+
     /// How long the token lives in all, from `iat` to `exp`, both of which must be there.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use super::*;
 
 fn verified(token: &str, keys: &str) -> Result<Claims, Reason> {
     let keys = KeySet::parse(keys.as_bytes()).unwrap();
-    UnverifiedToken::parse(token)?.verify(&keys, Scheme::Oidc)
+    UnverifiedToken::parse(token)?.verify(Type::Jwt, &keys, Scheme::Oidc)
 }
 
 /// The payload of the examples in RFC 7515.

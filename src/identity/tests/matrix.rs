@@ -7,7 +7,16 @@ use super::*;
 const AUDIENCES: [&str; 5] = ["argocd-cli", "argocd-ui", "syncgate", "kubernetes", ""];
 
 /// `-` is a header without `typ`.
-const TYPES: [&str; 6] = ["-", "JWT", "at+jwt", "dpop+jwt", "logout+jwt", ""];
+const TYPES: [&str; 8] = [
+    "-",
+    "JWT",
+    "at+jwt",
+    "dpop+jwt",
+    "logout+jwt",
+    "syncgate-refresh+jwt",
+    "syncgate-challenge+jwt",
+    "",
+];
 
 /// Each algorithm with the key that signs it; `none` and `HS256` are what they are in attacks.
 const ALGORITHMS: [(&str, &str); 13] = [
@@ -79,6 +88,8 @@ async fn r6_only_the_listed_cells_pass() {
         keys.issuer().await,
         keys.issuer().await,
     );
+    let mut gate = keys.issuer().await;
+    gate.url = format!("{}syncgate", testing::GATE);
     let bench = Bench::new(IdentityConfig {
         oidc: vec![testing::oidc(&people.url)],
         kubernetes: vec![testing::kubernetes(&cluster.url)],
@@ -90,8 +101,10 @@ async fn r6_only_the_listed_cells_pass() {
         ("people", &people),
         ("cluster", &cluster),
         ("stranger", &stranger),
+        // Everything that says to be the gate's own, and is not.
+        ("gate", &gate),
     ] {
-        for audience in AUDIENCES {
+        for audience in AUDIENCES.into_iter().chain([testing::GATE]) {
             for typ in TYPES {
                 let mut row = String::new();
                 for (algorithm, key) in ALGORITHMS {

@@ -14,7 +14,7 @@ use super::super::question::{
     Question, Resource, SyncOptions,
 };
 use super::CaseError;
-use crate::identity::{Caller, Subject};
+use crate::identity::{Caller, SignIn, Subject};
 use crate::names::{AppRef, Role};
 
 /// The form of `cedar run-tests`.
@@ -162,7 +162,7 @@ impl Expected {
 impl Short {
     /// Asks as the gate asks, with everything that is left open filled.
     pub(super) fn ask(&self, policies: &Policies) -> Result<Verdict, CaseError> {
-        let caller = self.caller.filled();
+        let caller = self.caller.filled(self.context.bound);
         let application = self
             .application
             .as_ref()
@@ -220,7 +220,7 @@ impl Short {
 }
 
 impl ShortCaller {
-    fn filled(&self) -> Caller {
+    fn filled(&self, bound: bool) -> Caller {
         let issuer = "https://idp.example";
         let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
         let subject = match self.kind {
@@ -243,6 +243,10 @@ impl ShortCaller {
             groups: self.groups.clone(),
             roles: self.roles.clone(),
             expires_at: Timestamp::MAX,
+            sign_in: SignIn {
+                bound,
+                ..SignIn::default()
+            },
         }
     }
 }
@@ -308,7 +312,6 @@ impl ShortContext {
         Context {
             finding: self.finding.unwrap_or(FindingWord::None),
             now: self.now.unwrap_or(Timestamp::UNIX_EPOCH),
-            bound: self.bound,
             wire: match self.wire {
                 Wire::Admission => "admission",
                 Wire::Grpc => "grpc",

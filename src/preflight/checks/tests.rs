@@ -24,6 +24,7 @@ fn account(seconds: i64, pod: Option<&str>) -> Caller {
         groups: BTreeSet::new(),
         roles: BTreeSet::new(),
         expires_at: now() + SignedDuration::from_secs(seconds),
+        sign_in: crate::identity::SignIn::default(),
     }
 }
 

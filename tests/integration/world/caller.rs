@@ -293,6 +293,23 @@ impl Gate {
         self.send(Wire::Rest, method, path, &headers, bytes).await
     }
 
+    /// Posts a form, without a credential.
+    pub(crate) async fn form(&self, path: &str, form: String) -> Said {
+        let mut request = Request::post(path)
+            .header("host", self.address.to_string())
+            .header("content-type", "application/x-www-form-urlencoded")
+            .body(Full::new(Bytes::from(form)))
+            .unwrap();
+        *request.version_mut() = http::Version::HTTP_11;
+        let talk = async {
+            let socket = self.connect(false).await;
+            let (mut sender, connection) = http1::handshake(socket).await.unwrap();
+            self.tasks.spawn(connection);
+            Said::read(sender.send_request(request).await.unwrap()).await
+        };
+        within(path, talk).await
+    }
+
     /// Sends a request.
     pub(crate) async fn send(
         &self,

@@ -120,6 +120,13 @@ impl Issuer {
         sign(&self.workloads, &claims)
     }
 
+    /// The ID token of a person, good for `seconds`.
+    pub(crate) fn person_for(&self, name: &str, groups: &[&str], seconds: i64) -> String {
+        let mut claims = self.person_claims(name, groups);
+        claims["exp"] = (now() + seconds).into();
+        sign(&self.people, &claims)
+    }
+
     /// Tokens that must not be taken, each with what is wrong with it. All claim to be Alice, whose
     /// own token would be.
     #[expect(clippy::too_many_lines, reason = "it is a table")]

@@ -35,7 +35,10 @@ fn setup_errors(issuer: OidcIssuer) -> Vec<String> {
         ..IdentityConfig::default()
     };
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-    let errors = Identity::new(config, Clock::system(), &tasks, &stop).unwrap_err();
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::system();
+    let sessions = testing::sessions(&folder, testing::GATE, &clock);
+    let errors = Identity::new(config, sessions, clock, &tasks, &stop).unwrap_err();
     let chain = |error: &SetupError| {
         let mut text = error.to_string();
         let mut cause = std::error::Error::source(error);

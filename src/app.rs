@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Issuer, IssuerKind};
+use crate::config::{self, Config, Environment, IssuerKind};
 use crate::endpoint::{self, Endpoints};
 use crate::evidence::service::{Required, Runs};
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
@@ -24,6 +24,7 @@ use crate::identity::config::{
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::index::{Index, Told};
+use crate::issuer::Issuer;
 use crate::listener::Stop;
 use crate::names::AppRef;
 use crate::notify;
@@ -50,6 +51,9 @@ pub enum Error {
     /// An endpoint under test cannot be set up.
     #[error("the test door cannot be used")]
     Endpoint(#[from] endpoint::Error),
+    /// The gate cannot be Argo CD's issuer.
+    #[error("no tokens for Argo CD can be signed")]
+    Issuer(#[from] crate::signing::Error),
     /// Issuers cannot be set up.
     #[error("the issuers cannot be used:\n{0}")]
     Identity(String),
@@ -78,7 +82,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) => 1,
+            Self::Issuer(_) | Self::Store(_) => 1,
             Self::Client(_)
             | Self::Endpoint(_)
             | Self::Identity(_)
@@ -107,6 +111,8 @@ pub struct App {
     pub recorder: Recorder,
     /// The way to Argo CD for callers' requests.
     pub upstream: Upstream,
+    /// Names callers there, where it is told who they are.
+    pub issuer: Option<Issuer>,
     /// The ways to endpoints under test.
     pub endpoints: Endpoints,
     /// Our own questions to Argo CD.
@@ -166,6 +172,7 @@ impl App {
             answer_timeout: ANSWER_TIMEOUT,
         };
         let upstream = Upstream::new(upstream, tasks.clone(), &stop).map_err(Error::Upstream)?;
+        let issuer = Issuer::new(&config, clock.clone())?;
         let endpoints = Endpoints::new(&config, clock.clone(), &tasks, &stop)?;
         let store = Store::open(&config.store)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
@@ -187,6 +194,7 @@ impl App {
             store,
             recorder,
             upstream,
+            issuer,
             endpoints,
             argocd,
             git,
@@ -356,7 +364,7 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
     config.roles.iter().map(mapping).collect()
 }
 
-fn keys(issuer: &Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
+fn keys(issuer: &config::Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
     match &issuer.jwks_uri {
         None => Ok(KeySource::Discover),
         Some(uri) => FetchUrl::parse(uri.as_str(), PlainHttp::Loopback).map(KeySource::Uri),

@@ -30,6 +30,7 @@ pub mod endpoint;
 mod extension;
 mod filtered;
 pub mod forward;
+pub mod issuer;
 mod local;
 mod own;
 pub mod policy;

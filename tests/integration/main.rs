@@ -38,6 +38,8 @@ mod honest;
 mod hooks;
 #[cfg(test)]
 mod lists;
+#[cfg(test)]
+mod named;
 mod notify;
 #[cfg(test)]
 mod own_answers;

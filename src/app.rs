@@ -156,17 +156,10 @@ impl App {
         policy::watch(folder, policies.clone(), &tasks, soft).map_err(Error::Watch)?;
         let identity = Identity::new(identity_config(&config)?, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
-        let token = config.upstream.token.read().map_err(Error::Token)?;
-        let token =
-            UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
-        let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
-        let tls = outbound::client_config(&url, ca.as_deref());
-        let tls = tls.map_err(|error| Error::Upstream(error.into()))?;
-        let argocd =
-            Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
+        let (token, argocd) = argocd(&config)?;
         let upstream = UpstreamConfig {
-            url,
-            ca,
+            url: config.upstream.url.clone(),
+            ca: config.upstream.ca.clone(),
             token,
             plaintext: Plaintext::LoopbackOnly,
             answer_timeout: ANSWER_TIMEOUT,
@@ -270,6 +263,20 @@ impl App {
     }
 }
 
+/// The gate's credential at Argo CD, and what asks with it.
+///
+/// # Errors
+/// [`Error::Token`], [`Error::Upstream`] and [`Error::Client`].
+pub(crate) fn argocd(config: &Config) -> Result<(UpstreamToken, Client), Error> {
+    let token = config.upstream.token.read().map_err(Error::Token)?;
+    let token = UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
+    let url = &config.upstream.url;
+    let tls = outbound::client_config(url, config.upstream.ca.as_deref());
+    let tls = tls.map_err(|error| Error::Upstream(error.into()))?;
+    let client = Client::new(url, tls, token.text(), Timeouts::default());
+    Ok((token, client.map_err(Error::Client)?))
+}
+
 /// The test runs in `store`, and what the configuration says of them.
 fn runs(config: &Config, store: &Store, clock: &Clock) -> Runs {
     let url = config.url.as_str();
@@ -296,7 +303,7 @@ fn git_cache(config: &Config) -> PathBuf {
 }
 
 /// The issuers and roles of the configuration as the identity room takes them.
-fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
+pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     let mut identity = IdentityConfig {
         oidc: Vec::new(),
@@ -371,7 +378,7 @@ fn keys(issuer: &config::Issuer) -> Result<KeySource, crate::identity::config::B
     }
 }
 
-fn list<E: std::fmt::Display>(errors: &[E]) -> String {
+pub(crate) fn list<E: std::fmt::Display>(errors: &[E]) -> String {
     errors
         .iter()
         .map(|error| format!("  {error}"))

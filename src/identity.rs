@@ -35,7 +35,7 @@ use self::cache::VerifiedTokens;
 use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
 use self::credential::Credential;
 use self::jwt::{Claims, UnverifiedToken};
-use self::keys::{IssuerKeys, Origin};
+use self::keys::{IssuerKeys, KeyError, Origin};
 use self::kubernetes::Kubernetes;
 use self::oidc::Oidc;
 use self::reason::{Quoted, Reason, Scheme};
@@ -136,6 +136,19 @@ impl Identity {
             Ok(caller) => SchemeOutcome::Verify(caller),
             Err(reason) => SchemeOutcome::Reject(reason),
         }
+    }
+
+    /// Reads the keys of every issuer now: how many of each there are, or why there are none.
+    pub async fn read_keys(&self) -> Vec<(&str, Result<usize, KeyError>)> {
+        let mut read = Vec::new();
+        for issuer in self.issuers.values() {
+            let keys = issuer.keys.refresh().await;
+            let keys = keys.map(|_| issuer.keys.current().counts().0);
+            read.push((&*issuer.name, keys));
+        }
+        // In the same order each time.
+        read.sort_by_key(|(issuer, _)| *issuer);
+        read
     }
 
     /// The issuers whose keys could not be read yet: nobody of theirs can call. For `/ready`.

@@ -56,6 +56,7 @@ pub mod commands;
 pub mod config;
 pub mod demo;
 pub mod digest;
+pub mod doctor;
 pub mod failpoint;
 mod json;
 pub mod names;

@@ -71,6 +71,8 @@ mod unexplained;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod doctor;
+#[cfg(test)]
 mod reload;
 #[cfg(test)]
 mod serve;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,8 +35,8 @@ g, syncgate:engineer, role:deployer
 
 
 def take_certificate(gate: Gate, rig: dict[str, Any], kubernetes: Kubernetes) -> None:
-    """Gives the gate the certificate of argocd-server, which reads whom to trust for its issuer when its process starts:
-    without an issuer that is its own certificate.
+    """Gives the gate the certificate of argocd-server, which decides whom to trust with the keys of its issuer when its
+    process starts: without an issuer, whoever has its own certificate.
     """
     pair = kubernetes.get(path_of("secrets", "argocd-server-tls"))["data"]
     certificate, key = (base64.b64decode(pair[name]).decode() for name in ("tls.crt", "tls.key"))
@@ -136,6 +137,18 @@ def test_argo_cd_knows_who_calls_and_its_own_rules_hold_for_them(
     assert refused.endswith("permission denied"), refused
     subject = f"{rig['kubernetes']['service_account_issuer']}#system:serviceaccount:{':'.join(REPORTER)}"
     assert f'"sub":"{subject}"' in claims_seen(rig)
+
+
+def test_the_doctor_sees_what_fits_and_the_ways_past_the_gate(named: Gate, rig: dict[str, Any]) -> None:
+    done = named.command("doctor", "--config", str(named.config), "--output", "json", token="")
+    assert done.returncode == 1, done.stdout + done.stderr
+    findings = json.loads(done.stdout)["findings"]
+    for check in ("configuration", "policies", "certificate", "keys", "argocd", "callers"):
+        assert {finding["state"] for finding in findings if finding["check"] == check} == {"well"}, findings
+    # The rig's Argo CD takes a password, and has its own address for its links.
+    passwords, links = (finding["found"] for finding in findings if finding["state"] == "wrong")
+    assert "passwords" in passwords
+    assert rig["argocd"]["url"] in links
 
 
 def test_nothing_but_the_gate_is_believed_and_a_gate_that_starts_anew_is(

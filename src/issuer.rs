@@ -40,8 +40,8 @@ pub const ROLE_PREFIX: &str = "syncgate:";
 pub enum Lifetime {
     /// Five minutes. Argo CD looks at it once, when the call begins, also where the answer is a stream.
     Call,
-    /// An hour. A terminal's is looked at whenever something is typed, and the shell is begun anew with
-    /// another when it has ended.
+    /// An hour. A terminal's is looked at whenever something is typed; when it has ended, Argo CD asks the web
+    /// UI to connect anew, and does not end the shell by itself.
     Terminal,
 }
 

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::argocd::client::{self, Client, Timeouts};
 use crate::clock::Clock;
-use crate::config::{self, Config, Environment, Issuer, IssuerKind};
+use crate::config::{self, Config, Environment, IssuerKind};
 use crate::endpoint::{self, Endpoints};
 use crate::evidence::service::{Required, Runs};
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
@@ -25,6 +25,7 @@ use crate::identity::config::{
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::identity::session::Sessions;
 use crate::index::{Index, Told};
+use crate::issuer::Issuer;
 use crate::listener::Stop;
 use crate::names::AppRef;
 use crate::notify;
@@ -51,6 +52,9 @@ pub enum Error {
     /// An endpoint under test cannot be set up.
     #[error("the test door cannot be used")]
     Endpoint(#[from] endpoint::Error),
+    /// The gate cannot be Argo CD's issuer.
+    #[error("no tokens for Argo CD can be signed")]
+    Issuer(#[from] crate::signing::Error),
     /// Issuers cannot be set up.
     #[error("the issuers cannot be used:\n{0}")]
     Identity(String),
@@ -79,7 +83,7 @@ impl Error {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Store(_) => 1,
+            Self::Issuer(_) | Self::Store(_) => 1,
             Self::Client(_)
             | Self::Endpoint(_)
             | Self::Identity(_)
@@ -108,6 +112,8 @@ pub struct App {
     pub recorder: Recorder,
     /// The way to Argo CD for callers' requests.
     pub upstream: Upstream,
+    /// Names callers there, where it is told who they are.
+    pub issuer: Option<Issuer>,
     /// The ways to endpoints under test.
     pub endpoints: Endpoints,
     /// Our own questions to Argo CD.
@@ -154,22 +160,16 @@ impl App {
         let issuers = identity_config(&config)?;
         let identity = Identity::new(issuers, sessions, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
-        let token = config.upstream.token.read().map_err(Error::Token)?;
-        let token =
-            UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
-        let (url, ca) = (config.upstream.url.clone(), config.upstream.ca.clone());
-        let tls = outbound::client_config(&url, ca.as_deref());
-        let tls = tls.map_err(|error| Error::Upstream(error.into()))?;
-        let argocd =
-            Client::new(&url, tls, token.text(), Timeouts::default()).map_err(Error::Client)?;
+        let (token, argocd) = argocd(&config)?;
         let upstream = UpstreamConfig {
-            url,
-            ca,
+            url: config.upstream.url.clone(),
+            ca: config.upstream.ca.clone(),
             token,
             plaintext: Plaintext::LoopbackOnly,
             answer_timeout: ANSWER_TIMEOUT,
         };
         let upstream = Upstream::new(upstream, tasks.clone(), &stop).map_err(Error::Upstream)?;
+        let issuer = Issuer::new(&config, clock.clone())?;
         let endpoints = Endpoints::new(&config, clock.clone(), &tasks, &stop)?;
         let recorder = Recorder::new(store.clone(), clock.clone(), tasks.clone());
         let git = Git::new(config.git.clone(), git_cache(&config));
@@ -190,6 +190,7 @@ impl App {
             store,
             recorder,
             upstream,
+            issuer,
             endpoints,
             argocd,
             git,
@@ -265,6 +266,20 @@ impl App {
     }
 }
 
+/// The gate's credential at Argo CD, and what asks with it.
+///
+/// # Errors
+/// [`Error::Token`], [`Error::Upstream`] and [`Error::Client`].
+pub(crate) fn argocd(config: &Config) -> Result<(UpstreamToken, Client), Error> {
+    let token = config.upstream.token.read().map_err(Error::Token)?;
+    let token = UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
+    let url = &config.upstream.url;
+    let tls = outbound::client_config(url, config.upstream.ca.as_deref());
+    let tls = tls.map_err(|error| Error::Upstream(error.into()))?;
+    let client = Client::new(url, tls, token.text(), Timeouts::default());
+    Ok((token, client.map_err(Error::Client)?))
+}
+
 /// The test runs in `store`, and what the configuration says of them.
 fn runs(config: &Config, store: &Store, clock: &Clock) -> Runs {
     let url = config.url.as_str();
@@ -291,7 +306,7 @@ fn git_cache(config: &Config) -> PathBuf {
 }
 
 /// The issuers and roles of the configuration as the identity room takes them.
-fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
+pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     let mut identity = IdentityConfig {
         oidc: Vec::new(),
@@ -359,14 +374,14 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
     config.roles.iter().map(mapping).collect()
 }
 
-fn keys(issuer: &Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
+fn keys(issuer: &config::Issuer) -> Result<KeySource, crate::identity::config::BadUrl> {
     match &issuer.jwks_uri {
         None => Ok(KeySource::Discover),
         Some(uri) => FetchUrl::parse(uri.as_str(), PlainHttp::Loopback).map(KeySource::Uri),
     }
 }
 
-fn list<E: std::fmt::Display>(errors: &[E]) -> String {
+pub(crate) fn list<E: std::fmt::Display>(errors: &[E]) -> String {
     errors
         .iter()
         .map(|error| format!("  {error}"))

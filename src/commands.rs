@@ -5,6 +5,7 @@
 //! ([`GateOptions`]).
 
 mod break_glass;
+mod doctor;
 mod evidence;
 mod line;
 mod log;
@@ -38,6 +39,8 @@ pub enum Command {
     /// Needs nothing: it starts the real gate over a small stand-in of Argo CD and a token issuer,
     /// both in this process, walks through the story, and stays up for you to try more.
     Demo(serve::DemoOptions),
+    /// Find out what is wrong with an installation, in order, and what to do
+    Doctor(doctor::DoctorOptions),
     /// Test runs: submit a report, list, show, withdraw
     #[command(subcommand)]
     Evidence(evidence::EvidenceCommand),
@@ -106,6 +109,7 @@ pub fn run(command: Command) -> ExitCode {
     };
     match command {
         Command::Demo(options) => runtime.block_on(serve::demo(options)),
+        Command::Doctor(options) => runtime.block_on(doctor::run(options)),
         Command::Evidence(command) => runtime.block_on(evidence::run(command)),
         Command::BreakGlass(command) => runtime.block_on(break_glass::run(command)),
         Command::Line(command) => runtime.block_on(line::run(command)),

@@ -24,8 +24,8 @@ pub use environments::{Applications, Assignment, ComponentRule, Environment, Tra
 pub use rollback::Rollback;
 pub use secret::Secret;
 pub use sections::{
-    Admin, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping, ServerTls,
-    ServiceAccount, Upstream, Workload,
+    Admin, Callers, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping,
+    ServerTls, ServiceAccount, Upstream, Workload,
 };
 
 use reader::Table;
@@ -153,6 +153,19 @@ impl Config {
         }
     }
 
+    /// The issuer of the tokens by which the gate names callers at Argo CD.
+    #[must_use]
+    pub fn argocd_issuer(&self) -> String {
+        format!("{}syncgate/argocd", self.url)
+    }
+
+    /// The issuer by which people sign in: the first of `OpenID` Connect.
+    #[must_use]
+    pub fn people(&self) -> Option<&Issuer> {
+        let mut issuers = self.issuers.iter();
+        issuers.find(|issuer| matches!(issuer.kind, IssuerKind::Oidc { .. }))
+    }
+
     fn read(mut root: Table, base: &Path, problems: &mut reader::Problems) -> Option<Self> {
         let url = root.required_parsed("url", problems, sections::external_url);
         let listen = sections::listen(root.required_table("listen", problems), base, problems);
@@ -170,6 +183,7 @@ impl Config {
                 .unwrap_or_else(|| "policies".into()),
         );
         let issuers = sections::issuers(&mut root, base, problems);
+        check_issuer(url.as_ref(), upstream.as_ref(), &issuers, problems);
         let admission = root.table("admission", problems).and_then(|table| {
             let namespace = upstream.as_ref().map(|u| u.namespace.as_str());
             admission::read(table, base, &issuers, namespace, problems)
@@ -207,6 +221,33 @@ impl Config {
             endpoints,
             assertion_key,
         })
+    }
+}
+
+/// What the gate signs is no credential at the gate, and Argo CD must get its key over a way that nobody can change.
+fn check_issuer(
+    url: Option<&url::Url>,
+    upstream: Option<&Upstream>,
+    issuers: &[Issuer],
+    problems: &mut reader::Problems,
+) {
+    let Some(url) = url else { return };
+    let own = format!("{url}syncgate/");
+    for issuer in issuers {
+        if issuer.issuer.starts_with(&own) {
+            let name = &issuer.issuer;
+            problems.add(
+                "url",
+                format!("`{name}` is the gate itself, which vouches for nobody here"),
+            );
+        }
+    }
+    let named = upstream.is_some_and(|upstream| upstream.callers == Callers::Named);
+    if named && let Err(why) = sections::trusted_url(url.as_str()) {
+        problems.add(
+            "upstream.callers",
+            format!("`named` needs a `url` that nobody can listen to or change on the way: {why}"),
+        );
     }
 }
 

@@ -16,8 +16,9 @@ use crate::argocd::operation::Effect;
 use crate::argocd::request::AppTarget;
 use crate::body::Body;
 use crate::draft::Draft;
-use crate::forward::{Channel, Detach, Outbound, SendAs, Shape};
+use crate::forward::{Channel, Detach, Outbound, Shape};
 use crate::identity::Caller;
+use crate::issuer::{self, Lifetime};
 use crate::names::AppRef;
 use crate::pipeline::{ask, authenticate, sign_in};
 use crate::planner::{self, Plan};
@@ -69,7 +70,7 @@ pub(crate) async fn call(
     send(
         app,
         draft,
-        &permitted,
+        (&caller, &permitted),
         Channel::Cookie,
         forward_path,
         request,
@@ -91,7 +92,8 @@ pub(crate) async fn webhook(
     let caller = signed_in(app, draft, request.headers()).await?;
     let plan = planner::administers(WEBHOOK);
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
-    send(app, draft, &permitted, Channel::Rest, forward_path, request).await
+    let permitted = (&*caller, &permitted);
+    send(app, draft, permitted, Channel::Rest, forward_path, request).await
 }
 
 async fn signed_in(
@@ -105,18 +107,19 @@ async fn signed_in(
 async fn send(
     app: &Arc<App>,
     draft: &mut Draft,
-    permitted: &Permitted<()>,
+    (caller, permitted): (&Caller, &Permitted<()>),
     channel: Channel,
     forward_path: &str,
     mut request: Request<Body>,
 ) -> Result<Response<Body>, Rejection> {
     *request.uri_mut() = forward_path.parse().map_err(|_| Rejection::Internal)?;
+    let send_as = issuer::send_as(app, caller, draft.decision(), Lifetime::Call)?;
     let record = draft
         .open(app, Word::Permit, Durability::BeforeProceeding)
         .await?;
     let outbound = Outbound {
         channel,
-        send_as: SendAs::Gate,
+        send_as,
         decision: draft.decision(),
         detach: Detach::Yes,
         shape: Shape::Message,

@@ -68,7 +68,7 @@ pub struct UpstreamConfig {
     /// The certificates (PEM) that alone are trusted to sign the upstream's; absent means the
     /// system's.
     pub ca: Option<std::path::PathBuf>,
-    /// The gate's credential there.
+    /// The gate's own credential there.
     pub token: UpstreamToken,
     /// Where clear text may go.
     pub plaintext: Plaintext,
@@ -105,8 +105,10 @@ impl Channel {
 }
 
 /// Whose credential a call carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum SendAs {
+    /// The caller's own, made for this call.
+    Caller(Arc<UpstreamToken>),
     /// The gate's.
     Gate,
     /// None: what Argo CD tells anybody. With the gate's it would tell more.
@@ -289,20 +291,38 @@ impl Upstream {
         Ok((response, place))
     }
 
-    fn observe(
-        &self,
-        answer: Incoming,
-        observer: Observer,
-        grpc_web: bool,
-        deadline: Option<(Instant, Duration)>,
-        place: Option<Place>,
-    ) -> Body {
-        let token = Arc::clone(&self.token);
-        let scrub: Scrub = Arc::new(move |trailers| headers::scrub(trailers, &token));
-        body::boxed(Observed::new(
-            answer, observer, grpc_web, deadline, scrub, place,
-        ))
+    /// The credential that a call carries.
+    fn credential<'a>(&'a self, send_as: &'a SendAs) -> Option<&'a Arc<UpstreamToken>> {
+        match send_as {
+            SendAs::Caller(token) => Some(token),
+            SendAs::Gate => Some(&self.token),
+            SendAs::Nobody => None,
+        }
     }
+
+    /// What no answer to a call may hold: the gate's credential, and the one that it carried.
+    fn secrets(&self, send_as: &SendAs) -> Vec<Arc<UpstreamToken>> {
+        let mut secrets = vec![Arc::clone(&self.token)];
+        if let SendAs::Caller(token) = send_as {
+            secrets.push(Arc::clone(token));
+        }
+        secrets
+    }
+}
+
+/// The body of an answer, whose trailers lose what holds any of `secrets`.
+fn observe(
+    answer: Incoming,
+    observer: Observer,
+    secrets: Vec<Arc<UpstreamToken>>,
+    grpc_web: bool,
+    deadline: Option<(Instant, Duration)>,
+    place: Option<Place>,
+) -> Body {
+    let scrub: Scrub = Arc::new(move |trailers| headers::scrub(trailers, &secrets));
+    body::boxed(Observed::new(
+        answer, observer, grpc_web, deadline, scrub, place,
+    ))
 }
 
 impl Exchange {
@@ -310,7 +330,7 @@ impl Exchange {
         let deadline = deadline::of(request.headers())
             .map(|after| (Instant::now() + after + DEADLINE_SLACK, after));
         let started = Instant::now();
-        let exchanged = match self.upstream.prepare(self.channel, self.send_as, request) {
+        let exchanged = match self.upstream.prepare(self.channel, &self.send_as, request) {
             Ok(request) => {
                 let upstream = &self.upstream;
                 let exchange = upstream.exchange(self.channel, self.shape, request, deadline);
@@ -329,10 +349,11 @@ impl Exchange {
         self.observer
             .answered(response.status(), response.headers());
         let (mut head, answer) = response.into_parts();
-        headers::prepare_response(&mut head.headers, &self.upstream.token, self.decision);
-        let grpc_web = self.channel == Channel::GrpcWeb;
         let upstream = self.upstream;
-        let body = upstream.observe(answer, self.observer, grpc_web, deadline, place);
+        let secrets = upstream.secrets(&self.send_as);
+        headers::prepare_response(&mut head.headers, &secrets, self.decision);
+        let grpc_web = self.channel == Channel::GrpcWeb;
+        let body = observe(answer, self.observer, secrets, grpc_web, deadline, place);
         let body = until::until(body, self.until, self.channel == Channel::Grpc);
         Ok(Response::from_parts(head, body))
     }

@@ -37,7 +37,7 @@ use self::cache::VerifiedTokens;
 use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
 use self::credential::Credential;
 use self::jwt::{Claims, Type, UnverifiedToken};
-use self::keys::{IssuerKeys, Origin};
+use self::keys::{IssuerKeys, KeyError, Origin};
 use self::kubernetes::Kubernetes;
 use self::oidc::Oidc;
 use self::reason::{Quoted, Reason, Scheme};
@@ -101,23 +101,8 @@ impl Identity {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) -> Result<Self, Vec<SetupError>> {
-        let mut errors = config.check();
-        let mut issuers = HashMap::new();
-        let times = config.refresh;
-        let oidc = config.oidc.into_iter().map(|o| Issuer::oidc(o, times));
-        let kubernetes = config.kubernetes.into_iter();
-        let kubernetes = kubernetes.map(|k| Issuer::kubernetes(k, times));
-        for issuer in oidc.chain(kubernetes) {
-            match issuer {
-                Ok(issuer) => {
-                    issuers.insert(Arc::clone(&issuer.name), issuer);
-                }
-                Err(error) => errors.push(error),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(errors);
-        }
+        let roles = config.roles.clone();
+        let issuers = issuers(config)?;
         for issuer in issuers.values() {
             tasks.spawn(Arc::clone(&issuer.keys).run(stop.clone()));
         }
@@ -125,7 +110,7 @@ impl Identity {
         tasks.spawn(Arc::clone(&sessions).run(stop.clone()));
         Ok(Self {
             issuers,
-            roles: config.roles,
+            roles,
             verified: VerifiedTokens::new(),
             sessions,
             clock,
@@ -168,6 +153,24 @@ impl Identity {
     pub async fn of_refresh_token(&self, token: &str) -> Result<Arc<Caller>, Reason> {
         let shown = self.sessions.renewable(token).await?;
         Ok(self.of_shown(&shown))
+    }
+
+    /// Reads the keys of every issuer that `config` names, once: how many of each there are, or why there are
+    /// none; by name.
+    ///
+    /// # Errors
+    /// As [`Identity::new`].
+    pub async fn read_keys(
+        config: IdentityConfig,
+    ) -> Result<Vec<(String, Result<usize, KeyError>)>, Vec<SetupError>> {
+        let mut read = Vec::new();
+        for issuer in issuers(config)?.into_values() {
+            let keys = issuer.keys.refresh().await;
+            let keys = keys.map(|_| issuer.keys.current().counts().0);
+            read.push((issuer.name.to_string(), keys));
+        }
+        read.sort_by(|(one, _), (other, _)| one.cmp(other));
+        Ok(read)
     }
 
     /// The issuers whose keys could not be read yet: nobody of theirs can call. For `/ready`.
@@ -273,6 +276,29 @@ impl Identity {
         self.verified
             .put(key, Arc::clone(&caller), keys.digest(), &window, now);
         Ok(caller)
+    }
+}
+
+/// The issuers of `config`, which is checked, and the files it names read.
+fn issuers(config: IdentityConfig) -> Result<HashMap<Arc<str>, Issuer>, Vec<SetupError>> {
+    let mut errors = config.check();
+    let mut issuers = HashMap::new();
+    let times = config.refresh;
+    let oidc = config.oidc.into_iter().map(|o| Issuer::oidc(o, times));
+    let kubernetes = config.kubernetes.into_iter();
+    let kubernetes = kubernetes.map(|k| Issuer::kubernetes(k, times));
+    for issuer in oidc.chain(kubernetes) {
+        match issuer {
+            Ok(issuer) => {
+                issuers.insert(Arc::clone(&issuer.name), issuer);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() {
+        Ok(issuers)
+    } else {
+        Err(errors)
     }
 }
 

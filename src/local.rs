@@ -23,6 +23,7 @@ use crate::config::IssuerKind;
 use crate::draft::Draft;
 use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape};
 use crate::identity::Caller;
+use crate::issuer::{self, Lifetime};
 use crate::names::AppRef;
 use crate::planner;
 use crate::policy::{Context, Deploying, FindingWord, Mode, Question, Resource, SyncOptions};
@@ -92,7 +93,7 @@ async fn settings(
     mut head: Parts,
 ) -> Result<Vec<u8>, Rejection> {
     let wire = call.wire;
-    let trusted = caller.is_some_and(|caller| may_read_settings(app, caller));
+    let trusted = caller.filter(|caller| may_read_settings(app, caller));
     let body = call.forward_body().map_err(|_| Rejection::Internal)?;
     head.uri = call.forward_path.parse().map_err(|_| Rejection::Internal)?;
     head.headers.remove(CONTENT_LENGTH);
@@ -100,10 +101,9 @@ async fn settings(
         .insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let outbound = Outbound {
         channel: crate::pipeline::channel(wire),
-        send_as: if trusted {
-            SendAs::Gate
-        } else {
-            SendAs::Nobody
+        send_as: match trusted {
+            Some(caller) => issuer::send_as(app, caller, draft.decision(), Lifetime::Call)?,
+            None => SendAs::Nobody,
         },
         decision: draft.decision(),
         detach: Detach::No,

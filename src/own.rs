@@ -7,9 +7,9 @@
 
 use std::sync::Arc;
 
-use http::header::COOKIE;
+use http::header::{CACHE_CONTROL, COOKIE};
 use http::request::Parts;
-use http::{Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -171,6 +171,34 @@ impl Page {
     }
 }
 
+/// The document at `path` that is for anybody, and what the record calls reading it.
+fn document(app: &App, path: &str) -> Option<(&'static str, Value)> {
+    if path == endpoint::KEYS {
+        return Some(("Endpoint.keys", endpoint::key_set(app)));
+    }
+    let document = app.issuer.as_ref()?.document(path);
+    document.map(|document| ("Issuer.read", document))
+}
+
+/// Gives `document` to anybody who reads it, good for a minute.
+async fn publish(
+    app: &App,
+    draft: &mut Draft,
+    method: &Method,
+    document: &Value,
+) -> Result<Response<Body>, Rejection> {
+    if *method != Method::GET && *method != Method::HEAD {
+        return Err(Rejection::WrongMethod {
+            allowed: "GET, HEAD".into(),
+        });
+    }
+    let bytes = document.to_string().into_bytes();
+    let mut response = ok_json(StatusCode::OK, bytes, draft.decision());
+    let minute = HeaderValue::from_static("public, max-age=60");
+    response.headers_mut().insert(CACHE_CONTROL, minute);
+    draft.record(app, Word::Answer, response).await
+}
+
 /// Answers one request of our own API.
 pub(crate) async fn handle(
     app: Arc<App>,
@@ -178,9 +206,9 @@ pub(crate) async fn handle(
     request: Request<Body>,
 ) -> Response<Body> {
     draft.form = Form::Own;
-    if request.uri().path() == endpoint::KEYS {
-        draft.operation("Endpoint.keys", Effect::Read, Form::Own, "own");
-        return match endpoint::key_set(&app, &mut draft, request.method()).await {
+    if let Some((operation, document)) = document(&app, request.uri().path()) {
+        draft.operation(operation, Effect::Read, Form::Own, "own");
+        return match publish(&app, &mut draft, request.method(), &document).await {
             Ok(response) => response,
             Err(rejection) => draft.refuse(&app, rejection).await,
         };

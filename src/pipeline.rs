@@ -23,9 +23,10 @@ use crate::argocd::table::{Answer, Handling, Kind};
 use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::failpoint;
-use crate::forward::{Channel, Detach, Outbound, Permission, SendAs, Shape, filter};
+use crate::forward::{Channel, Detach, Outbound, Permission, Shape, filter};
 use crate::hold::{self, Holds};
 use crate::identity::{Caller, SchemeOutcome};
+use crate::issuer::{self, Lifetime};
 use crate::listener::Connection;
 use crate::names::DecisionId;
 use crate::planner::{self, Plan};
@@ -354,6 +355,7 @@ async fn send(
         Word::Permit
     };
     let decision = draft.decision();
+    let send_as = issuer::send_as(app, caller, decision, Lifetime::Call)?;
     let request = rewrite(draft, caller, plan, &permitted, remainder)?;
     let deploys = effect == Effect::Deploy;
     if deploys {
@@ -367,7 +369,7 @@ async fn send(
     let streams = row.kind == Kind::ServerStream;
     let outbound = Outbound {
         channel: channel(permitted.call().wire),
-        send_as: SendAs::Gate,
+        send_as,
         decision,
         detach: if effect == Effect::Read {
             Detach::No

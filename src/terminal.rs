@@ -15,7 +15,8 @@ use crate::argocd::path::Query;
 use crate::argocd::request::AppTarget;
 use crate::body::Body;
 use crate::draft::Draft;
-use crate::forward::{Channel, Detach, Outbound, SendAs, Shape};
+use crate::forward::{Channel, Detach, Outbound, Shape};
+use crate::issuer::{self, Lifetime};
 use crate::lease;
 use crate::names::AppRef;
 use crate::pipeline::{ask, authenticate, sign_in};
@@ -57,12 +58,13 @@ pub(crate) async fn open(
     };
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
     head.uri = forward_path.parse().map_err(|_| Rejection::Internal)?;
+    let send_as = issuer::send_as(app, &caller, draft.decision(), Lifetime::Terminal)?;
     let record = draft
         .open(app, Word::Permit, Durability::BeforeProceeding)
         .await?;
     let outbound = Outbound {
         channel: Channel::Cookie,
-        send_as: SendAs::Gate,
+        send_as,
         decision: draft.decision(),
         detach: Detach::No,
         shape: Shape::Stream,

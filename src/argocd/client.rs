@@ -314,16 +314,32 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn public(&self, path: &str) -> Result<Value, Error> {
-        let bad = |what: String| Error::BadAnswer(what);
         let request = Request::get(format!("{}{path}", self.base))
             .header(ACCEPT, "application/json")
             .body(Full::default())
             .map_err(|e| Error::Unreachable(e.into()))?;
+        self.page(request).await
+    }
+
+    /// What the upstream tells the gate's account at `path` (`/api/v1/settings`).
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn told(&self, path: &str) -> Result<Value, Error> {
+        let uri = format!("{}{path}", self.base);
+        self.page(self.signed(Method::GET, &uri, Bytes::new())?)
+            .await
+    }
+
+    async fn page(&self, request: Request<Full<Bytes>>) -> Result<Value, Error> {
         let (status, body) = self.within(self.timeouts.read, request).await?;
-        if status != StatusCode::OK {
-            return Err(bad(format!("status {status}")));
+        match status {
+            StatusCode::OK => {
+                serde_json::from_slice(&body).map_err(|e| Error::BadAnswer(e.to_string()))
+            }
+            StatusCode::UNAUTHORIZED => Err(Error::Unauthenticated),
+            other => Err(Error::BadAnswer(format!("status {other}"))),
         }
-        serde_json::from_slice(&body).map_err(|e| bad(e.to_string()))
     }
 
     /// Begins to watch all applications: those that are there first, then what changes.

@@ -10,10 +10,11 @@ use clap::{Args, ValueEnum};
 use super::{CONFIGURATION, NO, complain, say};
 use crate::app::App;
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Callers, Config};
 use crate::demo;
 use crate::hold;
 use crate::hold::interface::Coming;
+use crate::issuer;
 use crate::listener::Stop;
 use crate::serve::{self, Bound};
 use crate::telemetry::{self, LogFormat};
@@ -77,6 +78,7 @@ pub(super) async fn serve(options: ServeOptions) -> ExitCode {
     if let Err(error) = telemetry::log_to_stderr(&options.log_filter, format) {
         return complain(CONFIGURATION, &telemetry::chain(&error));
     }
+    tracing::info!("{}", callers(&config));
     let stop = Stop::default();
     let app = match App::start(config, Clock::system(), stop.clone()) {
         Ok(app) => app,
@@ -105,12 +107,26 @@ fn check(config: &Config) -> ExitCode {
     let report = crate::policy::check(&config.policies);
     if report.ok {
         say("the configuration and the policies are in order");
+        say(&callers(config));
         return freezes(config);
     }
     complain(
         CONFIGURATION,
         &format!("the policies are not in order:\n{report}"),
     )
+}
+
+/// As whom calls of callers reach Argo CD.
+fn callers(config: &Config) -> String {
+    match config.upstream.callers {
+        Callers::Account => "callers reach Argo CD as the account of upstream.token".to_owned(),
+        Callers::Named => format!(
+            "callers reach Argo CD as themselves: its oidc.config must have the issuer {} and the \
+             clientID {}",
+            config.argocd_issuer(),
+            issuer::CLIENT_ID
+        ),
+    }
 }
 
 /// Shows when each environment is frozen next.

@@ -57,8 +57,20 @@ pub struct Upstream {
     pub ca: Option<PathBuf>,
     /// The API token of the account that the gate uses.
     pub token: Secret,
+    /// As whom calls of callers arrive there.
+    pub callers: Callers,
     /// Argo CD's own namespace: applications there are named without it.
     pub namespace: String,
+}
+
+/// As whom calls of callers arrive at Argo CD. What the gate asks or does by itself is always its account's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Callers {
+    /// All as the gate's account.
+    #[default]
+    Account,
+    /// Each as themselves: the gate is Argo CD's `OpenID` Connect issuer, and names them in a token.
+    Named,
 }
 
 /// Someone who vouches for callers.
@@ -265,6 +277,13 @@ pub(super) fn upstream(mut table: Table, base: &Path, problems: &mut Problems) -
     let url = table.required_parsed("url", problems, trusted_url);
     let ca = file(&mut table, "ca", base, problems);
     let token = table.required_parsed("token", problems, |text| Secret::parse(text, base));
+    let callers = table.parsed("callers", problems, |text| match text {
+        "account" => Ok(Callers::Account),
+        "named" => Ok(Callers::Named),
+        other => Err(format!(
+            "`{other}` is not how callers arrive; use `account` or `named`"
+        )),
+    });
     let namespace = table
         .text("namespace", problems)
         .unwrap_or_else(|| "argocd".into());
@@ -273,6 +292,7 @@ pub(super) fn upstream(mut table: Table, base: &Path, problems: &mut Problems) -
         url: url?,
         ca,
         token: token?,
+        callers: callers.unwrap_or_default(),
         namespace,
     })
 }

@@ -130,6 +130,42 @@ url = "http://alerts.example"
 }
 
 #[test]
+fn callers_are_named_only_where_argo_cd_can_trust_what_names_them() {
+    let with = |url: &str, callers: &str| {
+        let text = GOOD.replace("https://gate.example", url);
+        text.replace("[[oidc]]", &format!("callers = \"{callers}\"\n[[oidc]]"))
+    };
+    for url in ["https://gate.example", "http://127.0.0.1:8080"] {
+        let config = Config::parse(&with(url, "named"), Path::new(".")).unwrap();
+        assert_eq!(config.upstream.callers, Callers::Named);
+        assert_eq!(config.argocd_issuer(), format!("{url}/syncgate/argocd"));
+    }
+    assert_eq!(
+        problems(&with("http://gate.example", "named")),
+        [
+            "upstream.callers: `named` needs a `url` that nobody can listen to or change on the way: \
+          `http://gate.example/` is plain http off loopback; use https"
+        ]
+    );
+    assert_eq!(
+        problems(&with("https://gate.example", "myself")),
+        ["upstream.callers: `myself` is not how callers arrive; use `account` or `named`"]
+    );
+}
+
+#[test]
+fn the_gate_is_no_issuer_of_its_own_callers() {
+    for issuer in [
+        "https://gate.example/syncgate/argocd",
+        "https://gate.example/syncgate/",
+    ] {
+        let text = GOOD.replace("https://idp.example/", issuer);
+        let message = format!("url: `{issuer}` is the gate itself, which vouches for nobody here");
+        assert_eq!(problems(&text), [message]);
+    }
+}
+
+#[test]
 fn who_is_told_what_is_checked() {
     let found = problems(
         r#"

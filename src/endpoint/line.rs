@@ -3,8 +3,9 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONNECTION, COOKIE};
+use http::header::{CONNECTION, COOKIE};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
+use serde_json::Value;
 
 use super::assertion::{Signer, Statement};
 use super::location::Redirects;
@@ -25,7 +26,7 @@ use crate::policy::{
     Context, Decision, Denial, EndpointFacts, Policies, Question, Resource, decide,
 };
 use crate::record::Word;
-use crate::respond::{Credential, Form, Rejection, ok_json};
+use crate::respond::{Credential, Form, Rejection};
 use crate::telemetry::chain;
 
 /// Answers one request that is for the test door.
@@ -264,28 +265,8 @@ impl Endpoint {
 }
 
 /// The public keys by which endpoints verify who calls: for anybody.
-pub(crate) async fn key_set(
-    app: &App,
-    draft: &mut Draft,
-    method: &Method,
-) -> Result<Response<Body>, Rejection> {
-    if *method != Method::GET && *method != Method::HEAD {
-        return Err(Rejection::WrongMethod {
-            allowed: "GET, HEAD".into(),
-        });
-    }
+pub(crate) fn key_set(app: &App) -> Value {
     let none = || serde_json::json!({ "keys": [] });
-    let set = app
-        .endpoints
-        .signer
-        .as_ref()
-        .map_or_else(none, Signer::key_set);
-    let mut response = ok_json(
-        StatusCode::OK,
-        set.to_string().into_bytes(),
-        draft.decision(),
-    );
-    let minute = HeaderValue::from_static("public, max-age=60");
-    response.headers_mut().insert(CACHE_CONTROL, minute);
-    draft.record(app, Word::Answer, response).await
+    let signer = app.endpoints.signer.as_ref();
+    signer.map_or_else(none, Signer::key_set)
 }

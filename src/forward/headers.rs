@@ -5,6 +5,8 @@
 //! with it; only then are the gate's own headers set, so that no request can name them away. Back
 //! to the client nothing crosses that is, holds or renews the upstream's credential.
 
+use std::sync::Arc;
+
 use http::header::{
     AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, COOKIE, EXPECT, HOST, TE, UPGRADE,
 };
@@ -71,20 +73,21 @@ pub(super) fn prepare_request(
 /// Makes the headers of the upstream's answer those of ours.
 pub(super) fn prepare_response(
     headers: &mut HeaderMap,
-    token: &UpstreamToken,
+    secrets: &[Arc<UpstreamToken>],
     decision: DecisionId,
 ) {
     strip_hop_by_hop(headers);
-    scrub(headers, token);
+    scrub(headers, secrets);
     if let Ok(value) = HeaderValue::try_from(decision.to_string()) {
         headers.insert(DECISION, value);
     }
 }
 
 /// Removes from an answer's headers or trailers what is not for the client.
-pub(super) fn scrub(headers: &mut HeaderMap, token: &UpstreamToken) {
+pub(super) fn scrub(headers: &mut HeaderMap, secrets: &[Arc<UpstreamToken>]) {
     remove_where(headers, |name, values| {
-        is_never_back(name) || values.iter().any(|value| token.is_in(value.as_bytes()))
+        let holds = |value: &HeaderValue| secrets.iter().any(|it| it.is_in(value.as_bytes()));
+        is_never_back(name) || values.iter().any(holds)
     });
 }
 
@@ -338,7 +341,7 @@ mod tests {
         let mut back = headers(&lines);
         prepare_response(
             &mut back,
-            &token(),
+            &[Arc::new(token())],
             DecisionId::new(jiff::Timestamp::UNIX_EPOCH),
         );
         let mut names: Vec<_> = back.keys().map(HeaderName::as_str).collect();
@@ -361,7 +364,7 @@ mod tests {
         ]);
         prepare_response(
             &mut back,
-            &token(),
+            &[Arc::new(token())],
             DecisionId::new(jiff::Timestamp::UNIX_EPOCH),
         );
         let mut names: Vec<_> = back.keys().map(HeaderName::as_str).collect();

@@ -19,7 +19,7 @@ impl Upstream {
     pub(super) fn prepare(
         &self,
         channel: Channel,
-        send_as: SendAs,
+        send_as: &SendAs,
         request: Request<Body>,
     ) -> Result<Request<Body>, Error> {
         let refused = |what| Error::CallerRequest { what };
@@ -32,14 +32,10 @@ impl Upstream {
             .get::<Connection>()
             .ok_or(refused("nothing is known of its connection"))?;
         let host = host(&head.headers, &head.uri);
-        let credential = match send_as {
-            SendAs::Gate => Some(&*self.token),
-            SendAs::Nobody => None,
-        };
         headers::prepare_request(
             &mut head.headers,
             channel,
-            credential,
+            self.credential(send_as).map(|token| &**token),
             connection,
             host.as_ref(),
         );

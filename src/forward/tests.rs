@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use self::world::{CANARY, ORIGIN, Pair, Permit, Setup, World, status, within};
+use self::world::{CANARY, NAMED, ORIGIN, Pair, Permit, Setup, World, status, within};
 use super::*;
 use crate::listener::Limits;
 
@@ -239,6 +239,31 @@ async fn an_anonymous_call_carries_no_credential_at_all() {
 }
 
 #[tokio::test]
+async fn a_call_as_its_caller_carries_that_credential_alone_and_no_trailer_brings_it_back() {
+    let world = World::new(|request| async move {
+        let sent = request.headers().clone();
+        assert_eq!(sent["token"], NAMED);
+        let all: Vec<_> = sent.values().map(HeaderValue::as_bytes).collect();
+        assert!(!all.contains(&CANARY.as_bytes()));
+        let mut trailers = HeaderMap::new();
+        trailers.insert("grpc-status", HeaderValue::from_static("0"));
+        trailers.insert("x-echo", sent["token"].clone());
+        let end = async move { Some(Ok(trailers)) };
+        Response::new(body::boxed(request.into_body().with_trailers(end)))
+    })
+    .await;
+    let client = world.client(Version::HTTP_2);
+    let response = client.request(grpc(world.url("/named/Get"), "m")).await;
+    let collected = within(response.unwrap().into_body().collect())
+        .await
+        .unwrap();
+    let trailers = collected.trailers().unwrap();
+    assert_eq!(trailers["grpc-status"], "0");
+    assert_eq!(trailers.len(), 1, "{trailers:?}");
+    world.end().await;
+}
+
+#[tokio::test]
 async fn the_upstream_credential_never_comes_back() {
     let world = World::new(|request| async move {
         // An upstream that echoes every header, under its own name and another.
@@ -257,18 +282,19 @@ async fn the_upstream_credential_never_comes_back() {
         "application/grpc",
         "application/grpc-web+proto",
     ];
-    for kind in kinds {
-        let request = Request::post(world.url("/x"))
-            .header("content-type", kind)
+    for (kind, path) in kinds
+        .iter()
+        .flat_map(|kind| [(kind, "/x"), (kind, "/named")])
+    {
+        let request = Request::post(world.url(path))
+            .header("content-type", *kind)
             .body(body::full("x"));
         let client = world.client(Version::HTTP_2);
         let response = client.request(request.unwrap()).await.unwrap();
         let seen = format!("{:?}", response.headers());
-        assert!(
-            !seen.contains(CANARY) && !seen.contains("argocd.token"),
-            "{seen}"
-        );
-        assert!(!seen.contains("Sensitive"), "{seen}");
+        for secret in [CANARY, NAMED, "argocd.token", "Sensitive"] {
+            assert!(!seen.contains(secret), "{seen}");
+        }
     }
     world.end().await;
 }

@@ -40,7 +40,7 @@ impl Upstream {
         let connection = request.extensions().get::<Connection>().cloned();
         let answer = match handshake {
             Ok(client) => self
-                .shake(outbound.channel, outbound.send_as, request)
+                .shake(outbound.channel, &outbound.send_as, request)
                 .await
                 .map(|response| (client, response)),
             Err(error) => Err(error),
@@ -52,11 +52,12 @@ impl Upstream {
         let agreed = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let upstream = agreed.then(|| hyper::upgrade::on(&mut response));
         let (mut head, answer) = response.into_parts();
-        headers::prepare_response(&mut head.headers, &self.token, outbound.decision);
+        let secrets = self.secrets(&outbound.send_as);
+        headers::prepare_response(&mut head.headers, &secrets, outbound.decision);
         let Some(upstream) = upstream else {
             let close = HeaderValue::from_static("close");
             head.headers.insert(CONNECTION, close);
-            let body = self.observe(answer, observer, false, None, None);
+            let body = super::observe(answer, observer, secrets, false, None, None);
             return Ok(Response::from_parts(head, body));
         };
         headers::set_upgrade(&mut head.headers);
@@ -70,7 +71,7 @@ impl Upstream {
     async fn shake(
         &self,
         channel: super::Channel,
-        send_as: super::SendAs,
+        send_as: &super::SendAs,
         request: Request<Body>,
     ) -> Result<Response<hyper::body::Incoming>, Error> {
         let mut request = self.prepare(channel, send_as, request)?;

@@ -213,7 +213,7 @@ impl IssuerKeys {
     }
 
     /// Gets the keys, and puts them in force if they are others; whether they are.
-    async fn refresh(&self) -> Result<bool, KeyError> {
+    pub(super) async fn refresh(&self) -> Result<bool, KeyError> {
         let set = KeySet::parse(&self.read().await?).map_err(KeyError::Set)?;
         let changed = set.digest() != self.current().digest();
         if changed {

@@ -394,7 +394,7 @@ async fn a_check_of_the_configuration_shows_the_next_windows() {
     let file = outside.add_config(&drill("staging"));
     let checked = run(["serve", "--check", "--config", file.to_str().unwrap()]).await;
     assert_eq!(checked.code, 0, "{checked:?}");
-    let shown = checked.out.lines().nth(1).unwrap();
+    let shown = checked.out.lines().nth(2).unwrap();
     assert!(
         shown.starts_with("staging: will be frozen from 20"),
         "{shown}"

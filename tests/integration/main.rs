@@ -38,6 +38,8 @@ mod honest;
 mod hooks;
 #[cfg(test)]
 mod lists;
+#[cfg(test)]
+mod named;
 mod notify;
 #[cfg(test)]
 mod own_answers;
@@ -70,6 +72,8 @@ mod unexplained;
 // The binary
 #[cfg(test)]
 mod commands;
+#[cfg(test)]
+mod doctor;
 #[cfg(test)]
 mod reload;
 #[cfg(test)]

@@ -76,6 +76,14 @@ async fn check_says_that_all_is_in_order_or_where_a_policy_is_not() {
     let ran = run(["serve", "--config", config, "--check"]).await;
     assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{ran:?}");
     assert!(!outside.store().exists(), "a check leaves nothing behind");
+    let account = "callers reach Argo CD as the account of upstream.token";
+    assert_eq!(ran.out.lines().nth(1), Some(account));
+    let text = std::fs::read_to_string(config).unwrap();
+    let named = text.replace("[upstream]", "[upstream]\ncallers = \"named\"");
+    std::fs::write(config, named).unwrap();
+    let ran = run(["serve", "--config", config, "--check"]).await;
+    let issuer = "the issuer https://gate.example/syncgate/argocd and the clientID syncgate";
+    assert!(ran.out.contains(issuer), "{ran:?}");
     outside.write_policy(
         "odd.cedar",
         "permit (principal, action, resource) when { colour };",

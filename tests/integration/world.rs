@@ -248,9 +248,18 @@ impl World {
 
     /// A gate over what is there, configured otherwise by `change`.
     pub(crate) async fn with(outside: Outside, change: impl FnOnce(&mut Config)) -> Self {
+        Self::with_at(Clock::system(), outside, change).await
+    }
+
+    /// The same, by another clock.
+    pub(crate) async fn with_at(
+        clock: Clock,
+        outside: Outside,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let mut config = Config::load(&outside.write_config("")).unwrap();
         change(&mut config);
-        Self::start(outside, config, None, Clock::system()).await
+        Self::start(outside, config, None, clock).await
     }
 
     /// Stops the gate.

@@ -27,6 +27,8 @@ use crate::listener::{Limits, Listener};
 
 /// The upstream's credential; it must never be seen by a client.
 pub(super) const CANARY: &str = "upstream.token.canary";
+/// What calls as their callers carry instead.
+pub(super) const NAMED: &str = "callers.token.canary";
 /// The origin whose pages may open websockets.
 pub(super) const ORIGIN: &str = "https://gate.example";
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -297,10 +299,12 @@ impl Gate {
         };
         let outbound = Outbound {
             channel,
-            send_as: if path.starts_with("/anonymous") {
-                SendAs::Nobody
-            } else {
-                SendAs::Gate
+            send_as: match path {
+                _ if path.starts_with("/anonymous") => SendAs::Nobody,
+                _ if path.starts_with("/named") => {
+                    SendAs::Caller(Arc::new(UpstreamToken::parse(NAMED).unwrap()))
+                }
+                _ => SendAs::Gate,
             },
             decision: DecisionId::new(jiff::Timestamp::UNIX_EPOCH),
             detach,

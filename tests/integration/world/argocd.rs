@@ -307,11 +307,18 @@ impl ArgoCd {
         forwarded.cloned().collect()
     }
 
-    /// Method and path of the questions of the gate's own.
-    pub(crate) fn own_questions(&self) -> Vec<String> {
+    /// The questions of the gate's own.
+    pub(crate) fn own(&self) -> Vec<Seen> {
         let state = self.state();
         let own = state.seen.iter().filter(|seen| !seen.is_forwarded());
-        own.map(|seen| format!("{} {}", seen.method, seen.path))
+        own.cloned().collect()
+    }
+
+    /// Method and path of those.
+    pub(crate) fn own_questions(&self) -> Vec<String> {
+        let own = self.own();
+        own.iter()
+            .map(|seen| format!("{} {}", seen.method, seen.path))
             .collect()
     }
 

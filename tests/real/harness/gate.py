@@ -93,6 +93,8 @@ class Setting:
     """What the environments do with a refusal."""
     rollback: str = ""
     """The section of rollbacks, if it has one. Then those parents are in staging as well."""
+    callers: str = "account"
+    """As whom calls of callers arrive at Argo CD."""
     more: str = ""
     """Further sections of the configuration."""
     signers: tuple[tuple[str, str], ...] = ()
@@ -125,6 +127,7 @@ address = "127.0.0.1:0"
 url = {_text(argocd["url"])}
 ca = {_text(argocd["ca"])}
 token = "file:argocd.token"
+callers = {_text(setting.callers)}
 
 [[oidc]]
 name = "The shop"

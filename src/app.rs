@@ -19,8 +19,8 @@ use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
 use crate::identity::Identity;
 use crate::identity::config::{
-    ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
-    OidcIssuer, PlainHttp, RefreshTimes,
+    CiIssuer, ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer,
+    LONGEST_LIFE, OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::index::{Index, Told};
@@ -293,6 +293,7 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     let mut identity = IdentityConfig {
         oidc: Vec::new(),
         kubernetes: Vec::new(),
+        ci: Vec::new(),
         roles: roles(config).map_err(|e| bad(&e))?,
         refresh: RefreshTimes::default(),
     };
@@ -302,6 +303,14 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
         let keys = keys(issuer).map_err(|e| bad(&e))?;
         let ca = issuer.ca.clone();
         match &issuer.kind {
+            IssuerKind::Ci { provider, audience } => identity.ci.push(CiIssuer {
+                url,
+                provider: *provider,
+                audience: audience.clone(),
+                ca,
+                keys,
+                longest_life: LONGEST_LIFE,
+            }),
             IssuerKind::Kubernetes {
                 audience,
                 token_file,
@@ -351,6 +360,7 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
             service_accounts: accounts
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
                 .collect::<Result<_, _>>()?,
+            ci: mapping.ci.clone(),
         })
     };
     config.roles.iter().map(mapping).collect()

@@ -2,7 +2,7 @@
 //!
 //! In: the verified claims of a configured issuer's token. Out: the person and their groups.
 //! Refused: tokens for other clients, and those that are not ID tokens though signed by the same
-//! key: access, refresh, logout and event tokens.
+//! key: access, refresh, logout and event tokens, and those of CI jobs.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Subject;
+use super::ci;
 use super::config::OidcIssuer;
 use super::jwt::{Claims, text_of};
 use super::reason::{ClaimFault, Quoted, Reason, Scheme};
@@ -67,12 +68,18 @@ impl Oidc {
     }
 }
 
-/// An ID token. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
+/// An ID token of a person. A job of CI chooses the audience of its token, and some issuers (GitLab) are
+/// those of people too: what is a person's by its groups must not be had by a job. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
 /// logout tokens have `events` (RFC 8417 section 2.2, `OpenID` Connect Back-Channel Logout 2.4).
 fn check_purpose(claims: &Claims) -> Result<(), Reason> {
     if claims.value("events").is_some() {
         return Err(Reason::Type {
             found: Quoted::new("events"),
+        });
+    }
+    if let Some(mark) = ci::MARKS.into_iter().find(|m| claims.value(m).is_some()) {
+        return Err(Reason::Type {
+            found: Quoted::new(mark),
         });
     }
     match claims.text("typ")? {

@@ -266,6 +266,8 @@ pub enum ClaimFault {
 /// Which scheme a token belongs to: it decides what a refused caller should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
+    /// A job of CI.
+    Ci,
     /// A Kubernetes service account.
     Kubernetes,
     /// `OpenID` Connect.
@@ -276,6 +278,7 @@ impl Scheme {
     /// How to get a token like this one, but fresh.
     fn renew(self) -> &'static str {
         match self {
+            Self::Ci => "have the job request a new one",
             Self::Kubernetes => "read the token file again, the kubelet renews it",
             Self::Oidc => "sign in again",
         }
@@ -284,6 +287,7 @@ impl Scheme {
     /// How to get a token for this gate.
     fn fetch(self) -> &'static str {
         match self {
+            Self::Ci => "have the job request one with that audience, and no other",
             Self::Kubernetes => "mount a projected token with that audience",
             Self::Oidc => "sign in with `argocd login --sso`",
         }

@@ -146,6 +146,11 @@ fn unadvised(caller: &Caller, facts: &ApplicationFacts) -> String {
              \"{}\" put into the gate's configuration",
             facts.app
         ),
+        identity::Subject::CiJob(job) if !facts.tested_by_caller => format!(
+            "have `[[workload]]` with ci = {{ issuer = \"{}\", repository = \"{}\" }} and applications = \
+             \"{}\" put into the gate's configuration, with the ref and workflow that may report",
+            caller.issuer, job.repository, facts.app
+        ),
         _ => "ask whoever keeps the gate's policies".to_owned(),
     }
 }

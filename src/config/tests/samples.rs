@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 25] = [
+const NAMED: [&str; 26] = [
     "argocd-token",
     "argocd.crt",
     "gate.kubeconfig",
@@ -31,6 +31,7 @@ const NAMED: [&str; 25] = [
     "tls/cluster-client-ca.crt",
     "tls/gate.crt",
     "tls/gate.key",
+    "tls/gitlab-ca.crt",
     "tls/ledger-client.crt",
     "tls/ledger-client.key",
     "tls/login-ca.crt",

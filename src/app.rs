@@ -288,7 +288,10 @@ fn git_cache(config: &Config) -> PathBuf {
 }
 
 /// The issuers and roles of the configuration as the identity room takes them.
-fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
+///
+/// # Errors
+/// [`Error::Identity`] for an address that is none.
+pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     let mut identity = IdentityConfig {
         oidc: Vec::new(),

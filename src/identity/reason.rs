@@ -83,6 +83,15 @@ pub enum Reason {
         /// Now.
         now: Timestamp,
     },
+    /// The issuer left the groups out and says where they are.
+    #[error(
+        "the token leaves out its groups, there are too many for it: ask whoever runs `{issuer}` to \
+         put in only those that are assigned to this gate's client, or app roles"
+    )]
+    GroupsElsewhere {
+        /// Who issued it.
+        issuer: Quoted,
+    },
     /// No key could be read yet.
     #[error("the keys of `{issuer}` cannot be read now: try again in a minute")]
     KeysUnavailable {
@@ -212,6 +221,7 @@ impl Reason {
             Self::Extension { .. } => "extension",
             Self::Expired { .. } => "expired",
             Self::KeysUnavailable { .. } => "keys-unavailable",
+            Self::GroupsElsewhere { .. } => "groups-elsewhere",
             Self::KeyNotNamed { .. } => "key-not-named",
             Self::KeyUnknown { .. } => "key-unknown",
             Self::Lifetime { .. } => "lifetime",

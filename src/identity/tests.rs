@@ -4,6 +4,7 @@ mod cached;
 mod ci;
 mod claims;
 mod matrix;
+mod providers;
 mod refusals;
 
 use std::sync::Arc;

@@ -40,7 +40,10 @@ const NAMED: [&str; 26] = [
 
 fn samples() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = [folder.clone(), folder.join("providers")]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap());
     let samples = files.filter(|file| file.path().extension().is_some_and(|end| end == "toml"));
     samples
         .map(|file| {
@@ -65,7 +68,9 @@ fn folder() -> tempfile::TempDir {
 #[test]
 fn every_sample_loads() {
     let (samples, folder) = (samples(), folder());
-    assert!(samples.contains_key("syncgate.toml") && samples.contains_key("local.toml"));
+    for name in ["syncgate.toml", "local.toml", "okta.toml"] {
+        assert!(samples.contains_key(name), "{name}");
+    }
     for (name, text) in samples {
         let path = folder.path().join(&name);
         fs::write(&path, text).unwrap();

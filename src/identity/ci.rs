@@ -147,7 +147,8 @@ fn github(claims: &Claims) -> Result<CiJob, Reason> {
     let event = required(claims, "event_name")?;
     let git_ref = full_ref(claims, "ref", &["refs/"])?;
     // `pull_request_target` runs for anybody's pull request, and says the branch that it goes into.
-    let borrowed = event.starts_with("pull_request") && !git_ref.starts_with("refs/pull/");
+    let requested = event.starts_with("pull_request");
+    let borrowed = requested && !git_ref.starts_with("refs/pull/");
     let workflow = match optional(claims, "job_workflow_ref")? {
         Some(workflow) => workflow,
         None => required(claims, "workflow_ref")?,
@@ -157,7 +158,7 @@ fn github(claims: &Claims) -> Result<CiJob, Reason> {
         subject: claims.subject()?.to_owned(),
         repository,
         repository_id: number(claims, "repository_id")?,
-        ref_protected: !borrowed && flag(claims, "ref_protected")?.unwrap_or(false),
+        ref_protected: flag(claims, "ref_protected")?.unwrap_or(false) && !requested,
         git_ref: Some(git_ref).filter(|_| !borrowed),
         workflow: Some(workflow),
         environment: optional(claims, "environment")?,

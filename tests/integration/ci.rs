@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::evidence::{assert_prod_is_closed, assert_prod_is_open, begin_staging};
-use crate::world::{Call, FIRST, Outside, SECOND, Wire, World, new_run};
+use crate::world::{Call, FIRST, Outside, SECOND, Wire, World, eventually, new_run};
 
 /// All jobs of the role list; what they see of it, and whether they sync, is a matter of repository and ref.
 const POLICY: &str = r#"
@@ -222,8 +222,16 @@ async fn a_preflight_tells_a_job_what_it_is_and_what_is_missing() {
         let said = world.gate.rest("POST", path, token, &question);
         said.await.json().to_string()
     };
-    let known = ask(&world.outside.issuer.job(|_| ())).await;
+    begin_staging(&world).await;
+    world.outside.argocd.finish("checkout-staging", "Succeeded");
+    let known = eventually("an operation that has ended", || async {
+        let known = ask(&world.outside.issuer.job(|_| ())).await;
+        Some(known).filter(|known| !known.contains("a run has to wait"))
+    })
+    .await;
     assert!(known.contains("by a CI job's token of"), "{known}");
+    let about = "what is deployed, 3f2c1a9; a job of CI must say so when it reports";
+    assert!(known.contains(about), "{known}");
     let other = world
         .outside
         .issuer

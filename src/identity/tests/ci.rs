@@ -200,6 +200,7 @@ async fn a_pull_or_merge_request_is_never_taken_for_a_branch() {
         })
         .await;
     assert_eq!(own.git_ref.as_deref(), Some("refs/pull/7/merge"));
+    assert!(!own.ref_protected);
     for (name, claim, value) in [
         ("github", "event_name", "pull_request_target"),
         ("github", "event_name", "pull_request"),

@@ -19,8 +19,8 @@ use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
 use crate::identity::Identity;
 use crate::identity::config::{
-    ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
-    OidcIssuer, PlainHttp, RefreshTimes,
+    CiIssuer, ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer,
+    LONGEST_LIFE, OidcIssuer, PlainHttp, RefreshTimes,
 };
 use crate::identity::roles::{AccountMatch, BadAccount, GroupMatch, RoleMapping};
 use crate::identity::session::Sessions;
@@ -306,11 +306,15 @@ fn git_cache(config: &Config) -> PathBuf {
 }
 
 /// The issuers and roles of the configuration as the identity room takes them.
+///
+/// # Errors
+/// [`Error::Identity`] for an address that is none.
 pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     let bad = |error: &dyn std::fmt::Display| Error::Identity(error.to_string());
     let mut identity = IdentityConfig {
         oidc: Vec::new(),
         kubernetes: Vec::new(),
+        ci: Vec::new(),
         roles: roles(config).map_err(|e| bad(&e))?,
         refresh: RefreshTimes::default(),
     };
@@ -320,6 +324,14 @@ pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> 
         let keys = keys(issuer).map_err(|e| bad(&e))?;
         let ca = issuer.ca.clone();
         match &issuer.kind {
+            IssuerKind::Ci { provider, audience } => identity.ci.push(CiIssuer {
+                url,
+                provider: *provider,
+                audience: audience.clone(),
+                ca,
+                keys,
+                longest_life: LONGEST_LIFE,
+            }),
             IssuerKind::Kubernetes {
                 audience,
                 token_file,
@@ -369,6 +381,7 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
             service_accounts: accounts
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
                 .collect::<Result<_, _>>()?,
+            ci: mapping.ci.clone(),
         })
     };
     config.roles.iter().map(mapping).collect()

@@ -6,6 +6,7 @@
 //! told so. Never: a default that opens something.
 
 mod admission;
+mod ci;
 pub(crate) mod endpoints;
 mod environments;
 mod freezes;
@@ -25,7 +26,7 @@ pub use rollback::Rollback;
 pub use secret::Secret;
 pub use sections::{
     Admin, Callers, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping,
-    ServerTls, ServiceAccount, Upstream, Workload,
+    ServerTls, ServiceAccount, Tester, Upstream, Workload,
 };
 
 use reader::Table;

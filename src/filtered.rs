@@ -168,7 +168,8 @@ impl Reader {
             },
         });
         let depends_on = json!([
-            caller.unique(),
+            caller.issuer,
+            caller.subject,
             caller.groups,
             caller.roles,
             policies.digest(),

@@ -9,6 +9,7 @@
 //! issuer the scheme; [`keys`] has that issuer's keys, or gets them; with the right key the
 //! claims come out; `oidc` reads the person and groups from them, [`roles`] the roles.
 
+pub mod ci;
 pub mod config;
 pub mod credential;
 pub mod interface;
@@ -34,7 +35,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use self::cache::VerifiedTokens;
-use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
+use self::ci::{Ci, CiJob};
+use self::config::{
+    CiIssuer, IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError,
+};
 use self::credential::Credential;
 use self::jwt::{Claims, Type, UnverifiedToken};
 use self::keys::{IssuerKeys, KeyError, Origin};
@@ -83,6 +87,7 @@ struct Issuer {
 /// How the claims of an issuer's tokens are read.
 #[derive(Debug)]
 enum Rules {
+    Ci(Ci),
     Kubernetes(Kubernetes),
     Oidc(Oidc),
 }
@@ -197,9 +202,10 @@ impl Identity {
         let subject = kubernetes::user(user).ok_or_else(|| BadUser(Quoted::new(user)))?;
         let groups = match subject {
             Subject::KubernetesUser { .. } => groups,
-            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::OidcUser { .. } => {
-                BTreeSet::new()
-            }
+            Subject::CiJob(_)
+            | Subject::Gate
+            | Subject::KubernetesAccount { .. }
+            | Subject::OidcUser { .. } => BTreeSet::new(),
         };
         Ok(Caller {
             roles: roles::roles_of(&subject, issuer, &groups, &self.roles),
@@ -287,7 +293,8 @@ fn issuers(config: IdentityConfig) -> Result<HashMap<Arc<str>, Issuer>, Vec<Setu
     let oidc = config.oidc.into_iter().map(|o| Issuer::oidc(o, times));
     let kubernetes = config.kubernetes.into_iter();
     let kubernetes = kubernetes.map(|k| Issuer::kubernetes(k, times));
-    for issuer in oidc.chain(kubernetes) {
+    let ci = config.ci.into_iter().map(|c| Issuer::ci(c, times));
+    for issuer in oidc.chain(kubernetes).chain(ci) {
         match issuer {
             Ok(issuer) => {
                 issuers.insert(Arc::clone(&issuer.name), issuer);
@@ -303,6 +310,18 @@ fn issuers(config: IdentityConfig) -> Result<HashMap<Arc<str>, Issuer>, Vec<Setu
 }
 
 impl Issuer {
+    fn ci(config: CiIssuer, times: RefreshTimes) -> Result<Self, SetupError> {
+        let rules = Rules::Ci(Ci::new(&config));
+        let origin = Origin {
+            issuer: config.url,
+            source: config.keys,
+            ca: config.ca,
+            hosts: BTreeSet::new(),
+            token_file: None,
+        };
+        Self::new(rules, origin, times)
+    }
+
     fn oidc(config: OidcIssuer, times: RefreshTimes) -> Result<Self, SetupError> {
         let rules = Rules::Oidc(Oidc::new(&config));
         let origin = Origin {
@@ -339,6 +358,7 @@ impl Issuer {
 impl Rules {
     fn scheme(&self) -> Scheme {
         match self {
+            Self::Ci(_) => Scheme::Ci,
             Self::Kubernetes(_) => Scheme::Kubernetes,
             Self::Oidc(_) => Scheme::Oidc,
         }
@@ -351,6 +371,7 @@ impl Rules {
         now: Timestamp,
     ) -> Result<(Subject, BTreeSet<String>, Range<Timestamp>), Reason> {
         match self {
+            Self::Ci(rules) => rules.read(claims, now),
             Self::Kubernetes(rules) => rules.read(claims, now),
             Self::Oidc(rules) => rules.read(claims, now),
         }
@@ -390,6 +411,8 @@ pub struct SignIn {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Subject {
+    /// A job of CI, by the ID token that it was issued.
+    CiJob(Box<CiJob>),
     /// This gate, in what it does by itself.
     Gate,
     /// A Kubernetes service account, by a projected token.
@@ -431,11 +454,12 @@ impl Caller {
         }
     }
 
-    /// What people call this caller: the e-mail, else the subject; a user or service account
+    /// What people call this caller: the e-mail, else the subject; a job of CI by its subject; a user or service account
     /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.subject {
+            Subject::CiJob(job) => job.subject.clone(),
             Subject::Gate => "syncgate".to_owned(),
             Subject::KubernetesAccount {
                 namespace, name, ..
@@ -453,7 +477,10 @@ impl Caller {
     #[must_use]
     pub fn unique(&self) -> String {
         match &self.subject {
-            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => {
+            Subject::CiJob(_)
+            | Subject::Gate
+            | Subject::KubernetesAccount { .. }
+            | Subject::KubernetesUser { .. } => {
                 format!("{}#{}", self.issuer, self.display())
             }
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
@@ -489,6 +516,7 @@ impl fmt::Debug for Caller {
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::CiJob(job) => write!(f, "CiJob({})", job.subject),
             Self::Gate => f.write_str("Gate"),
             Self::KubernetesAccount {
                 namespace, name, ..

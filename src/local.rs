@@ -174,7 +174,7 @@ fn sign_in(app: &App) -> SignIn {
                 scopes: scopes.clone(),
                 enable_pkce: true,
             }),
-            IssuerKind::Kubernetes { .. } => None,
+            IssuerKind::Ci { .. } | IssuerKind::Kubernetes { .. } => None,
         });
     oidc.unwrap_or(SignIn {
         url,

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use jiff::SignedDuration;
 use url::Url;
 
+use super::ci;
 use super::environments::Environment;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
 use crate::break_glass::Terms;
+use crate::identity::ci::{CiProvider, JobMatch};
 use crate::names::{EnvironmentName, Role};
 use crate::notify::{Kind, Template};
 use crate::outbound::is_loopback;
@@ -89,6 +91,13 @@ pub struct Issuer {
 /// What an issuer issues.
 #[derive(Clone, Debug)]
 pub enum IssuerKind {
+    /// ID tokens of jobs of CI.
+    Ci {
+        /// Which claims they have.
+        provider: CiProvider,
+        /// The audience that a token must have, and no other.
+        audience: String,
+    },
     /// Kubernetes projected service-account tokens.
     Kubernetes {
         /// The audience that a token must have.
@@ -121,6 +130,8 @@ pub struct RoleMapping {
     pub groups: Vec<(String, String)>,
     /// Kubernetes service accounts.
     pub service_accounts: Vec<ServiceAccount>,
+    /// Jobs of CI.
+    pub ci: Vec<JobMatch>,
 }
 
 /// A Kubernetes service account of one cluster.
@@ -137,10 +148,19 @@ pub struct ServiceAccount {
 /// Which applications' tests a workload reports.
 #[derive(Clone, Debug)]
 pub struct Workload {
-    /// The service account that it runs as.
-    pub service_account: ServiceAccount,
+    /// What runs them.
+    pub tester: Tester,
     /// The applications whose tests it runs.
     pub applications: Pattern,
+}
+
+/// What runs tests.
+#[derive(Clone, Debug)]
+pub enum Tester {
+    /// Jobs of CI.
+    Ci(JobMatch),
+    /// What runs as this service account.
+    ServiceAccount(ServiceAccount),
 }
 
 /// A repository in which the gate resolves names itself.
@@ -193,7 +213,7 @@ pub(super) fn external_url(text: &str) -> Result<Url, String> {
 }
 
 /// An issuer, kept as written: `iss` is compared byte by byte.
-fn issuer(text: &str) -> Result<String, String> {
+pub(super) fn issuer(text: &str) -> Result<String, String> {
     trusted_url(text).map(|_| text.to_owned())
 }
 
@@ -335,6 +355,11 @@ pub(super) fn issuers(root: &mut Table, base: &Path, problems: &mut Problems) ->
             problems,
         );
     }
+    for table in root.tables("ci", problems) {
+        let key = table.key("issuer");
+        let issuer = ci::read(table, base, problems);
+        add(key, issuer, problems);
+    }
     out
 }
 
@@ -387,10 +412,16 @@ pub(super) fn roles(
             let group = entry.required("group", problems);
             entry.finish(problems);
             let Some(issuer) = issuer else { continue };
-            if issuers.iter().any(|known| known.issuer == issuer) {
-                groups.push((issuer, group));
-            } else {
-                problems.add(key, format!("`{issuer}` is not an issuer of this file"));
+            let known = issuers.iter().find(|known| known.issuer == issuer);
+            match known.map(|known| &known.kind) {
+                Some(IssuerKind::Kubernetes { .. } | IssuerKind::Oidc { .. }) => {
+                    groups.push((issuer, group));
+                }
+                Some(IssuerKind::Ci { .. }) => problems.add(
+                    key,
+                    format!("`{issuer}` is of jobs of CI, which have no groups; use `ci`"),
+                ),
+                None => problems.add(key, format!("`{issuer}` is not an issuer of this file")),
             }
         }
         let key = table.key("service_accounts");
@@ -401,12 +432,16 @@ pub(super) fn roles(
                 Err(message) => problems.add(&key, message),
             }
         }
+        let jobs = table.tables("ci", problems).into_iter();
+        let ci = jobs.filter_map(|entry| ci::job(entry, issuers, problems));
+        let ci = ci.collect();
         table.finish(problems);
         if let Some(role) = role {
             out.push(RoleMapping {
                 role,
                 groups,
                 service_accounts,
+                ci,
             });
         }
     }
@@ -471,19 +506,35 @@ pub(super) fn workloads(
 ) -> Vec<Workload> {
     let mut out = Vec::new();
     for mut table in root.tables("workload", problems) {
-        let account = table.required_parsed("service_account", problems, |text| {
-            service_account(text, issuers)
-        });
+        let tester = tester(&mut table, issuers, problems);
         let applications = table.required("applications", problems);
         table.finish(problems);
-        if let Some(service_account) = account {
+        if let Some(tester) = tester {
             out.push(Workload {
-                service_account,
+                tester,
                 applications: Pattern::new(applications),
             });
         }
     }
     out
+}
+
+/// Exactly one of `service_account` and `ci`.
+fn tester(table: &mut Table, issuers: &[Issuer], problems: &mut Problems) -> Option<Tester> {
+    let (path, is_account) = (table.key("service_account"), table.has("service_account"));
+    let account = table.parsed("service_account", problems, |text| {
+        service_account(text, issuers)
+    });
+    let Some(jobs) = table.table("ci", problems) else {
+        if !is_account {
+            problems.add(path, "is required, or `ci` instead of it");
+        }
+        return account.map(Tester::ServiceAccount);
+    };
+    if is_account {
+        problems.add(path, "contradicts ci; give one of them");
+    }
+    ci::job(jobs, issuers, problems).map(Tester::Ci)
 }
 
 pub(super) fn git(root: &mut Table, base: &Path, problems: &mut Problems) -> Vec<GitAccess> {

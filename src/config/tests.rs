@@ -4,7 +4,9 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::evidence::verdict::LeastShare;
+use crate::pattern::Pattern;
 
+mod ci;
 mod endpoints;
 mod samples;
 mod signers;

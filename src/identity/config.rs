@@ -13,6 +13,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use url::Url;
 
+use super::ci::CiProvider;
 use super::roles::RoleMapping;
 use crate::outbound::{self, is_loopback};
 
@@ -23,6 +24,8 @@ pub struct IdentityConfig {
     pub oidc: Vec<OidcIssuer>,
     /// Kubernetes clusters whose service accounts may call.
     pub kubernetes: Vec<KubernetesIssuer>,
+    /// CI systems whose jobs may call.
+    pub ci: Vec<CiIssuer>,
     /// Who has which role.
     pub roles: Vec<RoleMapping>,
     /// How keys are kept fresh.
@@ -76,7 +79,25 @@ pub struct KubernetesIssuer {
     pub longest_life: SignedDuration,
 }
 
-/// The default of [`KubernetesIssuer::longest_life`].
+/// One CI system as an issuer of tokens of its jobs.
+#[derive(Clone, Debug)]
+pub struct CiIssuer {
+    /// The issuer; tokens must carry exactly this text as `iss`.
+    pub url: IssuerUrl,
+    /// Which claims its tokens have.
+    pub provider: CiProvider,
+    /// The audience, which must be the only one of a token.
+    pub audience: String,
+    /// A PEM file with the only authorities to trust; the system's if absent.
+    pub ca: Option<PathBuf>,
+    /// Where the keys come from.
+    pub keys: KeySource,
+    /// The longest life (`exp` less `iat`) a token may have. GitHub's live for minutes, GitLab's as long
+    /// as the job may take.
+    pub longest_life: SignedDuration,
+}
+
+/// The default of [`KubernetesIssuer::longest_life`] and [`CiIssuer::longest_life`].
 pub const LONGEST_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Where an issuer's keys come from.
@@ -309,7 +330,9 @@ impl IdentityConfig {
         let mut errors = Vec::new();
         let oidc = self.oidc.iter().map(|o| &o.url);
         let mut seen = BTreeSet::new();
-        for url in oidc.chain(self.kubernetes.iter().map(|k| &k.url)) {
+        let kubernetes = self.kubernetes.iter().map(|k| &k.url);
+        let ci = self.ci.iter().map(|c| &c.url);
+        for url in oidc.chain(kubernetes).chain(ci) {
             if !seen.insert(url.as_str()) {
                 let issuer = url.to_string();
                 errors.push(SetupError::Repeated { issuer });
@@ -320,6 +343,7 @@ impl IdentityConfig {
         }
         errors.extend(self.oidc.iter().flat_map(OidcIssuer::check));
         errors.extend(self.kubernetes.iter().flat_map(KubernetesIssuer::check));
+        errors.extend(self.ci.iter().flat_map(CiIssuer::check));
         for mapping in &self.roles {
             for issuer in mapping.issuers().filter(|i| !seen.contains(i)) {
                 errors.push(SetupError::RoleIssuer {
@@ -345,6 +369,12 @@ impl OidcIssuer {
 }
 
 impl KubernetesIssuer {
+    fn check(&self) -> Vec<SetupError> {
+        empty_fields(&self.url, [("audience", &self.audience)])
+    }
+}
+
+impl CiIssuer {
     fn check(&self) -> Vec<SetupError> {
         empty_fields(&self.url, [("audience", &self.audience)])
     }

@@ -43,13 +43,7 @@ impl Kubernetes {
     ) -> Result<(Subject, BTreeSet<String>, Range<Timestamp>), Reason> {
         let window = claims.window(now, Scheme::Kubernetes)?;
         claims.audiences(&self.audiences, Scheme::Kubernetes)?;
-        let lifetime = claims.lifetime()?;
-        if lifetime > self.longest_life {
-            return Err(Reason::Lifetime {
-                lifetime,
-                longest: self.longest_life,
-            });
-        }
+        claims.lives_at_most(self.longest_life)?;
         let (namespace, name) = account(claims)?;
         let bound = bound_object(claims)?;
         let same = field(claims, bound, "namespace")? == namespace

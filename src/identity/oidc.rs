@@ -2,7 +2,7 @@
 //!
 //! In: the verified claims of a configured issuer's token. Out: the person and their groups.
 //! Refused: tokens for other clients, and those that are not ID tokens though signed by the same
-//! key: access, refresh, logout and event tokens.
+//! key: access, refresh, logout and event tokens, and those of CI jobs; and tokens whose groups are elsewhere.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Subject;
+use super::ci;
 use super::config::OidcIssuer;
 use super::jwt::{Claims, text_of};
 use super::reason::{ClaimFault, Quoted, Reason, Scheme};
@@ -49,8 +50,28 @@ impl Oidc {
             email: email(claims)?,
             name: display_name(claims)?,
         };
+        self.check_groups_are_here(claims)?;
         let groups = claims.texts(&self.groups_claim)?.unwrap_or_default();
         Ok((subject, groups, window))
+    }
+
+    /// Refuses a token that says that its groups are elsewhere (`OpenID` Connect Core 1.0 section 5.6.2), as Entra ID
+    /// does for who is in more than 200: read as no groups, it would take from people what they may do without a word
+    /// about the reason, and a policy that forbids something to a group would not see it.
+    fn check_groups_are_here(&self, claims: &Claims) -> Result<(), Reason> {
+        let elsewhere = match claims.value("_claim_names") {
+            None => false,
+            Some(Value::Object(names)) => names.contains_key(&self.groups_claim),
+            Some(_) => return Err(claims.fault("_claim_names", ClaimFault::WrongType)),
+        };
+        // What Entra ID says instead in a token that a browser gets by a redirect.
+        let left_out = self.groups_claim == "groups" && flag(claims, "hasgroups")? == Some(true);
+        if elsewhere || left_out {
+            return Err(Reason::GroupsElsewhere {
+                issuer: Quoted::new(claims.issuer()),
+            });
+        }
+        Ok(())
     }
 
     /// At least one audience is ours; and `azp`, which must be there when there are several and
@@ -67,12 +88,18 @@ impl Oidc {
     }
 }
 
-/// An ID token. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
+/// An ID token of a person. A job of CI chooses the audience of its token, and some issuers (GitLab) are
+/// those of people too: what is a person's by its groups must not be had by a job. Keycloak marks its tokens by a claim `typ` (`ID`, `Bearer`, `Refresh`); event and
 /// logout tokens have `events` (RFC 8417 section 2.2, `OpenID` Connect Back-Channel Logout 2.4).
 fn check_purpose(claims: &Claims) -> Result<(), Reason> {
     if claims.value("events").is_some() {
         return Err(Reason::Type {
             found: Quoted::new("events"),
+        });
+    }
+    if let Some(mark) = ci::MARKS.into_iter().find(|m| claims.value(m).is_some()) {
+        return Err(Reason::Type {
+            found: Quoted::new(mark),
         });
     }
     match claims.text("typ")? {
@@ -102,15 +129,42 @@ fn email(claims: &Claims) -> Result<Option<String>, Reason> {
     if !is_plain_address(email) {
         return Err(claims.fault("email", ClaimFault::Unclean));
     }
-    // Some providers write the flag as text.
-    let verified = match claims.value("email_verified") {
-        None | Some(Value::Bool(true)) => true,
-        Some(Value::Bool(false)) => false,
-        Some(Value::String(text)) if text == "true" => true,
-        Some(Value::String(text)) if text == "false" => false,
-        Some(_) => return Err(claims.fault("email_verified", ClaimFault::WrongType)),
+    let verified = match flag(claims, "email_verified")? {
+        Some(verified) => verified,
+        // Entra ID, which names the tenant, has another flag for it, and only if it is asked for. Without it the
+        // address is whatever somebody has entered.
+        None => match domain_verified(claims)? {
+            Some(verified) => verified,
+            None => claims.value("tid").is_none(),
+        },
     };
     Ok(verified.then(|| email.to_owned()))
+}
+
+/// A flag, which some providers write as text.
+fn flag(claims: &Claims, name: &str) -> Result<Option<bool>, Reason> {
+    match claims.value(name) {
+        None => Ok(None),
+        Some(Value::Bool(flag)) => Ok(Some(*flag)),
+        Some(Value::String(text)) if text == "true" => Ok(Some(true)),
+        Some(Value::String(text)) if text == "false" => Ok(Some(false)),
+        Some(_) => Err(claims.fault(name, ClaimFault::WrongType)),
+    }
+}
+
+/// Entra ID's flag for the domain of `email`, of which it writes 1 and 0 too.
+fn domain_verified(claims: &Claims) -> Result<Option<bool>, Reason> {
+    let name = "xms_edov";
+    match claims.value(name) {
+        Some(Value::String(text)) if text == "1" => Ok(Some(true)),
+        Some(Value::String(text)) if text == "0" => Ok(Some(false)),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(1) => Ok(Some(true)),
+            Some(0) => Ok(Some(false)),
+            _ => Err(claims.fault(name, ClaimFault::WrongType)),
+        },
+        _ => flag(claims, name),
+    }
 }
 
 /// One `@` with something on either side, and only visible ASCII: letters of other scripts look

@@ -83,6 +83,15 @@ pub enum Reason {
         /// Now.
         now: Timestamp,
     },
+    /// The issuer left the groups out and says where they are.
+    #[error(
+        "the token leaves out its groups, there are too many for it: ask whoever runs `{issuer}` to \
+         put in only those that are assigned to this gate's client, or app roles"
+    )]
+    GroupsElsewhere {
+        /// Who issued it.
+        issuer: Quoted,
+    },
     /// No key could be read yet.
     #[error("the keys of `{issuer}` cannot be read now: try again in a minute")]
     KeysUnavailable {
@@ -235,6 +244,7 @@ impl Reason {
             Self::Extension { .. } => "extension",
             Self::Expired { .. } => "expired",
             Self::KeysUnavailable { .. } => "keys-unavailable",
+            Self::GroupsElsewhere { .. } => "groups-elsewhere",
             Self::KeyNotNamed { .. } => "key-not-named",
             Self::KeyUnknown { .. } => "key-unknown",
             Self::Lifetime { .. } => "lifetime",
@@ -304,6 +314,8 @@ pub enum ClaimFault {
 /// Which scheme a token belongs to: it decides what a refused caller should do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
+    /// A job of CI.
+    Ci,
     /// A Kubernetes service account.
     Kubernetes,
     /// `OpenID` Connect.
@@ -316,6 +328,7 @@ impl Scheme {
     /// How to get a token like this one, but fresh.
     fn renew(self) -> &'static str {
         match self {
+            Self::Ci => "have the job request a new one",
             Self::Kubernetes => "read the token file again, the kubelet renews it",
             Self::Oidc | Self::Session => "sign in again",
         }
@@ -324,6 +337,7 @@ impl Scheme {
     /// How to get a token for this gate.
     fn fetch(self) -> &'static str {
         match self {
+            Self::Ci => "have the job request one with that audience, and no other",
             Self::Kubernetes => "mount a projected token with that audience",
             Self::Oidc | Self::Session => "sign in with `argocd login --sso`",
         }

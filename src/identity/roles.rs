@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Subject;
+use super::ci::JobMatch;
 use super::kubernetes::is_object_name;
 use crate::names::Role;
 
@@ -19,6 +20,8 @@ pub struct RoleMapping {
     pub groups: Vec<GroupMatch>,
     /// These service accounts have it.
     pub service_accounts: Vec<AccountMatch>,
+    /// These jobs of CI have it.
+    pub ci: Vec<JobMatch>,
 }
 
 /// One group of one issuer.
@@ -83,11 +86,14 @@ impl RoleMapping {
     /// The issuers that this mapping names.
     pub fn issuers(&self) -> impl Iterator<Item = &str> {
         let groups = self.groups.iter().map(|g| g.issuer.as_str());
-        groups.chain(self.service_accounts.iter().map(|a| a.issuer.as_str()))
+        let accounts = self.service_accounts.iter().map(|a| a.issuer.as_str());
+        let jobs = self.ci.iter().map(|job| job.issuer.as_str());
+        groups.chain(accounts).chain(jobs)
     }
 
     fn matches(&self, subject: &Subject, issuer: &str, groups: &BTreeSet<String>) -> bool {
         match subject {
+            Subject::CiJob(job) => self.ci.iter().any(|known| known.fits(issuer, job)),
             Subject::Gate => false,
             Subject::KubernetesAccount {
                 namespace, name, ..
@@ -113,7 +119,7 @@ impl AccountName {
 }
 
 /// The roles that `mappings` give to `subject` of `issuer`, a member of `groups`. Groups count for
-/// people only, account names for service accounts only.
+/// people only, account names for service accounts only, repositories for jobs of CI only.
 #[must_use]
 pub fn roles_of(
     subject: &Subject,
@@ -144,11 +150,13 @@ mod tests {
                     group: "engineering".into(),
                 }],
                 service_accounts: vec![],
+                ci: vec![],
             },
             RoleMapping {
                 role: Role::parse("test-job").unwrap(),
                 groups: vec![],
                 service_accounts: vec![account("shop/tests"), account("ci/*")],
+                ci: vec![],
             },
         ]
     }
@@ -251,6 +259,7 @@ mod tests {
                 group: "system:masters".into(),
             }],
             service_accounts: vec![],
+            ci: vec![],
         };
         let groups = BTreeSet::from(["system:masters".to_owned()]);
         let mappings = [masters];

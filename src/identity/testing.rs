@@ -6,6 +6,7 @@
 mod issuer;
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -22,9 +23,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub(crate) use self::issuer::{Answer, DISCOVERY, JWKS, TestIssuer};
+use super::ci::CiProvider;
 use super::config::{
-    ClientIds, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE, OidcIssuer,
-    PlainHttp, RefreshTimes,
+    CiIssuer, ClientIds, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
+    OidcIssuer, PlainHttp, RefreshTimes,
 };
 use super::roles::{AccountMatch, GroupMatch, RoleMapping};
 use super::session::Sessions;
@@ -169,6 +171,30 @@ pub(crate) fn kubernetes(url: &str) -> KubernetesIssuer {
     }
 }
 
+/// `url` as a CI system whose tokens need the audience of the documented claims.
+pub(crate) fn ci(url: &str, provider: CiProvider) -> CiIssuer {
+    CiIssuer {
+        url: IssuerUrl::parse(url, PlainHttp::Loopback).unwrap(),
+        provider,
+        audience: "https://gate.example.com".into(),
+        ca: None,
+        keys: KeySource::Discover,
+        longest_life: LONGEST_LIFE,
+    }
+}
+
+/// The claims in `tests/fixtures/claims` by this name, valid from ten minutes ago for an hour.
+pub(crate) fn documented(name: &str) -> Value {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/claims");
+    let text = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
+    let mut claims: Value = serde_json::from_str(&text).unwrap();
+    let now: Timestamp = NOW.parse().unwrap();
+    claims["iat"] = json!(now.as_second() - 600);
+    claims["exp"] = json!(now.as_second() + 3_000);
+    claims.as_object_mut().unwrap().remove("nbf");
+    claims
+}
+
 /// `engineer` for the group `engineering`, `test-job` for the account `shop/tests`.
 pub(crate) fn roles(oidc: &str, cluster: &str) -> Vec<RoleMapping> {
     let group = GroupMatch {
@@ -181,11 +207,13 @@ pub(crate) fn roles(oidc: &str, cluster: &str) -> Vec<RoleMapping> {
             role: Role::parse("engineer").unwrap(),
             groups: vec![group],
             service_accounts: vec![],
+            ci: vec![],
         },
         RoleMapping {
             role: Role::parse("test-job").unwrap(),
             groups: vec![],
             service_accounts: vec![account],
+            ci: vec![],
         },
     ]
 }

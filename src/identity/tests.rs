@@ -1,8 +1,10 @@
 //! Identity as a whole: real signatures, a real issuer on loopback.
 
 mod cached;
+mod ci;
 mod claims;
 mod matrix;
+mod providers;
 mod refusals;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ fn config(people: &TestIssuer, cluster: &TestIssuer) -> IdentityConfig {
     IdentityConfig {
         oidc: vec![testing::oidc(&people.url)],
         kubernetes: vec![testing::kubernetes(&cluster.url)],
+        ci: Vec::new(),
         roles: testing::roles(&people.url, &cluster.url),
         refresh: testing::quick(),
     }
@@ -174,7 +177,10 @@ async fn what_issuers_write_differently_is_understood() {
     let world = World::new().await;
     let email = |caller: &Caller| match &caller.subject {
         Subject::OidcUser { email, .. } => email.clone(),
-        Subject::Gate | Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => None,
+        Subject::CiJob(_)
+        | Subject::Gate
+        | Subject::KubernetesAccount { .. }
+        | Subject::KubernetesUser { .. } => None,
     };
     // One group as text, fractions of seconds, flags as text, Keycloak's mark of an ID token.
     let token = world.person(|claims| {

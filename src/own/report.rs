@@ -18,7 +18,7 @@ use crate::evidence::binding::{self, Claims};
 use crate::evidence::run::{self, AttemptBatch, Finish, NewRun};
 use crate::evidence::service::{Reporter, Subject};
 use crate::evidence::verdict::Verdict;
-use crate::identity::Caller;
+use crate::identity::{self, Caller};
 use crate::names::AppRef;
 use crate::planner;
 use crate::respond::Rejection;
@@ -57,6 +57,9 @@ pub(super) async fn open(
         }
     }
     let (environment, component) = placed(app, &planned, &application)?;
+    if matches!(caller.subject, identity::Subject::CiJob(_)) && new.commits.is_none() {
+        return Err(uncommitted(&application));
+    }
     let facts = planner::gate_facts(&json)?;
     let pod = caller.pod();
     let claims = Claims {
@@ -80,6 +83,18 @@ pub(super) async fn open(
         opened.map_err(|error| report_refused(&error).into())
     };
     recorded(app, draft, StatusCode::CREATED, work).await
+}
+
+/// A job of CI is started by a commit and not by what is deployed, which may have moved on since: without its
+/// word, a run would be about what it happens to find.
+fn uncommitted(application: &AppRef) -> Rejection {
+    Rejection::Report {
+        code: "commits-required",
+        sentence: format!(
+            "a job of CI must say which commits of {application} it tests: send them as `commits`"
+        ),
+        passes: false,
+    }
 }
 
 async fn read(app: &App, application: &AppRef) -> Result<Value, Rejection> {

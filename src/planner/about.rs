@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::{Planned, Ran};
 use crate::app::App;
 use crate::argocd::change::is_armed;
-use crate::config::{self, Assignment, Environment, Traits};
+use crate::config::{self, Assignment, Environment, Tester, Traits};
 use crate::gate::AppFacts;
 use crate::identity::{Caller, Subject};
 use crate::json;
@@ -158,19 +158,20 @@ fn mode(assignment: Assignment<'_>) -> Mode {
 
 /// Whether configuration lets `caller` report the tests of `application`.
 fn tests(app: &App, caller: &Caller, application: &AppRef) -> bool {
-    let Subject::KubernetesAccount {
-        namespace,
-        name: account,
-        ..
-    } = &caller.subject
-    else {
-        return false;
+    let runs = |tester: &Tester| match (tester, &caller.subject) {
+        (Tester::Ci(jobs), Subject::CiJob(job)) => jobs.fits(&caller.issuer, job),
+        (
+            Tester::ServiceAccount(known),
+            Subject::KubernetesAccount {
+                namespace, name, ..
+            },
+        ) => (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, name),
+        _ => false,
     };
-    app.config.workloads.iter().any(|workload| {
-        let known = &workload.service_account;
-        (&known.issuer, &known.namespace, &known.name) == (&caller.issuer, namespace, account)
-            && config::fits(&workload.applications, application)
-    })
+    app.config
+        .workloads
+        .iter()
+        .any(|workload| runs(&workload.tester) && config::fits(&workload.applications, application))
 }
 
 /// What the gate has to know of `application` (Argo CD's JSON).

@@ -15,6 +15,7 @@ use super::question::{
     SyncOptions,
 };
 use crate::identity::Subject;
+use crate::identity::ci::CiJob;
 
 /// The entity types of the schema.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -302,6 +303,17 @@ fn principal(question: &Question<'_>) -> Thing {
         ("groups", groups),
     ];
     let kind = match &caller.subject {
+        Subject::CiJob(job) => {
+            attributes.extend([
+                ("kind", Fact::Text(job.provider.word().into())),
+                ("subject", Fact::Text(job.subject.clone())),
+                ("namespace", Fact::Text(String::new())),
+                ("name", Fact::Text(String::new())),
+                ("tests", Fact::Entities(tested(question.resource))),
+            ]);
+            attributes.extend(ci_job(Some(job)));
+            Kind::Workload
+        }
         Subject::Gate => Kind::Controller,
         Subject::KubernetesAccount {
             namespace, name, ..
@@ -313,6 +325,7 @@ fn principal(question: &Question<'_>) -> Thing {
                 ("name", Fact::Text(name.clone())),
                 ("tests", Fact::Entities(tested(question.resource))),
             ]);
+            attributes.extend(ci_job(None));
             Kind::Workload
         }
         Subject::KubernetesUser { name } => {
@@ -340,6 +353,26 @@ fn principal(question: &Question<'_>) -> Thing {
             .collect(),
         tags: Vec::new(),
     }
+}
+
+/// What is said of jobs of CI; of nothing else, where there is none.
+fn ci_job(job: Option<&CiJob>) -> [(&'static str, Fact); 8] {
+    let text = |of: fn(&CiJob) -> Option<&String>| {
+        Fact::Text(job.and_then(of).cloned().unwrap_or_default())
+    };
+    [
+        ("repository", text(|job| Some(&job.repository))),
+        ("repository_id", text(|job| Some(&job.repository_id))),
+        ("ref", text(|job| job.git_ref.as_ref())),
+        (
+            "ref_protected",
+            Fact::Flag(job.is_some_and(|job| job.ref_protected)),
+        ),
+        ("workflow", text(|job| job.workflow.as_ref())),
+        ("ci_environment", text(|job| job.environment.as_ref())),
+        ("event", text(|job| Some(&job.event))),
+        ("run", text(|job| Some(&job.run))),
+    ]
 }
 
 fn tested(resource: Resource<'_>) -> Vec<EntityUid> {
@@ -422,6 +455,7 @@ fn application(app: &ApplicationFacts) -> Thing {
 fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     let context: &Context = &question.context;
     let scheme = match &question.caller.subject {
+        Subject::CiJob(_) => "ci",
         Subject::Gate => "gate",
         Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",
         Subject::OidcUser { .. } => "oidc",

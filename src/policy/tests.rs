@@ -17,6 +17,7 @@ use super::question::{
 };
 use super::source::{File, Source};
 use super::{LoadError, Policies};
+use crate::identity::ci::{CiJob, CiProvider};
 use crate::identity::{Caller, SignIn, Subject};
 use crate::names::{AppRef, Role};
 
@@ -79,6 +80,26 @@ fn workload(names: &[&str]) -> Caller {
             pod: None,
         },
         issuer: "https://kubernetes.default.svc".into(),
+        ..person(names)
+    }
+}
+
+/// A job of CI, on a protected ref or another.
+fn job(names: &[&str], ref_protected: bool) -> Caller {
+    Caller {
+        subject: Subject::CiJob(Box::new(CiJob {
+            provider: CiProvider::GitHub,
+            subject: "repo:acme/checkout:ref:refs/heads/main".into(),
+            repository: "acme/checkout".into(),
+            repository_id: "74".into(),
+            git_ref: Some("refs/heads/main".into()),
+            ref_protected,
+            workflow: Some("acme/checkout/.github/workflows/test.yml@refs/heads/main".into()),
+            environment: None,
+            event: "push".into(),
+            run: "1".into(),
+        })),
+        issuer: "https://token.actions.githubusercontent.com".into(),
         ..person(names)
     }
 }

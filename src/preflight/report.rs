@@ -130,9 +130,13 @@ fn about(
     };
     let commits: Vec<&str> = bound.commits.iter().map(Commit::short).collect();
     let commits = commits.join(" and ");
-    Ok(match bound.operation {
+    let about = match bound.operation {
         Some(_) => format!("a run is about the operation that goes on, at {commits}"),
         None => format!("no operation is going on: a run is about what is deployed, {commits}"),
+    };
+    Ok(match caller.subject {
+        identity::Subject::CiJob(_) => format!("{about}; a job of CI must say so when it reports"),
+        _ => about,
     })
 }
 
@@ -145,6 +149,11 @@ fn unadvised(caller: &Caller, facts: &ApplicationFacts) -> String {
             "have `[[workload]]` with service_account = \"{namespace}/{name}\" and applications = \
              \"{}\" put into the gate's configuration",
             facts.app
+        ),
+        identity::Subject::CiJob(job) if !facts.tested_by_caller => format!(
+            "have `[[workload]]` with ci = {{ issuer = \"{}\", repository = \"{}\" }} and applications = \
+             \"{}\" put into the gate's configuration, with the ref and workflow that may report",
+            caller.issuer, job.repository, facts.app
         ),
         _ => "ask whoever keeps the gate's policies".to_owned(),
     }

@@ -27,6 +27,8 @@ mod changes;
 #[cfg(test)]
 mod children;
 #[cfg(test)]
+mod ci;
+#[cfg(test)]
 mod endpoints;
 #[cfg(test)]
 mod evidence;

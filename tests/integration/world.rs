@@ -143,6 +143,7 @@ impl Outside {
     pub(crate) fn add_config(&self, text: &str) -> PathBuf {
         let file = self.path().join("syncgate.toml");
         let text = text
+            .replace("@CI@", &self.issuer.ci())
             .replace("@PEOPLE@", &self.issuer.people())
             .replace("@WORKLOADS@", &self.issuer.workloads());
         let old = std::fs::read_to_string(&file).unwrap();

@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 25] = [
+const NAMED: [&str; 26] = [
     "argocd-token",
     "argocd.crt",
     "gate.kubeconfig",
@@ -31,6 +31,7 @@ const NAMED: [&str; 25] = [
     "tls/cluster-client-ca.crt",
     "tls/gate.crt",
     "tls/gate.key",
+    "tls/gitlab-ca.crt",
     "tls/ledger-client.crt",
     "tls/ledger-client.key",
     "tls/login-ca.crt",
@@ -39,7 +40,10 @@ const NAMED: [&str; 25] = [
 
 fn samples() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
-    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
+    let files = [folder.clone(), folder.join("providers")]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(folder).unwrap())
+        .map(|entry| entry.unwrap());
     let samples = files.filter(|file| file.path().extension().is_some_and(|end| end == "toml"));
     samples
         .map(|file| {
@@ -64,7 +68,9 @@ fn folder() -> tempfile::TempDir {
 #[test]
 fn every_sample_loads() {
     let (samples, folder) = (samples(), folder());
-    assert!(samples.contains_key("syncgate.toml") && samples.contains_key("local.toml"));
+    for name in ["syncgate.toml", "local.toml", "okta.toml"] {
+        assert!(samples.contains_key(name), "{name}");
+    }
     for (name, text) in samples {
         let path = folder.path().join(&name);
         fs::write(&path, text).unwrap();

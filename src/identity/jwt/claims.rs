@@ -67,14 +67,18 @@ impl Claims {
         self.time("iat")
     }
 
-    /// How long the token lives in all, from `iat` to `exp`, both of which must be there.
+    /// Checks how long the token lives in all, from `iat` to `exp`, both of which must be there.
     ///
     /// # Errors
-    /// [`Reason::Claim`].
-    pub fn lifetime(&self) -> Result<SignedDuration, Reason> {
+    /// [`Reason::Lifetime`] if that is more than `longest`, or [`Reason::Claim`].
+    pub fn lives_at_most(&self, longest: SignedDuration) -> Result<(), Reason> {
         let from = self.time("iat")?.ok_or_else(|| self.missing("iat"))?;
         let to = self.time("exp")?.ok_or_else(|| self.missing("exp"))?;
-        Ok(to.duration_since(from))
+        let lifetime = to.duration_since(from);
+        if lifetime > longest {
+            return Err(Reason::Lifetime { lifetime, longest });
+        }
+        Ok(())
     }
 
     /// The audiences, of which at least one must be in `wanted`.

@@ -1,10 +1,18 @@
-//! R6: issuer × audience × type × algorithm; only the listed cells pass.
+//! R6: issuer × claims × audience × type × algorithm; only the listed cells pass.
 
 use std::fmt::Write as _;
 
 use super::*;
+use crate::identity::ci::CiProvider;
 
-const AUDIENCES: [&str; 5] = ["argocd-cli", "argocd-ui", "syncgate", "kubernetes", ""];
+const AUDIENCES: [&str; 6] = [
+    "argocd-cli",
+    "argocd-ui",
+    "syncgate",
+    "https://gate.example.com",
+    "kubernetes",
+    "",
+];
 
 /// `-` is a header without `typ`.
 const TYPES: [&str; 8] = [
@@ -73,9 +81,14 @@ impl Keys {
     }
 }
 
-/// Claims that are good for both schemes, so that only the cell decides.
-fn claims(issuer: &str, audience: &str) -> Value {
-    let mut claims = account(issuer);
+/// The claims of a service account, which are good for a person too, and those of a job of CI, so that only
+/// the cell decides.
+fn claims(of: &str, issuer: &str, audience: &str) -> Value {
+    let mut claims = match of {
+        "job" => testing::documented("github"),
+        _ => account(issuer),
+    };
+    claims["iss"] = json!(issuer);
     claims["aud"] = json!(audience);
     claims
 }
@@ -83,7 +96,8 @@ fn claims(issuer: &str, audience: &str) -> Value {
 #[tokio::test]
 async fn r6_only_the_listed_cells_pass() {
     let keys = Keys::new();
-    let (people, cluster, stranger) = (
+    let (people, cluster, forge, stranger) = (
+        keys.issuer().await,
         keys.issuer().await,
         keys.issuer().await,
         keys.issuer().await,
@@ -93,6 +107,7 @@ async fn r6_only_the_listed_cells_pass() {
     let bench = Bench::new(IdentityConfig {
         oidc: vec![testing::oidc(&people.url)],
         kubernetes: vec![testing::kubernetes(&cluster.url)],
+        ci: vec![testing::ci(&forge.url, CiProvider::GitHub)],
         refresh: testing::quick(),
         ..IdentityConfig::default()
     });
@@ -100,32 +115,40 @@ async fn r6_only_the_listed_cells_pass() {
     for (name, issuer) in [
         ("people", &people),
         ("cluster", &cluster),
+        ("forge", &forge),
         ("stranger", &stranger),
         // Everything that says to be the gate's own, and is not.
         ("gate", &gate),
     ] {
-        for audience in AUDIENCES.into_iter().chain([testing::GATE]) {
+        let audiences = AUDIENCES.into_iter().chain([testing::GATE]);
+        let audiences: Vec<_> = audiences.collect();
+        for (of, audience) in ["account", "job"]
+            .into_iter()
+            .flat_map(|of| audiences.iter().map(move |audience| (of, *audience)))
+        {
             for typ in TYPES {
                 let mut row = String::new();
                 for (algorithm, key) in ALGORITHMS {
-                    let token = keys.token(algorithm, key, typ, &claims(&issuer.url, audience));
+                    let token = keys.token(algorithm, key, typ, &claims(of, &issuer.url, audience));
                     if bench.word(&token).await == "verified" {
                         write!(row, " {algorithm}").unwrap();
                     }
                 }
                 if !row.is_empty() {
-                    writeln!(passed, "{name} {audience} {typ}:{row}").unwrap();
+                    writeln!(passed, "{name} {of} {audience} {typ}:{row}").unwrap();
                 }
             }
         }
     }
     insta::assert_snapshot!(passed, @r"
-    people argocd-cli -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
-    people argocd-cli JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
-    people argocd-ui -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
-    people argocd-ui JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
-    cluster syncgate -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
-    cluster syncgate JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    people account argocd-cli -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    people account argocd-cli JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    people account argocd-ui -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    people account argocd-ui JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    cluster account syncgate -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    cluster account syncgate JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    forge job https://gate.example.com -: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
+    forge job https://gate.example.com JWT: ES256 ES384 EdDSA PS256 PS384 PS512 RS256 RS384 RS512
     ");
     assert_eq!(
         stranger.hits(testing::DISCOVERY) + stranger.hits(testing::JWKS),

@@ -14,6 +14,7 @@ use super::super::question::{
     Question, Resource, SyncOptions,
 };
 use super::CaseError;
+use crate::identity::ci::{CiJob, CiProvider};
 use crate::identity::{Caller, SignIn, Subject};
 use crate::names::{AppRef, Role};
 
@@ -70,19 +71,54 @@ struct ShortCaller {
     groups: BTreeSet<String>,
     issuer: Option<String>,
     subject: Option<String>,
+    /// What a job of CI is; only of one.
+    ci: Option<ShortJob>,
     /// Whether configuration lets this workload report the application's tests.
     #[serde(default)]
     tests: bool,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum CallerKind {
+    Ci,
     Gate,
     #[default]
     Person,
     User,
     Workload,
+}
+
+#[derive(Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct ShortJob {
+    provider: CiProvider,
+    repository: String,
+    repository_id: String,
+    /// Empty: of a pull or merge request that has none.
+    #[serde(rename = "ref")]
+    git_ref: String,
+    ref_protected: bool,
+    workflow: String,
+    environment: String,
+    event: String,
+}
+
+/// A push to the protected default branch.
+impl Default for ShortJob {
+    fn default() -> Self {
+        let text = |text: &str| text.to_owned();
+        Self {
+            provider: CiProvider::GitHub,
+            repository: text("acme/checkout"),
+            repository_id: text("74"),
+            git_ref: text("refs/heads/main"),
+            ref_protected: true,
+            workflow: text("acme/checkout/.github/workflows/test.yml@refs/heads/main"),
+            environment: String::new(),
+            event: text("push"),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -162,7 +198,7 @@ impl Expected {
 impl Short {
     /// Asks as the gate asks, with everything that is left open filled.
     pub(super) fn ask(&self, policies: &Policies) -> Result<Verdict, CaseError> {
-        let caller = self.caller.filled(self.context.bound);
+        let caller = self.caller.filled(self.context.bound)?;
         let application = self
             .application
             .as_ref()
@@ -220,10 +256,17 @@ impl Short {
 }
 
 impl ShortCaller {
-    fn filled(&self, bound: bool) -> Caller {
+    fn filled(&self, bound: bool) -> Result<Caller, CaseError> {
+        if self.ci.is_some() && self.kind != CallerKind::Ci {
+            return Err(CaseError::Misfit {
+                part: "caller",
+                message: "`ci` is for the kind `ci`".to_owned(),
+            });
+        }
         let issuer = "https://idp.example";
         let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
         let subject = match self.kind {
+            CallerKind::Ci => Subject::CiJob(Box::new(self.job())),
             CallerKind::Gate => Subject::Gate,
             CallerKind::Person => Subject::OidcUser {
                 email: Some(format!("{}@example.com", subject())),
@@ -237,7 +280,7 @@ impl ShortCaller {
                 pod: None,
             },
         };
-        Caller {
+        Ok(Caller {
             subject,
             issuer: self.issuer.clone().unwrap_or_else(|| issuer.into()),
             groups: self.groups.clone(),
@@ -247,6 +290,24 @@ impl ShortCaller {
                 bound,
                 ..SignIn::default()
             },
+        })
+    }
+
+    fn job(&self) -> CiJob {
+        let job = self.ci.clone().unwrap_or_default();
+        let some = |text: String| Some(text).filter(|text| !text.is_empty());
+        let subject = format!("repo:{}:ref:{}", job.repository, job.git_ref);
+        CiJob {
+            provider: job.provider,
+            subject: self.subject.clone().unwrap_or(subject),
+            repository: job.repository,
+            repository_id: job.repository_id,
+            git_ref: some(job.git_ref),
+            ref_protected: job.ref_protected,
+            workflow: some(job.workflow),
+            environment: some(job.environment),
+            event: job.event,
+            run: "1".to_owned(),
         }
     }
 }

@@ -303,6 +303,51 @@ fn a_test_job_reports_for_what_it_tests_and_for_nothing_else() {
     }
 }
 
+/// What a policy can say about a job of CI is the job's alone: it is empty for other workloads.
+#[test]
+fn a_policy_names_repository_and_ref_of_a_job_and_no_service_account_has_them() {
+    let policies = edited(
+        r#"
+        @id("job")
+        @advice("a job of main")
+        permit (principal is Syncgate::Workload, action, resource)
+        when {
+          context.scheme == "ci" && principal.kind == "github" &&
+          principal.repository == "acme/checkout" && principal.repository_id == "74" &&
+          principal.ref == "refs/heads/main" && principal.ref_protected &&
+          principal.workflow like "acme/checkout/*" && principal.ci_environment == "" &&
+          principal.event == "push" && principal.run == "1" &&
+          principal.namespace == "" && principal.name == ""
+        };
+        @id("account")
+        @advice("a service account")
+        permit (principal is Syncgate::Workload, action, resource)
+        when {
+          context.scheme == "kubernetes" && principal.repository == "" &&
+          principal.repository_id == "" && principal.ref == "" && !principal.ref_protected &&
+          principal.workflow == "" && principal.ci_environment == "" && principal.event == "" &&
+          principal.run == ""
+        };
+        "#,
+    )
+    .unwrap();
+    let app = app("staging");
+    for (caller, expected) in [
+        (job(&[], true), vec!["job"]),
+        (job(&[], false), vec![]),
+        (workload(&[]), vec!["account"]),
+        (person(&[]), vec![]),
+    ] {
+        let answer = policies.answer(&about(&caller, GET, &app, FindingWord::None));
+        assert_eq!(
+            (&answer.policies, answer.errors.len()),
+            (&expected.iter().map(ToString::to_string).collect(), 0)
+        );
+        let again = answer_again(&policies, &answer.recorded.to_json()).unwrap();
+        assert_eq!(again, (answer.allowed, answer.policies));
+    }
+}
+
 #[test]
 fn names_from_outside_stay_names() {
     let policies = shipped();

@@ -54,6 +54,16 @@ fn everybody() -> Vec<Who> {
             false,
         ),
         who(
+            "test-job in CI on a protected ref, its own application",
+            job(&["test-job"], true),
+            true,
+        ),
+        who(
+            "test-job in CI on another ref, its own application",
+            job(&["test-job"], false),
+            true,
+        ),
+        who(
             "a person with the role test-job",
             person(&["test-job"]),
             true,

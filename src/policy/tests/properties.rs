@@ -18,15 +18,11 @@ const ROLES: [&str; 6] = [
 fn callers() -> impl Strategy<Value = Caller> {
     (
         subsequence(ROLES.to_vec(), 0..=ROLES.len()),
-        any::<bool>(),
+        select(vec![person, workload, |roles: &[&str]| job(roles, true)]),
         ".{0,12}",
     )
-        .prop_map(|(roles, is_person, issuer)| {
-            let caller = if is_person {
-                person(&roles)
-            } else {
-                workload(&roles)
-            };
+        .prop_map(|(roles, kind, issuer)| {
+            let caller = kind(&roles);
             Caller { issuer, ..caller }
         })
 }

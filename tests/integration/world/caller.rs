@@ -394,7 +394,13 @@ impl Gate {
     /// Reports a run of one test of the suite `integration` on `checkout-staging`, and gives the
     /// answer to its end.
     pub(crate) async fn report(&self, token: &str, outcome: &str) -> Value {
-        let opened = self.open_run(token, "checkout-staging").await;
+        self.report_as(token, &new_run("checkout-staging"), outcome)
+            .await
+    }
+
+    /// The same by a run that is opened by `opening`.
+    pub(crate) async fn report_as(&self, token: &str, opening: &Value, outcome: &str) -> Value {
+        let opened = self.post_run(token, opening).await;
         assert_eq!(opened.status, 201, "{opened:?}");
         let run = opened.json()["run"].as_str().unwrap().to_owned();
         let attempt = json!({

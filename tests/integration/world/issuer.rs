@@ -39,9 +39,10 @@ impl Key {
     }
 }
 
-/// Two issuers on loopback: of people, and of service accounts.
+/// Three issuers on loopback: of people, of service accounts, and of jobs of CI.
 pub(crate) struct Issuer {
     base: String,
+    ci: Key,
     people: Key,
     workloads: Key,
 }
@@ -51,6 +52,7 @@ impl Issuer {
     pub(crate) fn new(base: String) -> Self {
         Self {
             base,
+            ci: Key::new(),
             people: Key::new(),
             workloads: Key::new(),
         }
@@ -66,15 +68,19 @@ impl Issuer {
         format!("{}/kubernetes", self.base)
     }
 
+    /// The `iss` of jobs of CI.
+    pub(crate) fn ci(&self) -> String {
+        format!("{}/ci", self.base)
+    }
+
     /// The document at `path`, if there is one.
     pub(crate) fn document(&self, path: &str) -> Option<Value> {
-        let (issuer, page) = match path.strip_prefix("/oidc/") {
-            Some(page) => ("oidc", page),
-            None => ("kubernetes", path.strip_prefix("/kubernetes/")?),
-        };
+        let (issuer, page) = path.strip_prefix('/')?.split_once('/')?;
         let (key, issuer) = match issuer {
+            "ci" => (&self.ci, self.ci()),
+            "kubernetes" => (&self.workloads, self.workloads()),
             "oidc" => (&self.people, self.people()),
-            _ => (&self.workloads, self.workloads()),
+            _ => return None,
         };
         match page {
             ".well-known/openid-configuration" => Some(json!({
@@ -125,6 +131,24 @@ impl Issuer {
         let mut claims = self.person_claims(name, groups);
         claims["exp"] = (now() + seconds).into();
         sign(&self.people, &claims)
+    }
+
+    /// The token of a job of the repository `acme/checkout`, as GitHub Actions writes it, whose claims are
+    /// changed so.
+    pub(crate) fn job(&self, change: impl FnOnce(&mut Value)) -> String {
+        let documented = include_str!("../../fixtures/claims/github.json");
+        let mut claims: Value = serde_json::from_str(documented).unwrap();
+        for (name, value) in [
+            ("iss", json!(self.ci())),
+            ("aud", json!("syncgate")),
+            ("iat", json!(now())),
+            ("nbf", json!(now())),
+            ("exp", json!(now() + 300)),
+        ] {
+            claims[name] = value;
+        }
+        change(&mut claims);
+        sign(&self.ci, &claims)
     }
 
     /// Tokens that must not be taken, each with what is wrong with it. All claim to be Alice, whose

@@ -18,6 +18,7 @@ use crate::evidence::service::{Required, Runs};
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
 use crate::identity::Identity;
+use crate::identity::aws::{self, Sts};
 use crate::identity::config::{
     ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer, LONGEST_LIFE,
     OidcIssuer, PlainHttp, RefreshTimes,
@@ -59,6 +60,9 @@ pub enum Error {
     /// A receiver of messages cannot be set up.
     #[error("a receiver cannot be used")]
     Receiver(#[source] outbound::Error),
+    /// AWS STS cannot be set up.
+    #[error("AWS STS cannot be used")]
+    Sts(#[source] outbound::Error),
     /// The store cannot be opened.
     #[error("the store cannot be used")]
     Store(#[from] store::Error),
@@ -84,6 +88,7 @@ impl Error {
             | Self::Identity(_)
             | Self::Policies(_)
             | Self::Receiver(_)
+            | Self::Sts(_)
             | Self::Token(_)
             | Self::Upstream(_)
             | Self::Watch(_) => 64,
@@ -99,6 +104,8 @@ pub struct App {
     pub clock: Clock,
     /// Verifies callers.
     pub identity: Identity,
+    /// Asks AWS who signed a proof, where roles and users of AWS may call.
+    pub sts: Option<Sts>,
     /// The policies in force.
     pub policies: policy::Live,
     /// What is kept.
@@ -150,6 +157,7 @@ impl App {
         policy::watch(folder, policies.clone(), &tasks, soft).map_err(Error::Watch)?;
         let identity = Identity::new(identity_config(&config)?, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
+        let sts = sts(&config).map_err(Error::Sts)?;
         let token = config.upstream.token.read().map_err(Error::Token)?;
         let token =
             UpstreamToken::parse(&token).map_err(|error| Error::Token(error.to_string()))?;
@@ -183,6 +191,7 @@ impl App {
             config,
             clock,
             identity,
+            sts,
             policies,
             store,
             recorder,
@@ -339,6 +348,18 @@ fn identity_config(config: &Config) -> Result<IdentityConfig, Error> {
     Ok(identity)
 }
 
+/// The way to AWS STS, where the configuration has one.
+fn sts(config: &Config) -> Result<Option<Sts>, outbound::Error> {
+    let Some(aws) = &config.aws else {
+        return Ok(None);
+    };
+    let rules = aws::Rules {
+        endpoints: aws.sts.clone(),
+        audience: config.url.as_str().trim_end_matches('/').to_owned(),
+    };
+    Sts::new(rules, aws.ca.as_deref()).map(Some)
+}
+
 fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
     let mapping = |mapping: &config::RoleMapping| {
         let groups = mapping.groups.iter().cloned();
@@ -351,6 +372,7 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
             service_accounts: accounts
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
                 .collect::<Result<_, _>>()?,
+            aws: mapping.aws.clone(),
         })
     };
     config.roles.iter().map(mapping).collect()

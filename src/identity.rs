@@ -9,6 +9,7 @@
 //! issuer the scheme; [`keys`] has that issuer's keys, or gets them; with the right key the
 //! claims come out; `oidc` reads the person and groups from them, [`roles`] the roles.
 
+pub mod aws;
 pub mod config;
 pub mod credential;
 pub mod jwt;
@@ -31,6 +32,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::aws::AwsPrincipal;
 use self::cache::VerifiedTokens;
 use self::config::{IdentityConfig, KubernetesIssuer, OidcIssuer, RefreshTimes, SetupError};
 use self::credential::Credential;
@@ -162,9 +164,10 @@ impl Identity {
         let subject = kubernetes::user(user).ok_or_else(|| BadUser(Quoted::new(user)))?;
         let groups = match subject {
             Subject::KubernetesUser { .. } => groups,
-            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::OidcUser { .. } => {
-                BTreeSet::new()
-            }
+            Subject::AwsPrincipal { .. }
+            | Subject::Gate
+            | Subject::KubernetesAccount { .. }
+            | Subject::OidcUser { .. } => BTreeSet::new(),
         };
         Ok(Caller {
             roles: roles::roles_of(&subject, issuer, &groups, &self.roles),
@@ -173,6 +176,24 @@ impl Identity {
             groups,
             expires_at,
         })
+    }
+
+    /// The AWS role or user whom STS has named ([`aws::Sts::identity`]), until `expires_at`.
+    #[must_use]
+    pub fn of_aws(&self, principal: AwsPrincipal, expires_at: Timestamp) -> Caller {
+        let subject = Subject::AwsPrincipal {
+            arn: principal.arn.to_string(),
+            account: principal.account,
+            name: principal.name,
+            session: principal.session,
+        };
+        Caller {
+            roles: roles::roles_of(&subject, aws::ISSUER, &BTreeSet::new(), &self.roles),
+            subject,
+            issuer: aws::ISSUER.to_owned(),
+            groups: BTreeSet::new(),
+            expires_at,
+        }
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
@@ -276,6 +297,17 @@ pub struct Caller {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Subject {
+    /// An AWS role or user, by a signed `sts:GetCallerIdentity`.
+    AwsPrincipal {
+        /// The canonical ARN (see [`aws::PrincipalArn`]): of a session, its role's.
+        arn: String,
+        /// Its account.
+        account: String,
+        /// The name of the role or user, without a path.
+        name: String,
+        /// The name of the role's session, which its user has chosen.
+        session: Option<String>,
+    },
     /// This gate, in what it does by itself.
     Gate,
     /// A Kubernetes service account, by a projected token.
@@ -317,10 +349,11 @@ impl Caller {
     }
 
     /// What people call this caller: the e-mail, else the subject; a user or service account
-    /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them.
+    /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them; a role or user of AWS by its ARN.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.subject {
+            Subject::AwsPrincipal { arn, .. } => arn.clone(),
             Subject::Gate => "syncgate".to_owned(),
             Subject::KubernetesAccount {
                 namespace, name, ..
@@ -338,9 +371,10 @@ impl Caller {
     #[must_use]
     pub fn unique(&self) -> String {
         match &self.subject {
-            Subject::Gate | Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => {
-                format!("{}#{}", self.issuer, self.display())
-            }
+            Subject::AwsPrincipal { .. }
+            | Subject::Gate
+            | Subject::KubernetesAccount { .. }
+            | Subject::KubernetesUser { .. } => format!("{}#{}", self.issuer, self.display()),
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
         }
     }
@@ -374,6 +408,7 @@ impl fmt::Debug for Caller {
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AwsPrincipal { arn, .. } => write!(f, "AwsPrincipal({arn})"),
             Self::Gate => f.write_str("Gate"),
             Self::KubernetesAccount {
                 namespace, name, ..

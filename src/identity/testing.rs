@@ -176,11 +176,13 @@ pub(crate) fn roles(oidc: &str, cluster: &str) -> Vec<RoleMapping> {
             role: Role::parse("engineer").unwrap(),
             groups: vec![group],
             service_accounts: vec![],
+            aws: vec![],
         },
         RoleMapping {
             role: Role::parse("test-job").unwrap(),
             groups: vec![],
             service_accounts: vec![account],
+            aws: vec![],
         },
     ]
 }

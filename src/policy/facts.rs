@@ -302,6 +302,18 @@ fn principal(question: &Question<'_>) -> Thing {
         ("groups", groups),
     ];
     let kind = match &caller.subject {
+        Subject::AwsPrincipal {
+            arn, account, name, ..
+        } => {
+            attributes.extend([
+                ("kind", Fact::Text("aws".into())),
+                ("subject", Fact::Text(arn.clone())),
+                ("namespace", Fact::Text(account.clone())),
+                ("name", Fact::Text(name.clone())),
+                ("tests", Fact::Entities(tested(question.resource))),
+            ]);
+            Kind::Workload
+        }
         Subject::Gate => Kind::Controller,
         Subject::KubernetesAccount {
             namespace, name, ..
@@ -422,6 +434,7 @@ fn application(app: &ApplicationFacts) -> Thing {
 fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     let context: &Context = &question.context;
     let scheme = match &question.caller.subject {
+        Subject::AwsPrincipal { .. } => "aws",
         Subject::Gate => "gate",
         Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",
         Subject::OidcUser { .. } => "oidc",

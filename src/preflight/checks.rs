@@ -13,6 +13,7 @@ const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 /// Who the caller is, by which scheme, and until when.
 pub(super) fn credential(caller: &Caller, now: Timestamp) -> Check {
     let scheme = match caller.subject {
+        identity::Subject::AwsPrincipal { .. } => "a signed request to AWS STS",
         identity::Subject::Gate => "this gate",
         identity::Subject::KubernetesAccount { .. } => "a service-account token",
         identity::Subject::KubernetesUser { .. } => "the cluster",

@@ -83,6 +83,7 @@ fn every_mistake_is_named_at_once() {
                 group: "eng".into(),
             }],
             service_accounts: vec![],
+            aws: vec![],
         }],
         ..IdentityConfig::default()
     };

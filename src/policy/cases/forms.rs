@@ -14,7 +14,7 @@ use super::super::question::{
     Question, Resource, SyncOptions,
 };
 use super::CaseError;
-use crate::identity::{Caller, Subject};
+use crate::identity::{Caller, Subject, aws};
 use crate::names::{AppRef, Role};
 
 /// The form of `cedar run-tests`.
@@ -78,6 +78,8 @@ struct ShortCaller {
 #[derive(Clone, Copy, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum CallerKind {
+    /// A role of AWS, whose name the subject is.
+    Aws,
     Gate,
     #[default]
     Person,
@@ -221,9 +223,18 @@ impl Short {
 
 impl ShortCaller {
     fn filled(&self) -> Caller {
-        let issuer = "https://idp.example";
+        let issuer = match self.kind {
+            CallerKind::Aws => aws::ISSUER,
+            _ => "https://idp.example",
+        };
         let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
         let subject = match self.kind {
+            CallerKind::Aws => Subject::AwsPrincipal {
+                arn: format!("arn:aws:iam::123456789012:role/{}", subject()),
+                account: "123456789012".into(),
+                name: subject(),
+                session: None,
+            },
             CallerKind::Gate => Subject::Gate,
             CallerKind::Person => Subject::OidcUser {
                 email: Some(format!("{}@example.com", subject())),

@@ -72,6 +72,8 @@ mod commands;
 mod reload;
 #[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod token;
 // All of it
 #[cfg(test)]
 mod snapshot;

@@ -1,5 +1,7 @@
 //! Proofs that are made are proofs that are taken; and what a gate must not be able to have signed.
 
+mod moto;
+
 use aws_credential_types::Credentials;
 
 use super::*;

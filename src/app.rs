@@ -18,6 +18,7 @@ use crate::evidence::service::{Required, Runs};
 use crate::forward::{self, Plaintext, Upstream, UpstreamConfig, UpstreamToken};
 use crate::git::Git;
 use crate::identity::Identity;
+use crate::identity::aws::{self, Sts};
 use crate::identity::config::{
     CiIssuer, ClientIds, FetchUrl, IdentityConfig, IssuerUrl, KeySource, KubernetesIssuer,
     LONGEST_LIFE, OidcIssuer, PlainHttp, RefreshTimes,
@@ -64,6 +65,9 @@ pub enum Error {
     /// A receiver of messages cannot be set up.
     #[error("a receiver cannot be used")]
     Receiver(#[source] outbound::Error),
+    /// AWS STS cannot be set up.
+    #[error("AWS STS cannot be used")]
+    Sts(#[source] outbound::Error),
     /// The store cannot be opened.
     #[error("the store cannot be used")]
     Store(#[from] store::Error),
@@ -89,6 +93,7 @@ impl Error {
             | Self::Identity(_)
             | Self::Policies(_)
             | Self::Receiver(_)
+            | Self::Sts(_)
             | Self::Token(_)
             | Self::Upstream(_)
             | Self::Watch(_) => 64,
@@ -104,6 +109,8 @@ pub struct App {
     pub clock: Clock,
     /// Verifies callers.
     pub identity: Identity,
+    /// Asks AWS who signed a proof, where roles and users of AWS may call.
+    pub sts: Option<Sts>,
     /// The policies in force.
     pub policies: policy::Live,
     /// What is kept.
@@ -161,6 +168,7 @@ impl App {
         let identity = Identity::new(issuers, sessions, clock.clone(), &tasks, &stop.soft)
             .map_err(|errors| Error::Identity(list(&errors)))?;
         let (token, argocd) = argocd(&config)?;
+        let sts = sts(&config).map_err(Error::Sts)?;
         let upstream = UpstreamConfig {
             url: config.upstream.url.clone(),
             ca: config.upstream.ca.clone(),
@@ -186,6 +194,7 @@ impl App {
             config,
             clock,
             identity,
+            sts,
             policies,
             store,
             recorder,
@@ -369,6 +378,18 @@ pub(crate) fn identity_config(config: &Config) -> Result<IdentityConfig, Error> 
     Ok(identity)
 }
 
+/// The way to AWS STS, where the configuration has one.
+fn sts(config: &Config) -> Result<Option<Sts>, outbound::Error> {
+    let Some(aws) = &config.aws else {
+        return Ok(None);
+    };
+    let rules = aws::Rules {
+        endpoints: aws.sts.clone(),
+        audience: config.url.as_str().trim_end_matches('/').to_owned(),
+    };
+    Sts::new(rules, aws.ca.as_deref()).map(Some)
+}
+
 fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
     let mapping = |mapping: &config::RoleMapping| {
         let groups = mapping.groups.iter().cloned();
@@ -382,6 +403,7 @@ fn roles(config: &Config) -> Result<Vec<RoleMapping>, BadAccount> {
                 .map(|a| AccountMatch::parse(&a.issuer, &format!("{}/{}", a.namespace, a.name)))
                 .collect::<Result<_, _>>()?,
             ci: mapping.ci.clone(),
+            aws: mapping.aws.clone(),
         })
     };
     config.roles.iter().map(mapping).collect()

@@ -13,6 +13,7 @@ mod policy;
 mod preflight;
 mod rollout;
 mod serve;
+mod token;
 
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -63,14 +64,27 @@ pub enum Command {
     Rollout(rollout::RolloutCommand),
     /// Run the gate
     Serve(serve::ServeOptions),
+    /// A token of the gate's, for an identity of another kind
+    #[command(subcommand, after_long_help = token::EXAMPLES, after_help = token::EXAMPLES)]
+    Token(token::TokenCommand),
 }
 
-/// How to reach a gate.
+/// Where a gate is.
 #[derive(Args, Clone)]
-pub struct GateOptions {
+pub struct GateAddress {
     /// The gate's URL
     #[arg(long, env = "SYNCGATE_URL", value_name = "URL")]
     gate: Option<url::Url>,
+    /// A PEM file of the authorities to trust for the gate
+    #[arg(long, env = "SYNCGATE_CA_FILE", value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+/// How to reach a gate, and how to sign in there.
+#[derive(Args, Clone)]
+pub struct GateOptions {
+    #[command(flatten)]
+    address: GateAddress,
     /// A file with the token to sign in with; read at each use
     #[arg(long, env = "SYNCGATE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -82,9 +96,6 @@ pub struct GateOptions {
         hide_env_values = true
     )]
     token: Option<String>,
-    /// A PEM file of the authorities to trust for the gate
-    #[arg(long, env = "SYNCGATE_CA_FILE", value_name = "FILE")]
-    ca: Option<PathBuf>,
 }
 
 /// The form of what is printed.
@@ -118,6 +129,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Preflight(options) => runtime.block_on(preflight::run(options)),
         Command::Rollout(command) => runtime.block_on(rollout::run(command)),
         Command::Serve(options) => runtime.block_on(serve::serve(options)),
+        Command::Token(command) => runtime.block_on(token::run(command)),
     }
 }
 
@@ -145,6 +157,17 @@ fn ended(told: Result<String, client::Error>) -> ExitCode {
     }
 }
 
+impl GateAddress {
+    /// The gate's URL.
+    ///
+    /// # Errors
+    /// The exit code for wrong usage, with the sentence already told.
+    fn url(&self) -> Result<url::Url, ExitCode> {
+        let url = self.gate.clone();
+        url.ok_or_else(|| complain(2, "name the gate with --gate or SYNCGATE_URL"))
+    }
+}
+
 impl GateOptions {
     /// The gate that these options name.
     ///
@@ -152,10 +175,7 @@ impl GateOptions {
     /// The exit code for wrong usage, with the sentence already told.
     fn gate(&self) -> Result<Gate, ExitCode> {
         let missing = |what: &str| complain(2, what);
-        let url = self
-            .gate
-            .clone()
-            .ok_or_else(|| missing("name the gate with --gate or SYNCGATE_URL"))?;
+        let url = self.address.url()?;
         let token = match (&self.token_file, &self.token) {
             (Some(file), _) => std::fs::read_to_string(file)
                 .map_err(|error| missing(&format!("cannot read {}: {error}", file.display())))?,
@@ -169,7 +189,7 @@ impl GateOptions {
         Ok(Gate {
             url,
             token: token.trim().to_owned(),
-            ca_file: self.ca.clone(),
+            ca_file: self.address.ca.clone(),
         })
     }
 }

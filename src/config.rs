@@ -25,8 +25,8 @@ pub use environments::{Applications, Assignment, ComponentRule, Environment, Tra
 pub use rollback::Rollback;
 pub use secret::Secret;
 pub use sections::{
-    Admin, Callers, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver, RoleMapping,
-    ServerTls, ServiceAccount, Tester, Upstream, Workload,
+    Admin, Aws, Callers, GitAccess, GitCredential, Issuer, IssuerKind, Listen, Receiver,
+    RoleMapping, ServerTls, ServiceAccount, Tester, Upstream, Workload,
 };
 
 use reader::Table;
@@ -54,6 +54,8 @@ pub struct Config {
     pub policies: PathBuf,
     /// Who may vouch for callers.
     pub issuers: Vec<Issuer>,
+    /// AWS, where its roles and users may call.
+    pub aws: Option<Aws>,
     /// Which groups and workloads have which roles.
     pub roles: Vec<RoleMapping>,
     /// The environments; their order says nothing.
@@ -189,7 +191,8 @@ impl Config {
             let namespace = upstream.as_ref().map(|u| u.namespace.as_str());
             admission::read(table, base, &issuers, namespace, problems)
         });
-        let roles = sections::roles(&mut root, &issuers, problems);
+        let aws = sections::aws(&mut root, base, problems);
+        let roles = sections::roles(&mut root, &issuers, aws.is_some(), problems);
         let signers = signers::read(&mut root, base, problems);
         let environments = environments::read(&mut root, &signers, problems);
         let freezes = freezes::read(&mut root, &environments, problems);
@@ -210,6 +213,7 @@ impl Config {
             store,
             policies,
             issuers,
+            aws,
             roles,
             environments,
             signers,

@@ -9,6 +9,7 @@
 //! issuer the scheme; [`keys`] has that issuer's keys, or gets them; with the right key the
 //! claims come out; `oidc` reads the person and groups from them, [`roles`] the roles.
 
+pub mod aws;
 pub mod ci;
 pub mod config;
 pub mod credential;
@@ -34,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::aws::AwsPrincipal;
 use self::cache::VerifiedTokens;
 use self::ci::{Ci, CiJob};
 use self::config::{
@@ -202,7 +204,8 @@ impl Identity {
         let subject = kubernetes::user(user).ok_or_else(|| BadUser(Quoted::new(user)))?;
         let groups = match subject {
             Subject::KubernetesUser { .. } => groups,
-            Subject::CiJob(_)
+            Subject::AwsPrincipal { .. }
+            | Subject::CiJob(_)
             | Subject::Gate
             | Subject::KubernetesAccount { .. }
             | Subject::OidcUser { .. } => BTreeSet::new(),
@@ -215,6 +218,28 @@ impl Identity {
             expires_at,
             sign_in: SignIn::default(),
         })
+    }
+
+    /// The AWS role or user whom STS has named ([`aws::Sts::identity`]), until `expires_at`.
+    #[must_use]
+    pub fn of_aws(&self, principal: AwsPrincipal, expires_at: Timestamp) -> Caller {
+        let subject = Subject::AwsPrincipal {
+            arn: principal.arn.to_string(),
+            account: principal.account,
+            name: principal.name,
+            session: principal.session,
+        };
+        Caller {
+            roles: roles::roles_of(&subject, aws::ISSUER, &BTreeSet::new(), &self.roles),
+            subject,
+            issuer: aws::ISSUER.to_owned(),
+            groups: BTreeSet::new(),
+            expires_at,
+            sign_in: SignIn {
+                at: Some(self.clock.now()),
+                ..SignIn::default()
+            },
+        }
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
@@ -411,6 +436,17 @@ pub struct SignIn {
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Subject {
+    /// An AWS role or user, by a signed `sts:GetCallerIdentity`.
+    AwsPrincipal {
+        /// The canonical ARN (see [`aws::PrincipalArn`]): of a session, its role's.
+        arn: String,
+        /// Its account.
+        account: String,
+        /// The name of the role or user, without a path.
+        name: String,
+        /// The name of the role's session, which its user has chosen.
+        session: Option<String>,
+    },
     /// A job of CI, by the ID token that it was issued.
     CiJob(Box<CiJob>),
     /// This gate, in what it does by itself.
@@ -454,11 +490,13 @@ impl Caller {
         }
     }
 
-    /// What people call this caller: the e-mail, else the subject; a job of CI by its subject; a user or service account
-    /// (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes names them.
+    /// What people call this caller: the e-mail, else the subject; a role or user of AWS by its ARN; a job of CI
+    /// by its subject; a user or service account (`system:serviceaccount:NS:NAME`) of a cluster as Kubernetes
+    /// names them.
     #[must_use]
     pub fn display(&self) -> String {
         match &self.subject {
+            Subject::AwsPrincipal { arn, .. } => arn.clone(),
             Subject::CiJob(job) => job.subject.clone(),
             Subject::Gate => "syncgate".to_owned(),
             Subject::KubernetesAccount {
@@ -477,12 +515,11 @@ impl Caller {
     #[must_use]
     pub fn unique(&self) -> String {
         match &self.subject {
-            Subject::CiJob(_)
+            Subject::AwsPrincipal { .. }
+            | Subject::CiJob(_)
             | Subject::Gate
             | Subject::KubernetesAccount { .. }
-            | Subject::KubernetesUser { .. } => {
-                format!("{}#{}", self.issuer, self.display())
-            }
+            | Subject::KubernetesUser { .. } => format!("{}#{}", self.issuer, self.display()),
             Subject::OidcUser { subject, .. } => format!("{}#{subject}", self.issuer),
         }
     }
@@ -516,6 +553,7 @@ impl fmt::Debug for Caller {
 impl fmt::Debug for Subject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AwsPrincipal { arn, .. } => write!(f, "AwsPrincipal({arn})"),
             Self::CiJob(job) => write!(f, "CiJob({})", job.subject),
             Self::Gate => f.write_str("Gate"),
             Self::KubernetesAccount {

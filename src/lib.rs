@@ -51,6 +51,7 @@ pub mod unexplained;
 // What all of it stands on
 pub mod admin;
 pub mod app;
+pub mod aws;
 pub mod body;
 pub mod clock;
 pub mod commands;

@@ -39,6 +39,8 @@ class Gate:
             {"check": name, "about": None, "ok": True, "detail": "fine", "mend": None}
             for name in ("credential", "lifetime", "clock", "report")
         ]
+        #: What answers at `/syncgate/v1/token`, given path and body.
+        self.token_endpoint: Callable[[str, str], tuple[int, Json]] | None = None
         #: Requests to endpoints: method, path, headers.
         self.door: list[tuple[str, str, dict[str, str]]] = []
         self.verdict: Json = {"verdict": "passed", "reasons": [], "counts": "when-operation-succeeds"}
@@ -247,7 +249,17 @@ class _Handler(BaseHTTPRequestHandler):
         self.gate.serve_endpoint(self)
 
     def do_POST(self) -> None:
-        if self.path.startswith("/syncgate/"):
+        if self.path.startswith("/syncgate/v1/token") and self.gate.token_endpoint is not None:
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0)).decode()
+            if self.headers["Authorization"] is not None:
+                self.gate.protocol_errors.append("a credential for the token endpoint in a header")
+            status, told = self.gate.token_endpoint(self.path, body)
+            content = json.dumps(told).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+        elif self.path.startswith("/syncgate/"):
             self.gate.serve(self)
         else:
             self.gate.serve_endpoint(self)

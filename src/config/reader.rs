@@ -61,6 +61,12 @@ impl Table {
         self.fields.contains_key(key)
     }
 
+    /// Whether `key` is a list of nothing.
+    pub(super) fn is_empty(&self, key: &str) -> bool {
+        let value = self.fields.get(key);
+        value.and_then(Value::as_array).is_some_and(Vec::is_empty)
+    }
+
     /// Text, with `${NAME}` replaced from the environment.
     pub(super) fn text(&mut self, key: &'static str, problems: &mut Problems) -> Option<String> {
         match self.take(key)? {

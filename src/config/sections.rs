@@ -11,6 +11,7 @@ use super::environments::Environment;
 use super::reader::{Problems, Table};
 use super::secret::Secret;
 use crate::break_glass::Terms;
+use crate::identity::aws::{PrincipalArn, StsUrl};
 use crate::identity::ci::{CiProvider, JobMatch};
 use crate::names::{EnvironmentName, Role};
 use crate::notify::{Kind, Template};
@@ -121,6 +122,15 @@ pub enum IssuerKind {
     },
 }
 
+/// AWS, whose roles and users may call.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// The endpoints of STS that the gate asks; at least one.
+    pub sts: Vec<StsUrl>,
+    /// A PEM file of the authorities to trust there instead of the system's.
+    pub ca: Option<PathBuf>,
+}
+
 /// Who has a role.
 #[derive(Clone, Debug)]
 pub struct RoleMapping {
@@ -132,6 +142,8 @@ pub struct RoleMapping {
     pub service_accounts: Vec<ServiceAccount>,
     /// Jobs of CI.
     pub ci: Vec<JobMatch>,
+    /// Roles and users of AWS.
+    pub aws: Vec<PrincipalArn>,
 }
 
 /// A Kubernetes service account of one cluster.
@@ -397,9 +409,33 @@ fn oidc(table: &mut Table, base: &Path, problems: &mut Problems) -> Option<Issue
     })
 }
 
+/// The section `[aws]`.
+pub(super) fn aws(root: &mut Table, base: &Path, problems: &mut Problems) -> Option<Aws> {
+    let mut table = root.table("aws", problems)?;
+    let sts = if table.has("sts") {
+        let is_empty = table.is_empty("sts");
+        let sts = each(&mut table, "sts", problems, |text| {
+            StsUrl::parse(text).map_err(|error| error.to_string())
+        });
+        if is_empty {
+            problems.add(
+                table.key("sts"),
+                "names no endpoint; leave it out for the global one",
+            );
+        }
+        sts
+    } else {
+        vec![StsUrl::default()]
+    };
+    let ca = file(&mut table, "ca", base, problems);
+    table.finish(problems);
+    Some(Aws { sts, ca })
+}
+
 pub(super) fn roles(
     root: &mut Table,
     issuers: &[Issuer],
+    has_aws: bool,
     problems: &mut Problems,
 ) -> Vec<RoleMapping> {
     let mut out = Vec::new();
@@ -435,6 +471,13 @@ pub(super) fn roles(
         let jobs = table.tables("ci", problems).into_iter();
         let ci = jobs.filter_map(|entry| ci::job(entry, issuers, problems));
         let ci = ci.collect();
+        let key = table.key("aws");
+        let aws = each(&mut table, "aws", problems, |text| {
+            PrincipalArn::parse(text).map_err(|error| error.to_string())
+        });
+        if !aws.is_empty() && !has_aws {
+            problems.add(key, "needs the section [aws] in this file");
+        }
         table.finish(problems);
         if let Some(role) = role {
             out.push(RoleMapping {
@@ -442,6 +485,7 @@ pub(super) fn roles(
                 groups,
                 service_accounts,
                 ci,
+                aws,
             });
         }
     }

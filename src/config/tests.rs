@@ -449,6 +449,57 @@ fn the_same_account_in_two_clusters_must_say_which() {
 }
 
 #[test]
+fn aws_is_asked_where_the_file_says_and_its_roles_are_named_as_sessions_show_them() {
+    let read = |section: &str, arns: &str| {
+        let text = GOOD.replacen("[[role]]", &format!("{section}\n[[role]]\naws = {arns}"), 1);
+        Config::parse(&text, Path::new("."))
+    };
+    let role = r#"["arn:aws:iam::123456789012:role/deployer"]"#;
+    let config = read("[aws]", role).unwrap();
+    let sts = config.aws.unwrap().sts;
+    assert_eq!(sts[0].as_str(), "https://sts.amazonaws.com/");
+    assert_eq!(
+        config.roles[0].aws[0].as_str(),
+        "arn:aws:iam::123456789012:role/deployer"
+    );
+    let told = |section: &str, arns: &str| {
+        let problems = read(section, arns).unwrap_err();
+        let [problem] = problems.as_slice() else {
+            panic!("{problems:?}");
+        };
+        format!("{}: {}", problem.key, problem.message)
+    };
+    assert_eq!(
+        told("", role),
+        "role[0].aws: needs the section [aws] in this file"
+    );
+    for (section, arns, key, message) in [
+        ("[aws]\nsts = []", "[]", "aws.sts: ", "names no endpoint"),
+        (
+            "[aws]\nsts = [\"http://sts.example\"]",
+            "[]",
+            "aws.sts[0]: ",
+            "write `https://HOST`",
+        ),
+        (
+            "[aws]",
+            r#"["arn:aws:sts::123456789012:assumed-role/deployer/run"]"#,
+            "role[0].aws[0]: ",
+            "write the role, `arn:aws:iam::123456789012:role/deployer`",
+        ),
+        (
+            "[aws]",
+            r#"["arn:aws:iam::123456789012:role/ci/deployer"]"#,
+            "role[0].aws[0]: ",
+            "write `arn:aws:iam::123456789012:role/deployer`",
+        ),
+    ] {
+        let told = told(section, arns);
+        assert!(told.starts_with(key) && told.contains(message), "{told}");
+    }
+}
+
+#[test]
 fn freezes_are_read() {
     let text = r#"
 [[freeze]]

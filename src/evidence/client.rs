@@ -39,8 +39,14 @@ use crate::snapshot::Snapshot;
 use super::statement::Statement;
 use super::view::{RunList, RunView};
 
+mod exchange;
+
+pub use exchange::{Challenge, Token};
+
 /// Bytes of an answer, at most.
 const MAX_ANSWER_BYTES: usize = 256 * 1024 * 1024;
+/// The media type of the interface.
+const JSON: &str = "application/json";
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a preflight may take: a gate takes less, and whoever asks wants to know.
@@ -147,7 +153,7 @@ impl std::fmt::Debug for Gate {
 pub struct Client {
     http: HttpClient<HttpsConnector<HttpConnector>, Full<Bytes>>,
     base: String,
-    authorization: HeaderValue,
+    authorization: Option<HeaderValue>,
 }
 
 impl Client {
@@ -156,15 +162,13 @@ impl Client {
     /// # Errors
     /// [`Error::BadUrl`], [`Error::BadToken`], or what is wrong with the certificates.
     pub fn new(gate: &Gate) -> Result<Self, Error> {
-        check_url(&gate.url)?;
+        let client = Self::anonymous(&gate.url, gate.ca_file.as_deref())?;
         let authorization = HeaderValue::try_from(format!("Bearer {}", gate.token.trim()));
         let mut authorization = authorization.map_err(|_| Error::BadToken)?;
         authorization.set_sensitive(true);
-        let tls = outbound::client_config(&gate.url, gate.ca_file.as_deref())?;
         Ok(Self {
-            http: HttpClient::builder(TokioExecutor::new()).build(outbound::http1(tls)),
-            base: gate.url.as_str().trim_end_matches('/').to_owned(),
-            authorization,
+            authorization: Some(authorization),
+            ..client
         })
     }
 
@@ -446,7 +450,7 @@ impl Client {
             source,
         })?;
         let reply = self
-            .ask_once(&Method::POST, &url, body.into(), None)
+            .ask_once(&Method::POST, &url, (JSON, body.into()), None)
             .await?;
         read_answer(&url, &reply)
     }
@@ -461,7 +465,7 @@ impl Client {
         let url = format!("{}{path}", self.base);
         let mut pauses = PAUSES.iter();
         loop {
-            let outcome = self.ask_once(method, &url, body.clone(), key).await;
+            let outcome = self.ask_once(method, &url, (JSON, body.clone()), key).await;
             let passing = match &outcome {
                 Ok(answer) => matches!(answer.status.as_u16(), 502..=504),
                 Err(error) => matches!(error, Error::Unreachable { .. }),
@@ -479,7 +483,7 @@ impl Client {
         &self,
         method: &Method,
         url: &str,
-        body: Bytes,
+        (form, body): (&str, Bytes),
         key: Option<&str>,
     ) -> Result<Reply, Error> {
         let unreachable = |source: Box<dyn std::error::Error + Send + Sync>| Error::Unreachable {
@@ -489,9 +493,11 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(url)
-            .header(AUTHORIZATION, &self.authorization)
-            .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, "application/json");
+            .header(ACCEPT, JSON)
+            .header(CONTENT_TYPE, form);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
         }

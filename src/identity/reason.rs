@@ -9,6 +9,8 @@ use std::fmt;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
+use super::aws;
+
 /// Why a credential was refused. `Display` is the public sentence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Reason {
@@ -45,6 +47,9 @@ pub enum Reason {
         /// The `azp` claim.
         party: Quoted,
     },
+    /// A proof of an AWS identity that does not hold.
+    #[error(transparent)]
+    Aws(#[from] aws::Fault),
     /// A claim is missing or not of its form.
     #[error(
         "the token's claim `{claim}` {fault}: ask whoever runs `{issuer}` to have it put right"
@@ -134,6 +139,11 @@ pub enum Reason {
         /// What the parser found.
         detail: String,
     },
+    /// Identities of AWS are not configured.
+    #[error(
+        "this gate takes no identities of AWS: ask whoever runs it for the section [aws] of its configuration"
+    )]
+    NoAws,
     /// `Authorization` is there and is not `Bearer TOKEN`.
     #[error("the Authorization header is not of the form `Bearer TOKEN`: send the token like that")]
     NotBearer,
@@ -239,6 +249,7 @@ impl Reason {
             Self::ArgoCdToken => "argocd-token",
             Self::Audience { .. } => "audience",
             Self::AuthorizedParty { .. } => "authorized-party",
+            Self::Aws(fault) => fault.code(),
             Self::Claim { .. } => "claim",
             Self::Conflict { .. } => "conflict",
             Self::Extension { .. } => "extension",
@@ -249,6 +260,7 @@ impl Reason {
             Self::KeyUnknown { .. } => "key-unknown",
             Self::Lifetime { .. } => "lifetime",
             Self::Malformed { .. } => "malformed",
+            Self::NoAws => "no-aws",
             Self::NotBearer => "not-bearer",
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::Revoked { .. } => "revoked",
@@ -267,19 +279,21 @@ impl Reason {
         }
     }
 
-    /// Whether the same credential may count a little later.
+    /// Whether the same caller may be verified a little later: something else could not be asked.
     #[must_use]
     pub fn passes(&self) -> bool {
-        matches!(
-            self,
-            Self::KeysUnavailable { .. } | Self::SessionsUnavailable
-        )
+        match self {
+            Self::Aws(fault) => fault.passes(),
+            Self::KeysUnavailable { .. } | Self::SessionsUnavailable => true,
+            _ => false,
+        }
     }
 
     /// What the record should hold beyond the sentence, if anything.
     #[must_use]
     pub fn detail(&self) -> Option<String> {
         match self {
+            Self::Aws(fault) => fault.detail(),
             Self::KeyUnknown { key, .. } => Some(format!("kid `{key}`")),
             Self::Malformed { detail } => Some(detail.clone()),
             Self::Revoked { what } => Some(format!("the {what} was revoked")),
@@ -390,11 +404,11 @@ impl Quoted {
 
     /// `texts`, made fit, each in backticks; `nobody` if there are none.
     #[must_use]
-    pub fn list<'a>(texts: impl IntoIterator<Item = &'a String>) -> Self {
+    pub fn list(texts: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         let quoted: Vec<String> = texts
             .into_iter()
             .take(8)
-            .map(|text| format!("`{}`", Self::new(text)))
+            .map(|text| format!("`{}`", Self::new(text.as_ref())))
             .collect();
         if quoted.is_empty() {
             return Self("nobody".to_owned());
@@ -410,7 +424,7 @@ impl fmt::Display for Quoted {
 }
 
 /// `14:02:07Z` if that is today, else with the date.
-fn moment(at: Timestamp, now: Timestamp) -> String {
+pub(super) fn moment(at: Timestamp, now: Timestamp) -> String {
     let (at, now) = (at.to_zoned(TimeZone::UTC), now.to_zoned(TimeZone::UTC));
     if at.date() == now.date() {
         format!("{}Z", at.strftime("%H:%M:%S"))
@@ -420,7 +434,7 @@ fn moment(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// The time from `earlier` to `later` in its largest whole unit.
-fn span(later: Timestamp, earlier: Timestamp) -> String {
+pub(super) fn span(later: Timestamp, earlier: Timestamp) -> String {
     let seconds = later.duration_since(earlier).as_secs().max(0);
     let (count, unit) = match seconds {
         0..60 => (seconds, "second"),

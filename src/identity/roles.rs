@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Subject;
+use super::aws::PrincipalArn;
 use super::ci::JobMatch;
 use super::kubernetes::is_object_name;
 use crate::names::Role;
@@ -22,6 +23,8 @@ pub struct RoleMapping {
     pub service_accounts: Vec<AccountMatch>,
     /// These jobs of CI have it.
     pub ci: Vec<JobMatch>,
+    /// These roles and users of AWS have it.
+    pub aws: Vec<PrincipalArn>,
 }
 
 /// One group of one issuer.
@@ -94,6 +97,7 @@ impl RoleMapping {
     fn matches(&self, subject: &Subject, issuer: &str, groups: &BTreeSet<String>) -> bool {
         match subject {
             Subject::CiJob(job) => self.ci.iter().any(|known| known.fits(issuer, job)),
+            Subject::AwsPrincipal { arn, .. } => self.aws.iter().any(|it| it.as_str() == arn),
             Subject::Gate => false,
             Subject::KubernetesAccount {
                 namespace, name, ..
@@ -151,12 +155,14 @@ mod tests {
                 }],
                 service_accounts: vec![],
                 ci: vec![],
+                aws: vec![],
             },
             RoleMapping {
                 role: Role::parse("test-job").unwrap(),
                 groups: vec![],
                 service_accounts: vec![account("shop/tests"), account("ci/*")],
                 ci: vec![],
+                aws: vec![],
             },
         ]
     }
@@ -220,6 +226,45 @@ mod tests {
     }
 
     #[test]
+    fn a_role_of_aws_counts_by_its_exact_arn_alone() {
+        let arn = "arn:aws:iam::123456789012:role/deployer";
+        let mappings = [RoleMapping {
+            role: Role::parse("release-manager").unwrap(),
+            groups: vec![],
+            service_accounts: vec![],
+            ci: vec![],
+            aws: vec![PrincipalArn::parse(arn).unwrap()],
+        }];
+        let has = |subject: &Subject| {
+            let roles = roles_of(
+                subject,
+                crate::identity::aws::ISSUER,
+                &BTreeSet::new(),
+                &mappings,
+            );
+            !roles.is_empty()
+        };
+        let principal = |arn: &str| Subject::AwsPrincipal {
+            arn: arn.into(),
+            account: "123456789012".into(),
+            name: "deployer".into(),
+            session: Some("run-42".into()),
+        };
+        assert!(has(&principal(arn)));
+        for other in [
+            "arn:aws:iam::123456789012:role/Deployer",
+            "arn:aws:iam::123456789012:role/deployer2",
+            "arn:aws:iam::123456789013:role/deployer",
+            "arn:aws-cn:iam::123456789012:role/deployer",
+            "arn:aws:iam::123456789012:user/deployer",
+        ] {
+            assert!(!has(&principal(other)), "{other}");
+        }
+        assert!(!has(&person(arn)));
+        assert!(!has(&Subject::KubernetesUser { name: arn.into() }));
+    }
+
+    #[test]
     fn patterns_that_would_match_nobody_are_refused() {
         for text in [
             "shop",
@@ -260,6 +305,7 @@ mod tests {
             }],
             service_accounts: vec![],
             ci: vec![],
+            aws: vec![],
         };
         let groups = BTreeSet::from(["system:masters".to_owned()]);
         let mappings = [masters];

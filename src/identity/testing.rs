@@ -208,12 +208,14 @@ pub(crate) fn roles(oidc: &str, cluster: &str) -> Vec<RoleMapping> {
             groups: vec![group],
             service_accounts: vec![],
             ci: vec![],
+            aws: vec![],
         },
         RoleMapping {
             role: Role::parse("test-job").unwrap(),
             groups: vec![],
             service_accounts: vec![account],
             ci: vec![],
+            aws: vec![],
         },
     ]
 }

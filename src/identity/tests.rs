@@ -9,10 +9,14 @@ mod refusals;
 
 use std::sync::Arc;
 
+use super::aws::{self, AwsPrincipal};
 use super::config::IdentityConfig;
+use super::roles::RoleMapping;
 use super::testing::{self, Bench, TestIssuer, TestKey, account, person};
 use super::{Caller, SchemeOutcome, Subject};
+use crate::names::Role;
 use http::HeaderMap;
+use jiff::Timestamp;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
 
@@ -177,7 +181,8 @@ async fn what_issuers_write_differently_is_understood() {
     let world = World::new().await;
     let email = |caller: &Caller| match &caller.subject {
         Subject::OidcUser { email, .. } => email.clone(),
-        Subject::CiJob(_)
+        Subject::AwsPrincipal { .. }
+        | Subject::CiJob(_)
         | Subject::Gate
         | Subject::KubernetesAccount { .. }
         | Subject::KubernetesUser { .. } => None,
@@ -203,6 +208,50 @@ async fn what_issuers_write_differently_is_understood() {
     let other = caller(world.bench.send(&token).await);
     assert_eq!(email(&other), None);
     assert!(other.groups.is_empty() && other.roles.is_empty());
+}
+
+#[tokio::test]
+async fn whom_sts_names_is_a_caller_by_the_role_of_the_session() {
+    let arn = "arn:aws:iam::123456789012:role/deployer";
+    let principal = AwsPrincipal {
+        arn: aws::PrincipalArn::parse(arn).unwrap(),
+        account: "123456789012".into(),
+        name: "deployer".into(),
+        session: Some("run-42".into()),
+    };
+    let deployer = RoleMapping {
+        role: Role::parse("release-manager").unwrap(),
+        groups: vec![],
+        service_accounts: vec![],
+        ci: vec![],
+        aws: vec![principal.arn.clone()],
+    };
+    let bench = Bench::new(IdentityConfig {
+        oidc: vec![testing::oidc("https://login.example.com")],
+        roles: vec![deployer],
+        ..IdentityConfig::default()
+    });
+    let end: Timestamp = "2026-11-23T15:14:30Z".parse().unwrap();
+    let caller = bench.identity.of_aws(principal, end);
+    assert_eq!(caller.display(), arn);
+    assert_eq!(caller.unique(), format!("https://sts.amazonaws.com#{arn}"));
+    assert_eq!(
+        caller.roles.first().map(Role::as_str),
+        Some("release-manager")
+    );
+    assert!(caller.groups.is_empty() && caller.pod().is_none());
+    let kept = serde_json::to_value(&caller).unwrap();
+    assert_eq!(
+        kept["subject"],
+        json!({
+            "kind": "aws-principal",
+            "arn": arn,
+            "account": "123456789012",
+            "name": "deployer",
+            "session": "run-42",
+        })
+    );
+    assert_eq!(serde_json::from_value::<Caller>(kept).unwrap(), caller);
 }
 
 #[tokio::test]

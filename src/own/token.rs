@@ -1,13 +1,14 @@
 //! `/syncgate/v1/token` and what belongs to it: the OAuth 2.0 side of sessions.
 //!
-//! In: a credential of a configured issuer (token exchange, RFC 8693) or a refresh token (RFC 6749 section 6),
-//! form-encoded. Out: a token of the gate, or an error in the form of RFC 6749 section 5.2. Beside it: what a
+//! In: a credential of a configured issuer or a proof of an AWS identity (token exchange, RFC 8693), or a refresh
+//! token (RFC 6749 section 6), form-encoded. Out: a token of the gate, or an error in the form of RFC 6749 section 5.2. Beside it: what a
 //! proof has to hold (`token/challenge`), giving tokens back (`token/revoke`, RFC 7009), the metadata of the
 //! authorization server (RFC 8414) and of the gate as a protected resource (RFC 9728), and the keys. Beginning
 //! and renewing a session are decisions with a record, like any other. Never: a session for a token of the
 //! gate, so that none outlives what it was begun with; a credential in an address, a log or an error.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
@@ -18,10 +19,13 @@ use serde_json::{Value, json};
 use super::{GET, POST, ask, internal, ok_json};
 use crate::app::App;
 use crate::argocd::operation::Effect;
+use crate::aws::PROOF_TYPE;
 use crate::body::{self, Body};
 use crate::draft::Draft;
+use crate::identity::Caller;
+use crate::identity::aws::{self, Proof};
 use crate::identity::reason::Reason;
-use crate::identity::session::{CHALLENGE_LIFE, Issued};
+use crate::identity::session::{BEARER_LIFE, CHALLENGE_LIFE, Issued};
 use crate::policy::Resource;
 use crate::record::{Outcome, Word};
 use crate::respond::{Form, Rejection};
@@ -132,10 +136,13 @@ async fn keys(app: &App, draft: &mut Draft) -> Result<Response<Body>, Rejection>
 async fn challenge(app: &App, draft: &mut Draft) -> Result<Response<Body>, Rejection> {
     let challenge = app.identity.sessions().challenge().await;
     let challenge = challenge.map_err(|reason| refused(draft, &reason))?;
+    let sts = app.sts.as_ref().map(aws::Sts::rules);
+    let endpoints = sts.iter().flat_map(|rules| &rules.endpoints);
     let answer = json!({
         "challenge": challenge,
         "expires_in": CHALLENGE_LIFE.as_secs(),
-        "audience": app.config.url,
+        "audience": sts.map_or(app.config.url.as_str(), |rules| &rules.audience),
+        "aws_sts": endpoints.map(aws::StsUrl::as_str).collect::<Vec<_>>(),
     });
     told(app, draft, &answer).await
 }
@@ -163,9 +170,10 @@ async fn exchange(
     let subject = fields.required("subject_token")?;
     let caller = match fields.required("subject_token_type")? {
         ID_TOKEN | JWT => app.identity.subject_of(subject).await,
+        PROOF_TYPE => by_aws(app, subject).await,
         other => {
             return Err(invalid(format!(
-                "`{other}` is not a type of token that is exchanged here: send {ID_TOKEN} or {JWT}"
+                "`{other}` is not a type of token that is exchanged here: send {ID_TOKEN}, {JWT} or {PROOF_TYPE}"
             )));
         }
     };
@@ -175,6 +183,18 @@ async fn exchange(
     let decision = draft.decision();
     let begun = app.identity.sessions().begin(&caller, decision, renewable);
     issued(app, draft, begun).await
+}
+
+/// The role or user of AWS that has signed `proof`. Its challenge is used up before STS is asked, so that a proof
+/// is sent there once.
+async fn by_aws(app: &App, proof: &str) -> Result<Arc<Caller>, Reason> {
+    let sts = app.sts.as_ref().ok_or(Reason::NoAws)?;
+    let now = app.clock.now();
+    let proof = Proof::parse(proof, sts.rules(), now)?;
+    app.identity.sessions().spend(proof.challenge()).await?;
+    let principal = sts.identity(proof).await?;
+    let until = now.saturating_add(BEARER_LIFE).unwrap_or(now);
+    Ok(Arc::new(app.identity.of_aws(principal, until)))
 }
 
 async fn renew(app: &App, draft: &mut Draft, fields: &Fields) -> Result<Response<Body>, Rejection> {

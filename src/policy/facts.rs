@@ -302,47 +302,28 @@ fn principal(question: &Question<'_>) -> Thing {
         ("issuer", Fact::Text(caller.issuer.clone())),
         ("groups", groups),
     ];
-    let kind = match &caller.subject {
+    let tests = || tested(question.resource);
+    let (kind, own) = match &caller.subject {
+        Subject::AwsPrincipal {
+            arn, account, name, ..
+        } => workload(["aws", arn, account, name], None, tests()),
         Subject::CiJob(job) => {
-            attributes.extend([
-                ("kind", Fact::Text(job.provider.word().into())),
-                ("subject", Fact::Text(job.subject.clone())),
-                ("namespace", Fact::Text(String::new())),
-                ("name", Fact::Text(String::new())),
-                ("tests", Fact::Entities(tested(question.resource))),
-            ]);
-            attributes.extend(ci_job(Some(job)));
-            Kind::Workload
+            let names = [job.provider.word(), &job.subject, "", ""];
+            workload(names, Some(job), tests())
         }
-        Subject::Gate => Kind::Controller,
+        Subject::Gate => (Kind::Controller, Vec::new()),
         Subject::KubernetesAccount {
             namespace, name, ..
         } => {
-            attributes.extend([
-                ("kind", Fact::Text("kubernetes".into())),
-                ("subject", Fact::Text(caller.display())),
-                ("namespace", Fact::Text(namespace.clone())),
-                ("name", Fact::Text(name.clone())),
-                ("tests", Fact::Entities(tested(question.resource))),
-            ]);
-            attributes.extend(ci_job(None));
-            Kind::Workload
+            let names = ["kubernetes", &caller.display(), namespace, name];
+            workload(names, None, tests())
         }
-        Subject::KubernetesUser { name } => {
-            attributes.extend([
-                ("subject", Fact::Text(name.clone())),
-                ("email", Fact::Text(String::new())),
-            ]);
-            Kind::Person
-        }
+        Subject::KubernetesUser { name } => person(name, ""),
         Subject::OidcUser { subject, email, .. } => {
-            attributes.extend([
-                ("subject", Fact::Text(subject.clone())),
-                ("email", Fact::Text(email.clone().unwrap_or_default())),
-            ]);
-            Kind::Person
+            person(subject, email.as_deref().unwrap_or_default())
         }
     };
+    attributes.extend(own);
     Thing {
         uid: kind.uid(&caller.unique()),
         attributes,
@@ -353,6 +334,29 @@ fn principal(question: &Question<'_>) -> Thing {
             .collect(),
         tags: Vec::new(),
     }
+}
+
+fn person(subject: &str, email: &str) -> (Kind, Vec<(&'static str, Fact)>) {
+    let attributes = [("subject", subject), ("email", email)];
+    let attributes = attributes.map(|(name, text)| (name, Fact::Text(text.to_owned())));
+    (Kind::Person, attributes.into())
+}
+
+fn workload(
+    [kind, subject, namespace, name]: [&str; 4],
+    job: Option<&CiJob>,
+    tests: Vec<EntityUid>,
+) -> (Kind, Vec<(&'static str, Fact)>) {
+    let text = |text: &str| Fact::Text(text.to_owned());
+    let mut attributes = vec![
+        ("kind", text(kind)),
+        ("subject", text(subject)),
+        ("namespace", text(namespace)),
+        ("name", text(name)),
+        ("tests", Fact::Entities(tests)),
+    ];
+    attributes.extend(ci_job(job));
+    (Kind::Workload, attributes)
 }
 
 /// What is said of jobs of CI; of nothing else, where there is none.
@@ -455,6 +459,7 @@ fn application(app: &ApplicationFacts) -> Thing {
 fn context(question: &Question<'_>) -> Vec<(&'static str, Fact)> {
     let context: &Context = &question.context;
     let scheme = match &question.caller.subject {
+        Subject::AwsPrincipal { .. } => "aws",
         Subject::CiJob(_) => "ci",
         Subject::Gate => "gate",
         Subject::KubernetesAccount { .. } | Subject::KubernetesUser { .. } => "kubernetes",

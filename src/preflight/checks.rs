@@ -14,6 +14,7 @@ const RESERVE: SignedDuration = SignedDuration::from_secs(60);
 pub(super) fn credential(caller: &Caller, now: Timestamp) -> Check {
     let scheme = match caller.subject {
         identity::Subject::CiJob(_) => "a CI job's token",
+        identity::Subject::AwsPrincipal { .. } => "a signed request to AWS STS",
         identity::Subject::Gate => "this gate",
         identity::Subject::KubernetesAccount { .. } => "a service-account token",
         identity::Subject::KubernetesUser { .. } => "the cluster",

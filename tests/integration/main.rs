@@ -80,6 +80,8 @@ mod doctor;
 mod reload;
 #[cfg(test)]
 mod serve;
+#[cfg(test)]
+mod token;
 // All of it
 #[cfg(test)]
 mod snapshot;

@@ -428,9 +428,9 @@ async fn a_stream_ends_with_the_credential() {
     let soon = world
         .outside
         .issuer
-        .person_for("alice", &["engineering"], 3);
+        .person_for("alice", &["engineering"], 6);
     let stream = watch(&world, &soon).await;
-    assert!(ends(stream, Duration::from_secs(10)).await);
+    assert!(ends(stream, Duration::from_secs(15)).await);
     assert_eq!(may_list(&world, &soon).await, 16);
 }
 

@@ -38,7 +38,7 @@ use caller::moment;
 pub(crate) use caller::{Call, Gate, Said, Wire, new_run, raw_http1, raw_http2};
 pub(crate) use evidence::passed;
 pub(crate) use issuer::Issuer;
-pub(crate) use process::{Process, Ran, run};
+pub(crate) use process::{Process, Ran, run, run_with};
 pub(crate) use receiver::Receiver;
 pub(crate) use report::{Report, report};
 pub(crate) use service::{Authority, Service};

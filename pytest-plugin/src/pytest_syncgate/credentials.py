@@ -1,8 +1,7 @@
 """Who we are towards the gate: finds a source of tokens, and reads a fresh token from it for every request.
 
-Never puts a token, or a part of one, into a message. A new kind of credential (an AWS role, an exchanged
-session) is one more class with the two members of `Credential`; a project adds its own by the hook
-`pytest_syncgate_credential`, without a change here.
+Never puts a token, or a part of one, into a message. A new kind of credential is one more class with the two members
+of `Credential`; a project adds its own by the hook `pytest_syncgate_credential`, without a change here.
 """
 
 from __future__ import annotations
@@ -71,9 +70,10 @@ class TokenText:
 def find(settings: Settings, environ: Mapping[str, str] = os.environ) -> Credential:
     """Choose the source of tokens.
 
-    In order: the configured file, `SYNCGATE_TOKEN`, a Job's usual mount, the token endpoint of GitHub Actions,
-    the ID token of GitLab. Raises `CredentialError` if there is none, or if the one chosen has no usable token: a
-    source that was named and is broken never falls through to the next. A token endpoint is not asked yet.
+    In order: the configured file, `SYNCGATE_TOKEN`, the role of AWS if that is asked for, a Job's usual mount, the
+    token endpoint of GitHub Actions, the ID token of GitLab. Raises `CredentialError` if there is none, or if the one
+    chosen has no usable token: a source that was named and is broken never falls through to the next. A token endpoint
+    is not asked yet.
     """
     credential = _choose(settings, environ)
     if isinstance(credential, (TokenFile, TokenText)):
@@ -86,6 +86,8 @@ def _choose(settings: Settings, environ: Mapping[str, str]) -> Credential:
         return TokenFile(settings.token_file)
     if environ.get("SYNCGATE_TOKEN", "").strip():
         return TokenText(environ["SYNCGATE_TOKEN"], "environment variable SYNCGATE_TOKEN")
+    if settings.aws:
+        return _aws(settings)
     if DEFAULT_TOKEN_FILE.exists():
         return TokenFile(DEFAULT_TOKEN_FILE)
     if environ.get("ACTIONS_ID_TOKEN_REQUEST_URL") and environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
@@ -101,6 +103,16 @@ def _choose(settings: Settings, environ: Mapping[str, str]) -> Credential:
         "in SYNCGATE_TOKEN_FILE, or set SYNCGATE_TOKEN; in CI, give the job `permissions: id-token: write` (GitHub) "
         "or an ID token named SYNCGATE_ID_TOKEN (GitLab)"
     )
+
+
+def _aws(settings: Settings) -> Credential:
+    try:
+        from .aws import AwsToken  # noqa: PLC0415 (knows this module, and needs botocore)
+    except ImportError:
+        raise CredentialError(
+            "signing in with a role of AWS needs botocore: pip install 'pytest-syncgate[aws]'"
+        ) from None
+    return AwsToken(settings.url, settings.audience, settings.ca_file)
 
 
 def checked(text: str, source: str) -> str:

@@ -58,6 +58,7 @@ _SETTINGS = (
         "args",
     ),
     _Setting("token_file", "file with the token, read again for every request"),
+    _Setting("aws", "whether to sign in with the role of AWS that this environment has (default: false)", "bool"),
     _Setting("ca_file", "PEM file with the CA certificates that the gate's certificate is checked against"),
     _Setting("audience", "audience of the tokens that a CI system issues for this gate (default: the gate's URL)"),
     _Setting(
@@ -92,6 +93,7 @@ class Settings:
     #: `None`: ask the work tree; empty: claim nothing, the gate knows what is deployed.
     commits: tuple[str, ...] | None
     token_file: Path | None
+    aws: bool
     ca_file: Path | None
     audience: str
     #: Endpoints by name; `None` for the gate's own path, else the URL of the host that the endpoint has.
@@ -120,8 +122,15 @@ def add_options(parser: pytest.Parser) -> None:
     group = parser.getgroup("syncgate", "syncgate: report tests to the gate in front of Argo CD")
     for setting in _SETTINGS:
         parser.addini(setting.ini, setting.help, type=setting.ini_type, default=None)
-        if setting.name not in ("required", "preflight"):
+        if setting.name not in ("aws", "required", "preflight"):
             group.addoption(setting.flag, metavar=setting.name.upper(), default=None, help=setting.help)
+    group.addoption(
+        "--syncgate-aws",
+        action="store_true",
+        dest="syncgate_aws",
+        default=None,
+        help="sign in with the role of AWS that this environment has",
+    )
     group.addoption(
         "--syncgate-required",
         action="store_true",
@@ -167,6 +176,7 @@ def load(config: pytest.Config, environ: Mapping[str, str] = os.environ) -> Sett
         suite=values["suite"] or "integration",
         commits=_commits(values["commits"]),
         token_file=_file(values["token_file"], config),
+        aws=_boolean("aws", values["aws"], default=False),
         ca_file=_file(values["ca_file"], config),
         audience=values["audience"] or _checked_url(url),
         endpoints=_endpoints(values["endpoints"]),
@@ -243,9 +253,9 @@ def _file(text: str | None, config: pytest.Config) -> Path | None:
     return Path(config.invocation_params.dir, text).absolute() if text else None
 
 
-def _boolean(name: str, text: str | None) -> bool:
+def _boolean(name: str, text: str | None, *, default: bool = True) -> bool:
     if not text:
-        return True
+        return default
     if text.lower() in _TRUE:
         return True
     if text.lower() in _FALSE:

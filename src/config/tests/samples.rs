@@ -9,7 +9,7 @@ use toml::{Table, Value};
 use super::super::Config;
 
 /// Files that samples name. What is in them is not looked at here.
-const NAMED: [&str; 26] = [
+const NAMED: [&str; 27] = [
     "argocd-token",
     "argocd.crt",
     "gate.kubeconfig",
@@ -27,6 +27,7 @@ const NAMED: [&str; 26] = [
     "tls/admission.key",
     "tls/alerts-ca.crt",
     "tls/argocd-ca.crt",
+    "tls/aws-ca.crt",
     "tls/cluster-ca.crt",
     "tls/cluster-client-ca.crt",
     "tls/gate.crt",

@@ -84,6 +84,7 @@ fn every_mistake_is_named_at_once() {
             }],
             service_accounts: vec![],
             ci: vec![],
+            aws: vec![],
         }],
         ..IdentityConfig::default()
     };

@@ -92,6 +92,7 @@ fn tester(issuer: &str) -> RoleMapping {
             environment: Some(Pattern::new("staging")),
             event: None,
         }],
+        aws: vec![],
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::question::{
 };
 use super::CaseError;
 use crate::identity::ci::{CiJob, CiProvider};
-use crate::identity::{Caller, SignIn, Subject};
+use crate::identity::{Caller, SignIn, Subject, aws};
 use crate::names::{AppRef, Role};
 
 /// The form of `cedar run-tests`.
@@ -81,6 +81,8 @@ struct ShortCaller {
 #[derive(Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum CallerKind {
+    /// A role of AWS, whose name the subject is.
+    Aws,
     Ci,
     Gate,
     #[default]
@@ -263,9 +265,18 @@ impl ShortCaller {
                 message: "`ci` is for the kind `ci`".to_owned(),
             });
         }
-        let issuer = "https://idp.example";
+        let issuer = match self.kind {
+            CallerKind::Aws => aws::ISSUER,
+            _ => "https://idp.example",
+        };
         let subject = || self.subject.clone().unwrap_or_else(|| "somebody".into());
         let subject = match self.kind {
+            CallerKind::Aws => Subject::AwsPrincipal {
+                arn: format!("arn:aws:iam::123456789012:role/{}", subject()),
+                account: "123456789012".into(),
+                name: subject(),
+                session: None,
+            },
             CallerKind::Ci => Subject::CiJob(Box::new(self.job())),
             CallerKind::Gate => Subject::Gate,
             CallerKind::Person => Subject::OidcUser {

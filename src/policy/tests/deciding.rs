@@ -187,6 +187,41 @@ fn a_forbid_that_errs_is_a_refusal() {
 }
 
 #[test]
+fn policies_see_a_role_of_aws_with_its_account() {
+    let policies = edited(
+        r#"
+        @id("aws") permit (principal is Syncgate::Workload, action, resource)
+          when {
+            context.scheme == "aws" && principal.kind == "aws" &&
+            principal.namespace == "123456789012" && principal.name == "deployer" &&
+            principal.subject == "arn:aws:iam::123456789012:role/deployer" &&
+            principal.issuer == "https://sts.amazonaws.com" && principal.groups.isEmpty()
+          };
+        "#,
+    )
+    .unwrap();
+    let in_account = |account: &str| Caller {
+        subject: Subject::AwsPrincipal {
+            arn: format!("arn:aws:iam::{account}:role/deployer"),
+            account: account.into(),
+            name: "deployer".into(),
+            session: Some("run-42".into()),
+        },
+        issuer: crate::identity::aws::ISSUER.into(),
+        groups: BTreeSet::new(),
+        ..person(&[])
+    };
+    let app = app("dev");
+    let may = |caller: &Caller| {
+        let question = about(caller, GET, &app, FindingWord::None);
+        matches!(decide(&policies, &[question], ""), Decision::Allow(_))
+    };
+    assert!(may(&in_account("123456789012")));
+    assert!(!may(&in_account("123456789013")));
+    assert!(!may(&workload(&[])));
+}
+
+#[test]
 fn every_application_of_a_call_must_be_permitted() {
     let caller = person(&["engineer"]);
     let (staging, prod) = (app("staging"), app("prod"));

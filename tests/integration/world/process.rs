@@ -48,9 +48,18 @@ where
     I: IntoIterator<Item = S>,
     S: AsRef<OsStr>,
 {
-    let ran = within("a command", command(arguments).output())
-        .await
-        .unwrap();
+    run_with(arguments, &[]).await
+}
+
+/// The same with these variables in its environment.
+pub(crate) async fn run_with<I, S>(arguments: I, variables: &[(&str, &str)]) -> Ran
+where
+    I: IntoIterator<Item = S>,
+    S: AsRef<OsStr>,
+{
+    let mut command = command(arguments);
+    command.envs(variables.iter().copied());
+    let ran = within("a command", command.output()).await.unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
     Ran {
         code: ran.status.code().expect("ended by itself"),

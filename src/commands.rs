@@ -13,6 +13,7 @@ mod policy;
 mod preflight;
 mod rollout;
 mod serve;
+mod session;
 mod token;
 
 use std::io::Write as _;
@@ -62,6 +63,9 @@ pub enum Command {
     /// What was rolled out together: show, sync, take back
     #[command(subcommand, after_long_help = rollout::EXAMPLES, after_help = rollout::EXAMPLES)]
     Rollout(rollout::RolloutCommand),
+    /// Who is signed in: list, revoke
+    #[command(subcommand, after_long_help = session::EXAMPLES, after_help = session::EXAMPLES)]
+    Session(session::SessionCommand),
     /// Run the gate
     Serve(serve::ServeOptions),
     /// A token of the gate's, for an identity of another kind
@@ -124,6 +128,7 @@ pub fn run(command: Command) -> ExitCode {
         Command::Evidence(command) => runtime.block_on(evidence::run(command)),
         Command::BreakGlass(command) => runtime.block_on(break_glass::run(command)),
         Command::Line(command) => runtime.block_on(line::run(command)),
+        Command::Session(command) => runtime.block_on(session::run(command)),
         Command::Log(command) => runtime.block_on(log::run(command)),
         Command::Policy(command) => policy::run(command),
         Command::Preflight(options) => runtime.block_on(preflight::run(options)),

@@ -137,7 +137,16 @@ fn checks(app: &App) -> Vec<Check> {
             "applications cannot be watched".to_owned(),
         )
     };
-    let mut checks = vec![policies, keys, watch];
+    let sessions = if app.identity.sessions().is_ready() {
+        check("sessions", State::Ready, String::new())
+    } else {
+        check(
+            "sessions",
+            State::NotReady,
+            "nobody can sign in before the store was read".to_owned(),
+        )
+    };
+    let mut checks = vec![policies, keys, watch, sessions];
     if let Some(kubernetes) = &app.kubernetes {
         checks.push(if kubernetes.is_set_up() {
             check("rollback", State::Ready, String::new())

@@ -5,12 +5,15 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{GateAddress, NO, Output, complain, say};
+use super::{GateAddress, GateOptions, NO, Output, complain, say};
 use crate::aws::{self, PROOF_TYPE, Wanted, Workload};
 use crate::clock::Clock;
-use crate::evidence::client::{self, Client, Token};
+use crate::evidence::client::{self, Client, Gate, Token};
 use crate::identity::aws::StsUrl;
 use crate::telemetry::chain;
+
+/// The type of a token that is exchanged (RFC 8693 section 3).
+const JWT: &str = "urn:ietf:params:oauth:token-type:jwt";
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -19,6 +22,9 @@ Examples:
   # For the argocd command, in a job that has a role of AWS
   export ARGOCD_AUTH_TOKEN=$(syncgate token aws)
   argocd app sync checkout-prod --server gate.example.com
+
+  # For a pod, by its projected token
+  syncgate token exchange --token-file /var/run/secrets/syncgate/token
 
   # By a profile of the shared configuration; with a role that is assumed first
   syncgate token aws --profile shop
@@ -48,6 +54,21 @@ pub enum TokenCommand {
     /// By the role or user of AWS that this is
     #[command(after_help = AWS)]
     Aws(Aws),
+    /// By a token of a configured issuer: of a service account, a CI job or a person
+    ///
+    /// The gate's token lasts a quarter of an hour at most, and no longer than the one that it is given for; it
+    /// can be revoked by itself.
+    Exchange(Exchange),
+}
+
+/// Which token.
+#[derive(Args)]
+pub struct Exchange {
+    #[command(flatten)]
+    gate: GateOptions,
+    /// The form of the answer: the token alone, or all that the gate says of it
+    #[arg(long, value_enum, default_value_t)]
+    output: Output,
 }
 
 /// Which role or user of AWS.
@@ -93,13 +114,17 @@ impl Error {
 
 /// Runs it.
 pub(super) async fn run(command: TokenCommand) -> ExitCode {
-    let TokenCommand::Aws(options) = command;
-    let url = match options.gate.url() {
-        Ok(url) => url,
-        Err(code) => return code,
+    let (output, token) = match command {
+        TokenCommand::Aws(options) => match options.gate.url() {
+            Ok(url) => (options.output, by_aws(&url, options).await),
+            Err(code) => return code,
+        },
+        TokenCommand::Exchange(options) => match options.gate.gate() {
+            Ok(gate) => (options.output, exchanged(&gate).await),
+            Err(code) => return code,
+        },
     };
-    let output = options.output;
-    match by_aws(&url, options).await {
+    match token {
         Ok(token) => {
             match output {
                 Output::Json => say(&format!("{:#}", json!(token))),
@@ -109,6 +134,11 @@ pub(super) async fn run(command: TokenCommand) -> ExitCode {
         }
         Err(error) => complain(error.exit_status(), &chain(&error)),
     }
+}
+
+async fn exchanged(gate: &Gate) -> Result<Token, Error> {
+    let client = Client::anonymous(&gate.url, gate.ca_file.as_deref())?;
+    Ok(client.exchange(&gate.token, JWT).await?)
 }
 
 async fn by_aws(url: &url::Url, options: Aws) -> Result<Token, Error> {

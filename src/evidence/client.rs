@@ -29,6 +29,7 @@ use crate::argocd::path::encode_into;
 use crate::break_glass::BreakGlass;
 use crate::break_glass::interface::{Break, BreakGlasses};
 use crate::hold::interface::{Line, Lines, StartLine, StopLine};
+use crate::identity::interface::{Revoke, RevokedSession, SessionViews};
 use crate::names::{AppRef, DecisionId, EnvironmentName};
 use crate::outbound;
 use crate::preflight::interface::{Answer, Asked};
@@ -410,6 +411,24 @@ impl Client {
     ) -> Result<Line, Error> {
         let path = format!("/syncgate/v1/lines/{environment}/start");
         self.post(&path, start, None).await
+    }
+
+    /// The sessions that go on.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn sessions(&self) -> Result<SessionViews, Error> {
+        let path = "/syncgate/v1/sessions";
+        self.ask(&Method::GET, path, Bytes::new(), None).await
+    }
+
+    /// Takes credentials back.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub async fn revoke_sessions(&self, revoke: &Revoke) -> Result<RevokedSession, Error> {
+        self.post("/syncgate/v1/sessions/revoke", revoke, None)
+            .await
     }
 
     /// What stands in the way of a test run. Asked once, and answered soon or not at all.

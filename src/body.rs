@@ -3,6 +3,8 @@
 //! In: bytes, or any HTTP body. Out: [`Body`]. What is read as a whole is read up to a limit; what
 //! is longer is refused, never cut short.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http_body::Frame;
@@ -14,6 +16,9 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// A body of any origin. Frames (data, then trailers) pass through it one by one.
 pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+
+/// How long a body that is read as a whole may take to come.
+const WITHIN: Duration = Duration::from_mins(1);
 
 /// Why a body could not be read as a whole.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +58,20 @@ where
 /// All data of `body`; trailers are dropped.
 ///
 /// # Errors
-/// [`Error::TooLarge`] as soon as more than `limit` bytes came, [`Error::Read`] when it broke off.
-pub async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
+/// [`Error::TooLarge`] as soon as more than `limit` bytes came, [`Error::Read`] when it broke off or took longer
+/// than a minute.
+pub async fn collect(body: Body, limit: usize) -> Result<Bytes, Error> {
+    in_time(all(body, limit)).await
+}
+
+/// SECURITY: whoever is asked about was verified before the body came; a body that waits must not carry a
+/// credential of then.
+async fn in_time<T>(read: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let read = tokio::time::timeout(WITHIN, read).await;
+    read.unwrap_or_else(|_| Err(Error::Read("it took longer than a minute".into())))
+}
+
+async fn all(mut body: Body, limit: usize) -> Result<Bytes, Error> {
     let mut collected = BytesMut::new();
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame.map_err(Error::Read)?.into_data() {
@@ -71,9 +88,17 @@ pub async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Error> {
 /// `size` is asked with what has come so far, until it knows.
 ///
 /// # Errors
-/// [`Error::TooLarge`] when that is more than `limit` bytes, [`Error::Read`] when the body broke off.
-/// A body that ends before is given as far as it came.
+/// [`Error::TooLarge`] when that is more than `limit` bytes, [`Error::Read`] when the body broke off or they took
+/// longer than a minute. A body that ends before is given as far as it came.
 pub async fn head(
+    body: Body,
+    limit: usize,
+    size: impl Fn(&[u8]) -> Option<usize>,
+) -> Result<(Bytes, Body), Error> {
+    in_time(first(body, limit, size)).await
+}
+
+async fn first(
     mut body: Body,
     limit: usize,
     size: impl Fn(&[u8]) -> Option<usize>,

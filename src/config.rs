@@ -237,9 +237,10 @@ fn check_issuer(
     problems: &mut reader::Problems,
 ) {
     let Some(url) = url else { return };
-    let own = format!("{url}syncgate/");
+    let own = format!("{url}syncgate");
     for issuer in issuers {
-        if issuer.issuer.starts_with(&own) {
+        let rest = issuer.issuer.strip_prefix(&own);
+        if rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/')) {
             let name = &issuer.issuer;
             problems.add(
                 "url",

@@ -19,6 +19,7 @@ use crate::draft::Draft;
 use crate::forward::{Channel, Detach, Outbound, Shape};
 use crate::identity::Caller;
 use crate::issuer::{self, Lifetime};
+use crate::lease;
 use crate::names::AppRef;
 use crate::pipeline::{ask, authenticate, sign_in};
 use crate::planner::{self, Plan};
@@ -92,7 +93,7 @@ pub(crate) async fn webhook(
     let caller = signed_in(app, draft, request.headers()).await?;
     let plan = planner::administers(WEBHOOK);
     let permitted = ask(app, draft, &caller, &plan, Wire::Rest, ()).await?;
-    let permitted = (&*caller, &permitted);
+    let permitted = (&caller, &permitted);
     send(app, draft, permitted, Channel::Rest, forward_path, request).await
 }
 
@@ -107,7 +108,7 @@ async fn signed_in(
 async fn send(
     app: &Arc<App>,
     draft: &mut Draft,
-    (caller, permitted): (&Caller, &Permitted<()>),
+    (caller, permitted): (&Arc<Caller>, &Permitted<()>),
     channel: Channel,
     forward_path: &str,
     mut request: Request<Body>,
@@ -123,7 +124,7 @@ async fn send(
         decision: draft.decision(),
         detach: Detach::Yes,
         shape: Shape::Message,
-        until: None,
+        until: Some(lease::of(app, caller, draft.noted())),
         on_end: Some(draft.on_end(app, record)),
     };
     let sent = app.upstream.send(permitted, outbound, request).await;

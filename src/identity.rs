@@ -138,6 +138,12 @@ impl Identity {
         }
     }
 
+    /// Whether `issuer` vouches for anybody here.
+    #[must_use]
+    pub fn trusts(&self, issuer: &str) -> bool {
+        self.issuers.contains_key(issuer) || issuer == aws::ISSUER
+    }
+
     /// The sessions of this gate.
     #[must_use]
     pub fn sessions(&self) -> &Sessions {
@@ -159,7 +165,7 @@ impl Identity {
     /// The [`Reason`] why it renews none.
     pub async fn of_refresh_token(&self, token: &str) -> Result<Arc<Caller>, Reason> {
         let shown = self.sessions.renewable(token).await?;
-        Ok(self.of_shown(&shown))
+        self.of_shown(&shown)
     }
 
     /// Reads the keys of every issuer that `config` names, once: how many of each there are, or why there are
@@ -221,15 +227,17 @@ impl Identity {
     }
 
     /// The AWS role or user whom STS has named ([`aws::Sts::identity`]), until `expires_at`.
-    #[must_use]
-    pub fn of_aws(&self, principal: AwsPrincipal, expires_at: Timestamp) -> Caller {
+    ///
+    /// # Errors
+    /// [`Reason::UnknownWorkload`] for one that has no role here.
+    pub fn of_aws(&self, principal: AwsPrincipal, expires_at: Timestamp) -> Result<Caller, Reason> {
         let subject = Subject::AwsPrincipal {
             arn: principal.arn.to_string(),
             account: principal.account,
             name: principal.name,
             session: principal.session,
         };
-        Caller {
+        let caller = Caller {
             roles: roles::roles_of(&subject, aws::ISSUER, &BTreeSet::new(), &self.roles),
             subject,
             issuer: aws::ISSUER.to_owned(),
@@ -239,7 +247,9 @@ impl Identity {
                 at: Some(self.clock.now()),
                 ..SignIn::default()
             },
-        }
+        };
+        known(&caller)?;
+        Ok(caller)
     }
 
     async fn verify(&self, token: &str) -> Result<Arc<Caller>, Reason> {
@@ -252,18 +262,24 @@ impl Identity {
 
     async fn of_session(&self, token: UnverifiedToken<'_>) -> Result<Arc<Caller>, Reason> {
         let shown = self.sessions.verify(token).await?;
-        Ok(self.of_shown(&shown))
+        self.of_shown(&shown)
     }
 
     /// The roles are those of now, not those of when the session began.
-    fn of_shown(&self, shown: &session::Shown) -> Arc<Caller> {
+    fn of_shown(&self, shown: &session::Shown) -> Result<Arc<Caller>, Reason> {
         let who = &shown.row.caller;
-        Arc::new(Caller {
+        // An issuer that was taken out of the configuration vouches for nobody any more.
+        if !self.trusts(&who.issuer) {
+            return Err(Reason::SessionEnded);
+        }
+        let caller = Caller {
             roles: roles::roles_of(&who.subject, &who.issuer, &who.groups, &self.roles),
             expires_at: shown.expires_at,
             sign_in: session::sign_in(&shown.row),
             ..who.clone()
-        })
+        };
+        known(&caller)?;
+        Ok(Arc::new(caller))
     }
 
     async fn of_issuer(
@@ -304,10 +320,25 @@ impl Identity {
                 ..SignIn::default()
             },
         });
+        known(&caller)?;
         self.verified
             .put(key, Arc::clone(&caller), keys.digest(), &window, now);
         Ok(caller)
     }
+}
+
+/// Whether `caller` is somebody here. People and accounts of a cluster are, by their issuer; of CI systems and of AWS,
+/// which vouch for the whole world, only who has a role.
+fn known(caller: &Caller) -> Result<(), Reason> {
+    let public = matches!(
+        caller.subject,
+        Subject::AwsPrincipal { .. } | Subject::CiJob(_)
+    );
+    if public && caller.roles.is_empty() {
+        let who = Quoted::new(&caller.display());
+        return Err(Reason::UnknownWorkload { who });
+    }
+    Ok(())
 }
 
 /// The issuers of `config`, which is checked, and the files it names read.

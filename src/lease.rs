@@ -17,16 +17,17 @@ pub(crate) fn of(app: &Arc<App>, caller: &Arc<Caller>, noted: Arc<OnceLock<Strin
     let mut changes = app.identity.sessions().changes();
     Box::pin(async move {
         loop {
+            // First of all, since it may have been revoked while the call was being decided.
+            if let Err(reason) = app.identity.sessions().holds(&caller).await {
+                // What the caller was told before this, if anything, stays.
+                let _ = noted.set(format!("it was ended: {}", reason.code()));
+                return crate::respond::printable(&reason.to_string());
+            }
             let left = caller.expires_at.duration_since(app.clock.now());
             let left = Duration::try_from(left).unwrap_or_default();
             tokio::select! {
                 () = tokio::time::sleep(left) => {}
                 () = changes.next() => {}
-            }
-            if let Err(reason) = app.identity.sessions().holds(&caller).await {
-                // What the caller was told before this, if anything, stays.
-                let _ = noted.set(format!("it was ended: {}", reason.code()));
-                return crate::respond::printable(&reason.to_string());
             }
         }
     })

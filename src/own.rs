@@ -27,7 +27,7 @@ use crate::evidence::statement::Statement;
 use crate::evidence::view::RunView;
 use crate::identity::Caller;
 use crate::names::{AppRef, Component, is_full_sha};
-use crate::pipeline::{authenticate, finished, sign_in};
+use crate::pipeline::{authenticate, finished, sign_in, still_counts};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
 use crate::preflight;
@@ -280,6 +280,7 @@ async fn answered(
                 sentence: error.to_string(),
             },
         })?;
+    still_counts(app, draft, &caller).await?;
     match page {
         Page::BreakGlass => Box::pin(break_glass::open(app, draft, &caller, &body)).await,
         Page::ListBreakGlass => break_glass::list(app, draft, &caller).await,

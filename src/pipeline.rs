@@ -25,6 +25,7 @@ use crate::draft::Draft;
 use crate::failpoint;
 use crate::forward::{Channel, Detach, Outbound, Permission, Shape, filter};
 use crate::hold::{self, Holds};
+use crate::identity::reason::Reason;
 use crate::identity::{Caller, SchemeOutcome};
 use crate::issuer::{self, Lifetime};
 use crate::listener::Connection;
@@ -229,13 +230,28 @@ pub(crate) async fn authenticate(
             draft.caller(&caller);
             Ok(Some(caller))
         }
-        SchemeOutcome::Reject(reason) => {
-            draft.note(reason.detail().unwrap_or_else(|| reason.code().to_owned()));
-            Err(Rejection::Unauthenticated {
-                credential: Credential::Invalid(reason.code()),
-                sentence: reason.to_string(),
-            })
-        }
+        SchemeOutcome::Reject(reason) => Err(unauthenticated(draft, &reason)),
+    }
+}
+
+/// Whether the credential that was verified when the call began counts still: a body and a plan may take long.
+///
+/// # Errors
+/// [`Rejection::Unauthenticated`] if it does not.
+pub(crate) async fn still_counts(
+    app: &App,
+    draft: &mut Draft,
+    caller: &Caller,
+) -> Result<(), Rejection> {
+    let held = app.identity.sessions().holds(caller).await;
+    held.map_err(|reason| unauthenticated(draft, &reason))
+}
+
+fn unauthenticated(draft: &mut Draft, reason: &Reason) -> Rejection {
+    draft.note(reason.detail().unwrap_or_else(|| reason.code().to_owned()));
+    Rejection::Unauthenticated {
+        credential: Credential::Invalid(reason.code()),
+        sentence: reason.to_string(),
     }
 }
 
@@ -301,6 +317,7 @@ pub(crate) async fn ask<T>(
     wire: Wire,
     call: T,
 ) -> Result<Permitted<T>, Rejection> {
+    still_counts(app, draft, caller).await?;
     let holds = hold::of_plan(app, plan).await?;
     ask_held(app, draft, (caller, wire), (plan, &holds), call)
 }

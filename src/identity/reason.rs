@@ -147,6 +147,11 @@ pub enum Reason {
     /// `Authorization` is there and is not `Bearer TOKEN`.
     #[error("the Authorization header is not of the form `Bearer TOKEN`: send the token like that")]
     NotBearer,
+    /// A program asks for a session that outlives its credential.
+    #[error(
+        "only a person has a session that can be renewed: exchange a new credential when this one has ended"
+    )]
+    NotRenewable,
     /// `nbf` or `iat` is in the future.
     #[error(
         "the token is not valid before {}, which is {} seconds ahead of this gate's clock: set the \
@@ -232,6 +237,15 @@ pub enum Reason {
         /// What it says.
         issuer: Quoted,
     },
+    /// A program whom nobody has given a role: whoever has a job at a public CI system, or an account of AWS, could
+    /// say as much.
+    #[error(
+        "no role is given to `{who}`: ask whoever runs this gate for one, in a [[role]] of its configuration"
+    )]
+    UnknownWorkload {
+        /// Who it is.
+        who: Quoted,
+    },
     /// Bytes that a token cannot have.
     #[error("{place} holds bytes that a token cannot have: send the token as its issuer gave it")]
     Unprintable {
@@ -262,6 +276,7 @@ impl Reason {
             Self::Malformed { .. } => "malformed",
             Self::NoAws => "no-aws",
             Self::NotBearer => "not-bearer",
+            Self::NotRenewable => "not-renewable",
             Self::NotYetValid { .. } => "not-yet-valid",
             Self::Revoked { .. } => "revoked",
             Self::Repeated { .. } => "repeated",
@@ -275,6 +290,7 @@ impl Reason {
             Self::TooLarge { .. } => "too-large",
             Self::Type { .. } => "type",
             Self::UnknownIssuer { .. } => "unknown-issuer",
+            Self::UnknownWorkload { .. } => "unknown-workload",
             Self::Unprintable { .. } => "unprintable",
         }
     }

@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use self::keys::Keys;
-use super::jwt::{Claims, Type, UnverifiedToken};
+use super::jwt::{Claims, LEEWAY, Type, UnverifiedToken};
 use super::reason::{Quoted, Reason, Scheme};
-use super::{Caller, SignIn};
+use super::{Caller, SignIn, Subject};
 use crate::clock::Clock;
 use crate::digest::sha256;
 use crate::names::DecisionId;
@@ -46,8 +46,8 @@ const ACCESS: &str = "at+jwt";
 const REFRESH: &str = "syncgate-refresh+jwt";
 const CHALLENGE: &str = "syncgate-challenge+jwt";
 
-/// How long a session that was read is taken to be as it was. What is revoked here counts at once, and from
-/// another process on the same store after this time.
+/// How long a session that was read is taken to be as it was, by calls that begin; what acts, and what streams,
+/// reads it anew.
 const FRESHLY_READ: Duration = Duration::from_secs(2);
 const CACHED: u64 = 10_000;
 /// How often the keys are looked after and what has ended is forgotten, and after how long that is tried again.
@@ -189,9 +189,13 @@ impl Sessions {
     async fn keep(&self) -> Result<(), KeepError> {
         let now = self.clock.now();
         let keys = Arc::new(keys::kept(&self.store, now).await?);
-        let revoked = self.revocations().await?;
-        self.kept
-            .send_replace(Some(Arc::new(Kept { keys, revoked })));
+        let rows = self.revocations().await?;
+        self.kept.send_modify(|kept| {
+            // What was revoked while the store was read stays.
+            let known = kept.as_ref().map(|kept| kept.revoked.clone());
+            let revoked = rows.into_iter().fold(known.unwrap_or_default(), and);
+            *kept = Some(Arc::new(Kept { keys, revoked }));
+        });
         Ok(self.store.forget_sessions(now).await?)
     }
 
@@ -206,12 +210,12 @@ impl Sessions {
         Changes(self.kept.subscribe())
     }
 
-    /// Begins the session `id` for `caller`. Its first token lasts no longer than the credential. With
-    /// `renewable`, it can be renewed for [`LONGEST`].
+    /// Begins the session `id` for `caller`. It lasts no longer than the credential, unless it is `renewable`: a
+    /// person's, who has just signed in, can be renewed for [`LONGEST`].
     ///
     /// # Errors
-    /// [`Reason::SessionsUnavailable`], or [`Reason::Stale`] where a session that can be renewed is asked for
-    /// with a credential that is not [`FRESH`].
+    /// [`Reason::SessionsUnavailable`]; [`Reason::NotRenewable`] for a program, whose own credential is renewed by
+    /// whoever runs it, and [`Reason::Stale`] for a credential that is not [`FRESH`].
     pub async fn begin(
         &self,
         caller: &Caller,
@@ -219,6 +223,9 @@ impl Sessions {
         renewable: bool,
     ) -> Result<Issued, Reason> {
         let begun = self.clock.now();
+        if renewable && !matches!(caller.subject, Subject::OidcUser { .. }) {
+            return Err(Reason::NotRenewable);
+        }
         let fresh = caller
             .sign_in
             .at
@@ -347,7 +354,7 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Reason::Revoked`].
-    pub(super) async fn not_revoked(&self, caller: &Caller) -> Result<(), Reason> {
+    pub async fn not_revoked(&self, caller: &Caller) -> Result<(), Reason> {
         let kept = self.kept().await?;
         if kept.revoked.is_empty() {
             return Ok(());
@@ -371,6 +378,7 @@ impl Sessions {
     /// # Errors
     /// A [`Reason`] if it does not.
     pub async fn holds(&self, caller: &Caller) -> Result<(), Reason> {
+        // What is kept of a session may be of before it was revoked: here it is read anew.
         let now = self.clock.now();
         if caller.expires_at <= now {
             return Err(Reason::Expired {
@@ -380,7 +388,11 @@ impl Sessions {
             });
         }
         match caller.sign_in.session {
-            Some(id) => self.live(id).await.map(drop),
+            Some(id) => {
+                let row = self.store.session(id).await;
+                let row = row.map_err(|error| unavailable(&error))?;
+                self.check(&row.ok_or(Reason::SessionEnded)?).await
+            }
             None => self.not_revoked(caller).await,
         }
     }
@@ -395,11 +407,13 @@ impl Sessions {
         revoked: Revoked,
     ) -> Result<bool, crate::store::Error> {
         let was_there = self.store.revoke_session(id, revoked).await?;
-        self.forget(id);
+        if was_there {
+            self.forget(id);
+        }
         Ok(was_there)
     }
 
-    /// Revokes what was issued until now to a subject, or by an issuer.
+    /// Revokes what was issued until now to a subject, or by an issuer; since clocks differ, until a minute from now.
     ///
     /// # Errors
     /// What the store says.
@@ -408,19 +422,19 @@ impl Sessions {
         of: RevokedFor,
         revoked: Revoked,
     ) -> Result<(), crate::store::Error> {
-        // Tokens say in whole seconds when they were issued: those of this second are of before.
-        let second = SignedDuration::from_secs(1);
-        let before = revoked.at.saturating_add(second).unwrap_or(revoked.at);
+        // The issuer's clock may be ahead, and tokens say in whole seconds when they were issued.
+        let ahead = LEEWAY + SignedDuration::from_secs(1);
+        let before = revoked.at.saturating_add(ahead).unwrap_or(revoked.at);
         let row = RevocationRow {
-            of,
+            of: of.clone(),
             before,
             revoked,
         };
         self.store.revoke_before(row).await?;
-        let revoked = self.revocations().await?;
         self.kept.send_modify(|kept| {
             if let Some(kept) = kept {
                 let keys = Arc::clone(&kept.keys);
+                let revoked = and(kept.revoked.clone(), (of, before));
                 *kept = Arc::new(Kept { keys, revoked });
             }
         });
@@ -551,6 +565,16 @@ pub(super) fn sign_in(row: &SessionRow) -> SignIn {
         session: Some(row.id),
         ..row.caller.sign_in.clone()
     }
+}
+
+/// `revoked` with one more, which goes as far as the further of the two.
+fn and(
+    mut revoked: HashMap<RevokedFor, Timestamp>,
+    (of, before): (RevokedFor, Timestamp),
+) -> HashMap<RevokedFor, Timestamp> {
+    let known = revoked.entry(of).or_insert(before);
+    *known = before.max(*known);
+    revoked
 }
 
 fn session_id(claims: &Claims) -> Result<DecisionId, Reason> {

@@ -232,7 +232,7 @@ async fn whom_sts_names_is_a_caller_by_the_role_of_the_session() {
         ..IdentityConfig::default()
     });
     let end: Timestamp = "2026-11-23T15:14:30Z".parse().unwrap();
-    let caller = bench.identity.of_aws(principal, end);
+    let caller = bench.identity.of_aws(principal, end).unwrap();
     assert_eq!(caller.display(), arn);
     assert_eq!(caller.unique(), format!("https://sts.amazonaws.com#{arn}"));
     assert_eq!(

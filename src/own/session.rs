@@ -30,7 +30,19 @@ pub(super) async fn list(
     ask(app, draft, caller, "Session.read", Resource::Gate)?;
     let rows = app.store.sessions(app.clock.now(), store::MAX_ROWS).await;
     let rows = rows.map_err(|error| internal(&error))?;
-    let sessions = rows.into_iter().map(SessionView::from).collect();
+    let mut sessions = Vec::new();
+    for row in rows {
+        // A subject or an issuer that was revoked has none, whatever the row says.
+        if app
+            .identity
+            .sessions()
+            .not_revoked(&row.caller)
+            .await
+            .is_ok()
+        {
+            sessions.push(SessionView::from(row));
+        }
+    }
     answer(app, draft, StatusCode::OK, &SessionViews { sessions }).await
 }
 
@@ -51,7 +63,7 @@ pub(super) async fn revoke(
     let reason = freeze::reason(&asked.reason).map_err(|error| Rejection::BadRequest {
         sentence: format!("`reason` {error}"),
     })?;
-    let target = target(&asked)?;
+    let target = target(app, &asked)?;
     draft.facts(
         Vec::new(),
         json!({
@@ -86,7 +98,8 @@ pub(super) async fn revoke(
     recorded(app, draft, StatusCode::OK, work).await
 }
 
-fn target(asked: &Revoke) -> Result<Target, Rejection> {
+/// What is to be revoked. A name that nobody has would be revoked in vain, and unnoticed.
+fn target(app: &App, asked: &Revoke) -> Result<Target, Rejection> {
     let bad = |sentence: &str| Rejection::BadRequest {
         sentence: sentence.to_owned(),
     };
@@ -96,8 +109,19 @@ fn target(asked: &Revoke) -> Result<Target, Rejection> {
             let id = id.map_err(|_| bad("`session` is not the id of a session"))?;
             Ok(Target::One(DecisionId(id)))
         }
-        (None, Some(subject), None) => Ok(Target::All(RevokedFor::Subject(subject.clone()))),
-        (None, None, Some(issuer)) => Ok(Target::All(RevokedFor::Issuer(issuer.clone()))),
+        (None, Some(subject), None) => {
+            let issuer = subject.split_once('#').map(|(issuer, _)| issuer);
+            if !issuer.is_some_and(|issuer| app.identity.trusts(issuer)) {
+                return Err(bad(
+                    "`subject` is not ISSUER#SUBJECT of an issuer of this gate; the log has those of callers",
+                ));
+            }
+            Ok(Target::All(RevokedFor::Subject(subject.clone())))
+        }
+        (None, None, Some(issuer)) if app.identity.trusts(issuer) => {
+            Ok(Target::All(RevokedFor::Issuer(issuer.clone())))
+        }
+        (None, None, Some(_)) => Err(bad("`issuer` is not one of this gate, byte by byte")),
         _ => Err(bad("give one of `session`, `subject` and `issuer`")),
     }
 }

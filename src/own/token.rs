@@ -24,10 +24,10 @@ use crate::body::{self, Body};
 use crate::draft::Draft;
 use crate::identity::Caller;
 use crate::identity::aws::{self, Proof};
-use crate::identity::reason::Reason;
+use crate::identity::reason::{Quoted, Reason};
 use crate::identity::session::{BEARER_LIFE, CHALLENGE_LIFE, Issued};
 use crate::policy::Resource;
-use crate::record::{Outcome, Word};
+use crate::record::{Durability, Outcome, Word};
 use crate::respond::{Form, Rejection};
 use crate::store::Revoked;
 
@@ -155,7 +155,8 @@ async fn token(app: &App, draft: &mut Draft, fields: &Fields) -> Result<Response
         other => Err(Rejection::OAuth {
             error: "unsupported_grant_type",
             sentence: format!(
-                "`{other}` is not a grant type of this gate: send {EXCHANGE} or {RENEW}"
+                "`{}` is not a grant type of this gate: send {EXCHANGE} or {RENEW}",
+                Quoted::new(other)
             ),
         }),
     }
@@ -173,7 +174,8 @@ async fn exchange(
         PROOF_TYPE => by_aws(app, subject).await,
         other => {
             return Err(invalid(format!(
-                "`{other}` is not a type of token that is exchanged here: send {ID_TOKEN}, {JWT} or {PROOF_TYPE}"
+                "`{}` is not a type of token that is exchanged here: send {ID_TOKEN}, {JWT} or {PROOF_TYPE}",
+                Quoted::new(other)
             )));
         }
     };
@@ -194,7 +196,7 @@ async fn by_aws(app: &App, proof: &str) -> Result<Arc<Caller>, Reason> {
     app.identity.sessions().spend(proof.challenge()).await?;
     let principal = sts.identity(proof).await?;
     let until = now.saturating_add(BEARER_LIFE).unwrap_or(now);
-    Ok(Arc::new(app.identity.of_aws(principal, until)))
+    app.identity.of_aws(principal, until).map(Arc::new)
 }
 
 async fn renew(app: &App, draft: &mut Draft, fields: &Fields) -> Result<Response<Body>, Rejection> {
@@ -213,10 +215,13 @@ async fn issued(
     draft: &mut Draft,
     work: impl Future<Output = Result<Issued, Reason>>,
 ) -> Result<Response<Body>, Rejection> {
-    let record = draft.open(app, Word::Permit, draft.durability()).await?;
+    let mut record = draft.open(app, Word::Permit, draft.durability()).await?;
     let issued = match work.await {
         Ok(issued) => issued,
         Err(reason) => {
+            if let Some(detail) = reason.detail() {
+                record.note(detail);
+            }
             let code = reason.code().to_owned();
             record.close(Outcome::Refused { code }).await;
             return Err(grant_refused(draft, &reason));
@@ -253,7 +258,12 @@ async fn give_back(
         Err(_) => None,
     };
     draft.facts(Vec::new(), json!({ "session": session }));
-    let record = draft.open(app, Word::Permit, draft.durability()).await?;
+    // SECURITY: nobody signs in here, so what ends nothing must not keep storage busy.
+    let durability = match session {
+        Some(_) => draft.durability(),
+        None => Durability::Queued,
+    };
+    let record = draft.open(app, Word::Answer, durability).await?;
     if let Some(session) = session {
         let revoked = Revoked {
             by: "whoever held its token".to_owned(),
@@ -323,7 +333,7 @@ impl Fields {
                 continue;
             }
             if fields.contains_key(&name) {
-                return Err(invalid(format!("`{name}` is there twice")));
+                return Err(invalid(format!("`{}` is there twice", Quoted::new(&name))));
             }
             fields.insert(name, value);
         }

@@ -114,7 +114,8 @@ async fn a_job_reads_by_repository_and_ref_although_its_subject_tells_neither() 
     // Nobody gave a role to this one.
     let stranger = issuer.job(set("repository", json!("acme-evil/checkout")));
     let said = world.gate.ask(Wire::Rest, &stranger, &Call::list()).await;
-    assert_eq!(said.status, 403, "{said:?}");
+    assert_eq!(said.status, 401, "{said:?}");
+    assert!(said.sentence().contains("no role is given to"), "{said:?}");
 }
 
 #[tokio::test]

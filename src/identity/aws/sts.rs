@@ -31,6 +31,9 @@ const BODY_LIMIT: usize = 16 * 1024;
 /// How long one question may take, from the connection to the last byte.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a proof waits for its turn.
+const PLACE_WITHIN: Duration = Duration::from_secs(2);
+
 /// Who asks.
 const AGENT: &str = concat!("syncgate/", env!("CARGO_PKG_VERSION"));
 
@@ -73,13 +76,16 @@ impl Sts {
         &self.rules
     }
 
-    /// Who signed `proof`, by STS. Takes five seconds at most.
+    /// Who signed `proof`, by STS. Takes seven seconds at most, two of which it may wait for its turn.
     ///
     /// # Errors
     /// [`Reason::Aws`]: STS does not believe it, names somebody who cannot call, answers in another
     /// form, or cannot be asked now ([`Fault::passes`]).
     pub async fn identity(&self, proof: Proof) -> Result<AwsPrincipal, Reason> {
-        let _call = self.calls.try_acquire().map_err(|_| Fault::Busy)?;
+        let place = tokio::time::timeout(PLACE_WITHIN, self.calls.acquire()).await;
+        let Ok(Ok(_place)) = place else {
+            return Err(Fault::Busy.into());
+        };
         let asking = tokio::time::timeout(self.timeout, self.ask(proof));
         let answered = asking.await.unwrap_or_else(|_| {
             Err(Fault::Unavailable {

@@ -30,7 +30,12 @@ impl Forges {
                 testing::ci(&github.url, CiProvider::GitHub),
                 testing::ci(&gitlab.url, CiProvider::GitLab),
             ],
-            roles: vec![tester(&github.url), tester(&gitlab.url)],
+            roles: vec![
+                tester(&github.url),
+                tester(&gitlab.url),
+                anybody(&github.url, "acme/*"),
+                anybody(&gitlab.url, "acme/*"),
+            ],
             refresh: testing::quick(),
             ..IdentityConfig::default()
         });
@@ -74,6 +79,25 @@ impl Forges {
         let fit = |b: u8| (b' '..=b'~').contains(&b) && b != b'%';
         assert!(sentence.bytes().all(fit), "{sentence}");
         sentence.replace(&self.issuer(name).url, "ISSUER")
+    }
+}
+
+/// `ci-job` for whatever runs in `repositories`: a job without any role is nobody.
+pub(super) fn anybody(issuer: &str, repositories: &str) -> RoleMapping {
+    RoleMapping {
+        role: Role::parse("ci-job").unwrap(),
+        groups: vec![],
+        service_accounts: vec![],
+        ci: vec![JobMatch {
+            issuer: issuer.into(),
+            repository: RepositoryMatch::parse(repositories).unwrap(),
+            repository_id: None,
+            git_ref: None,
+            workflow: None,
+            environment: None,
+            event: None,
+        }],
+        aws: vec![],
     }
 }
 
@@ -148,7 +172,7 @@ async fn roles_come_from_the_facts_and_the_subject_names_the_caller() {
     let forges = Forges::new().await;
     let caller = caller(forges.bench.send(&forges.token("github", |_| ())).await);
     let roles: Vec<_> = caller.roles.iter().map(Role::as_str).collect();
-    assert_eq!(roles, ["test-job"]);
+    assert_eq!(roles, ["ci-job", "test-job"]);
     assert_eq!(caller.display(), "repo:acme/checkout:environment:staging");
     assert_eq!(
         caller.unique(),
@@ -162,7 +186,11 @@ async fn roles_come_from_the_facts_and_the_subject_names_the_caller() {
     let target = forges.token("github", set("event_name", json!("pull_request_target")));
     let other = self::caller(forges.bench.send(&target).await);
     assert_eq!(other.unique(), caller.unique());
-    assert!(other.roles.is_empty(), "{:?}", other.roles);
+    let roles: Vec<_> = other.roles.iter().map(Role::as_str).collect();
+    assert_eq!(roles, ["ci-job"]);
+    // Anybody in the world has jobs at a public CI system.
+    let stranger = forges.token("github", set("repository", json!("evil/checkout")));
+    assert_eq!(forges.bench.word(&stranger).await, "unknown-workload");
 }
 
 #[tokio::test]

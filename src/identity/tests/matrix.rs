@@ -108,8 +108,8 @@ async fn r6_only_the_listed_cells_pass() {
         oidc: vec![testing::oidc(&people.url)],
         kubernetes: vec![testing::kubernetes(&cluster.url)],
         ci: vec![testing::ci(&forge.url, CiProvider::GitHub)],
+        roles: vec![ci::anybody(&forge.url, "acme/*")],
         refresh: testing::quick(),
-        ..IdentityConfig::default()
     });
     let mut passed = String::new();
     for (name, issuer) in [

@@ -1,5 +1,5 @@
--- Sessions of the gate. `id` is the decision that began it; `caller` who signed in, without roles, which
--- are configuration; `refresh` the SHA-256 of the refresh token in force, if there is one. Times are in
+-- Sessions of the gate. `id` is the decision that began it; `caller` who signed in, with the roles of then,
+-- which count no more; `refresh` the SHA-256 of the refresh token in force, if there is one. Times are in
 -- milliseconds since 1970.
 CREATE TABLE session (
     id      TEXT PRIMARY KEY,

@@ -228,7 +228,8 @@ async fn nobody_there_passes() {
 #[tokio::test]
 async fn no_more_than_32_questions_are_under_way() {
     let slow = vec![String::new(), good()];
-    let sts = FakeSts::start(slow, Duration::from_millis(500)).await;
+    // Longer than anybody waits for a turn.
+    let sts = FakeSts::start(slow, Duration::from_millis(2_800)).await;
     let way = Sts::new(rules(&sts.url), None).unwrap();
     let answers = join_all((0..40).map(|_| ask(&sts, &way))).await;
     let busy = answers.iter().filter(|a| **a == Err(Fault::Busy)).count();

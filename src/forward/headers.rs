@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn no_request_can_name_our_headers_away() {
+    fn r4_no_request_can_name_our_headers_away() {
         for lines in [
             [("Connection", "token, authorization, cookie"), ("a", "b")],
             [

@@ -12,15 +12,20 @@ import ssl
 import sys
 import threading
 import time
+from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import boto3
 import httpx
 import jwt
 import pytest
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from harness.cli import free_port
@@ -276,3 +281,59 @@ def test_who_cannot_sign_gets_no_token(exchanging: Gate, aws: Aws) -> None:
     done = token(exchanging, aws, AWS_SECRET_ACCESS_KEY="wrong")
     assert (done.returncode, done.stdout) == (1, "")
     assert "AWS STS refused the proof (`SignatureDoesNotMatch`)" in done.stderr
+
+
+def proof(aws: Aws, challenge: str, audience: str) -> str:
+    """What the role `deployer` signs, made by botocore."""
+    sts = boto3.client(
+        "sts",
+        endpoint_url=aws.url,
+        region_name="us-east-1",
+        aws_access_key_id=aws.key,
+        aws_secret_access_key=aws.secret,
+    )
+    role = sts.assume_role(RoleArn=DEPLOYER, RoleSessionName="run-42")["Credentials"]
+    body = "Action=GetCallerIdentity&Version=2011-06-15"
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    headers |= {"x-syncgate-audience": audience, "x-syncgate-challenge": challenge}
+    request = AWSRequest("POST", f"{aws.url}/", data=body, headers=headers)
+    keys = Credentials(role["AccessKeyId"], role["SecretAccessKey"], role["SessionToken"])
+    SigV4Auth(keys, "sts", "us-east-1").add_auth(request)
+    sent = {**dict(request.headers.items()), "Host": urlsplit(aws.url).netloc}
+    text = json.dumps({"url": f"{aws.url}/", "body": body, "headers": sent})
+    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def test_a_proof_is_good_once_and_here(exchanging: Gate, aws: Aws) -> None:
+    verify = ssl.create_default_context(cafile=str(exchanging.ca))
+    with httpx.Client(base_url=exchanging.url, verify=verify, trust_env=False, timeout=30) as client:
+
+        def exchange(proof: str) -> tuple[int, dict[str, str]]:
+            form = {
+                "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+                "subject_token_type": "urn:syncgate:params:oauth:token-type:aws-sts-proof",
+                "subject_token": proof,
+            }
+            answer = client.post("/syncgate/v1/token", data=form)
+            return answer.status_code, answer.json()
+
+        def challenge() -> tuple[str, str]:
+            told = client.post("/syncgate/v1/token/challenge").json()
+            return told["challenge"], told["audience"]
+
+        made = proof(aws, *challenge())
+        status, given = exchange(made)
+        assert (status, given["token_type"]) == (200, "Bearer"), given
+        for _ in range(2):
+            status, refused = exchange(made)
+            assert (status, refused["error"]) == (400, "invalid_request")
+            assert "this challenge was used before" in refused["error_description"]
+            # A gate that is started anew knows what was used.
+            exchanging.stop()
+            exchanging.start()
+        text, _ = challenge()
+        status, refused = exchange(proof(aws, text, "https://other.example"))
+        assert status == 400
+        assert "other.example" in refused["error_description"], refused
+        # The proof for the other gate has used up nothing.
+        assert exchange(proof(aws, text, exchanging.url))[0] == 200

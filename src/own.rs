@@ -27,7 +27,7 @@ use crate::evidence::statement::Statement;
 use crate::evidence::view::RunView;
 use crate::identity::Caller;
 use crate::names::{AppRef, Component, is_full_sha};
-use crate::pipeline::{authenticate, finished, sign_in, still_counts};
+use crate::pipeline::{authenticate, finished, sign_in, still_counts, unread};
 use crate::planner::{self, Planned};
 use crate::policy::{Context, Decision, Denial, Question, Resource, decide};
 use crate::preflight;
@@ -272,14 +272,8 @@ async fn answered(
             sentence: sentence.to_owned(),
         });
     }
-    let body = body::collect(body, MAX_BODY_BYTES)
-        .await
-        .map_err(|error| match error {
-            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-            body::Error::Read(_) => Rejection::BadRequest {
-                sentence: error.to_string(),
-            },
-        })?;
+    let body = body::collect(body, MAX_BODY_BYTES).await;
+    let body = body.map_err(|error| unread(&error))?;
     still_counts(app, draft, &caller).await?;
     match page {
         Page::BreakGlass => Box::pin(break_glass::open(app, draft, &caller, &body)).await,

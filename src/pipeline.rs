@@ -285,7 +285,8 @@ async fn read(
         .map_err(|error| unread(&error))
 }
 
-fn unread(error: &body::Error) -> Rejection {
+/// The refusal of a request whose body could not be read as a whole.
+pub(crate) fn unread(error: &body::Error) -> Rejection {
     match error {
         body::Error::TooLarge { limit } => Rejection::TooLarge { limit: *limit },
         body::Error::Read(_) => Rejection::BadRequest {

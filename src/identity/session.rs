@@ -148,12 +148,6 @@ impl Sessions {
         &self.issuer
     }
 
-    /// Whom the tokens are for: the gate.
-    #[must_use]
-    pub fn audience(&self) -> &str {
-        &self.audience
-    }
-
     /// The public keys, as a key set (RFC 7517).
     ///
     /// # Errors

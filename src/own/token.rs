@@ -26,6 +26,7 @@ use crate::identity::Caller;
 use crate::identity::aws::{self, Proof};
 use crate::identity::reason::{Quoted, Reason};
 use crate::identity::session::{BEARER_LIFE, CHALLENGE_LIFE, Issued};
+use crate::pipeline::unread;
 use crate::policy::Resource;
 use crate::record::{Durability, Outcome, Word};
 use crate::respond::{Form, Rejection};
@@ -318,10 +319,7 @@ impl Fields {
             return Err(Rejection::WrongType { expected: FORM });
         }
         let body = body::collect(body, MAX_FORM_BYTES).await;
-        let body = body.map_err(|error| match error {
-            body::Error::TooLarge { limit } => Rejection::TooLarge { limit },
-            body::Error::Read(_) => invalid(error.to_string()),
-        })?;
+        let body = body.map_err(|error| unread(&error))?;
         Self::parse(&body)
     }
 

@@ -3,8 +3,6 @@
 //! The newest signs once every process on the same store has had the time to read it; those before it stay
 //! until nothing that they signed counts any more.
 
-use std::fmt;
-
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
@@ -82,11 +80,4 @@ impl Keys {
 fn set_of(keys: &[(SigningKey, Timestamp)]) -> Value {
     let keys: Vec<&Value> = keys.iter().map(|(key, _)| key.public_jwk()).collect();
     json!({ "keys": keys })
-}
-
-impl fmt::Debug for Keys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ids = self.signing.iter().map(|(key, _)| key.id());
-        f.debug_list().entries(ids).finish()
-    }
 }
